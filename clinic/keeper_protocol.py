@@ -1,0 +1,149 @@
+"""What the keeper is asked and how it decides: pure rules over facts that it read itself.
+
+Nothing in a message is believed. The keeper re-wraps a file key only when `refusal` finds none.
+"""
+
+import hashlib
+import hmac
+from dataclasses import dataclass
+from enum import StrEnum
+
+from clinic.access import Actor, CaseFacts, Permission, Role, may
+
+RECIPIENT_KID = "recipient"
+HOURLY_CAP = 2000
+
+
+class KeyPurpose(StrEnum):
+    VIEW = "view"  # a viewer's page opens pictures
+    TEXT = "text"  # the web process renders texts for a signed-in person
+    EHR = "ehr"  # the web process answers a registered EHR client
+    SCREENING = "screening"  # an inference worker opens what it holds under a live lease
+
+
+class ObjectKind(StrEnum):
+    """The `type` bound into every container."""
+
+    PHOTO = "photo"
+    RENDITION = "rendition"
+    HEATMAP = "heatmap"
+    HISTORY = "history"
+    IDENTITY = "identity"
+    FINDING = "finding"
+    LETTER = "letter"
+
+
+@dataclass(frozen=True)
+class WantedObject:
+    kind: ObjectKind
+    patient_id: str
+    submission_id: str | None
+
+
+@dataclass(frozen=True)
+class RequestFacts:
+    """All that the decision rests on, read from the database in one transaction."""
+
+    purpose: KeyPurpose
+    expired: bool
+    objects: tuple[WantedObject, ...]
+    requests_last_hour: int = 0
+    process_enrolled: bool = False
+    actor: Actor | None = None
+    case: CaseFacts | None = None
+    submission_id: str | None = None
+    ai_unavailable: bool = False
+    ehr_clinic_id: str | None = None
+    holds_lease: bool = False
+
+
+def refusal(facts: RequestFacts) -> str | None:
+    """Why the request is refused, or None when the keys may be released."""
+    if facts.expired:
+        return "the request is too old"
+    if not facts.objects:
+        return "no object was named"
+    if facts.purpose is not KeyPurpose.VIEW and not facts.process_enrolled:
+        return "the process is not enrolled"
+    if facts.purpose is KeyPurpose.SCREENING:
+        return _screening_refusal(facts)
+    if facts.requests_last_hour > HOURLY_CAP:
+        return "too many requests in one hour"
+    if facts.purpose is KeyPurpose.EHR:
+        return _ehr_refusal(facts)
+    return _person_refusal(facts)
+
+
+def _screening_refusal(facts: RequestFacts) -> str | None:
+    if not facts.holds_lease:
+        return "the worker does not hold this submission"
+    wanted = {ObjectKind.PHOTO, ObjectKind.HISTORY}
+    if any(one.kind not in wanted or not _belongs(one, facts) for one in facts.objects):
+        return "the object is not part of the submission's input"
+    return None
+
+
+def _ehr_refusal(facts: RequestFacts) -> str | None:
+    if facts.case is None or facts.ehr_clinic_id != facts.case.clinic_id:
+        return "the client has no access to this clinic"
+    if not facts.case.signed:
+        return "the case is not signed"
+    wanted = {ObjectKind.IDENTITY, ObjectKind.FINDING, ObjectKind.LETTER}
+    if any(one.kind not in wanted or not _belongs(one, facts) for one in facts.objects):
+        return "the object is not part of a report"
+    return None
+
+
+def _person_refusal(facts: RequestFacts) -> str | None:
+    if facts.actor is None:
+        return "the login session has ended"
+    for one in facts.objects:
+        if not _person_may_open(facts.actor, one, facts):
+            return f"{facts.actor.role} may not open {one.kind}"
+    return None
+
+
+def _person_may_open(actor: Actor, one: WantedObject, facts: RequestFacts) -> bool:
+    if facts.case is None:
+        own = actor.role is Role.PATIENT and actor.patient_id == one.patient_id
+        return own and one.kind is ObjectKind.IDENTITY
+    if not _belongs(one, facts):
+        return False
+    if actor.role is Role.PATIENT:
+        needed = _PATIENT_NEEDS.get(one.kind)
+    elif one.kind is ObjectKind.PHOTO and not facts.ai_unavailable:
+        needed = None  # the original is shown only where no worker could make a clean rendition
+    else:
+        needed = _STAFF_NEEDS.get(one.kind)
+    return needed is not None and may(actor, needed, facts.case)
+
+
+_PATIENT_NEEDS = {
+    ObjectKind.PHOTO: Permission.SEE_OWN_PHOTOS,
+    ObjectKind.RENDITION: Permission.SEE_OWN_PHOTOS,
+    ObjectKind.HISTORY: Permission.SEE_OWN_STATUS,
+    ObjectKind.IDENTITY: Permission.SEE_OWN_STATUS,
+    ObjectKind.LETTER: Permission.SEE_SIGNED_RESULT,
+}
+
+_STAFF_NEEDS = {
+    ObjectKind.PHOTO: Permission.READ_CASE,
+    ObjectKind.RENDITION: Permission.READ_CASE,
+    ObjectKind.HEATMAP: Permission.SEE_COMPUTER_VIEW,
+    ObjectKind.HISTORY: Permission.READ_CASE,
+    ObjectKind.IDENTITY: Permission.READ_CASE,
+    ObjectKind.FINDING: Permission.READ_CASE,
+    ObjectKind.LETTER: Permission.READ_CASE,
+}
+
+
+def _belongs(one: WantedObject, facts: RequestFacts) -> bool:
+    if one.kind is ObjectKind.IDENTITY:
+        return facts.case is not None and one.patient_id == facts.case.patient_id
+    return one.submission_id is not None and one.submission_id == facts.submission_id
+
+
+def enrolment_mac(secret: bytes, *, process_id: str, program: str, public_key: bytes) -> str:
+    """HMAC-SHA256, hex: proves that whoever wrote the process's row knew the enrolment secret."""
+    message = "\0".join(["dermqueue enrolment", process_id, program]).encode() + b"\0" + public_key
+    return hmac.new(secret, message, hashlib.sha256).hexdigest()

@@ -1,0 +1,211 @@
+"""Accounts, patients, consents and signed-in browsers."""
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from clinic.access import Actor, Role
+from clinic.account_secrets import AccountSecrets
+from clinic.records.db import database_now, new_id
+from clinic.records.models import (
+    Account,
+    Clinic,
+    Consent,
+    LoginSession,
+    Patient,
+    SignInLink,
+)
+
+ABSOLUTE_LIFE = timedelta(hours=12)
+IDLE_LIFE = {
+    Role.PATIENT: timedelta(minutes=30),
+    Role.DERMATOLOGIST: timedelta(minutes=15),
+    Role.ADMINISTRATOR: timedelta(minutes=15),
+}
+LINK_LIFE = timedelta(minutes=10)
+CONSENT_TEXT_VERSION = "2026-11"
+
+
+class EmailTakenError(Exception):
+    """An account with this address exists."""
+
+
+@dataclass(frozen=True)
+class NewAccount:
+    clinic_id: str
+    role: Role
+    email: str
+    password_hash: str
+    family_name: str | None = None
+    given_name: str | None = None
+    registration_number: str | None = None
+
+
+def digest(token: str) -> str:
+    """What is stored in place of a random token."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def the_clinic(session: Session) -> Clinic:
+    """The installation's first clinic, which new patients join."""
+    clinic = session.scalar(select(Clinic).order_by(Clinic.id).limit(1))
+    if clinic is None:
+        raise LookupError("No clinic exists yet: run `flask clinics create`.")
+    return clinic
+
+
+def create_account(session: Session, box: AccountSecrets, new: NewAccount) -> Account:
+    index = box.email_index(new.email)
+    if session.scalar(select(Account.id).where(Account.email_index == index)) is not None:
+        raise EmailTakenError
+    account_id = new_id()
+    account = Account(
+        id=account_id,
+        clinic_id=new.clinic_id,
+        role=new.role,
+        email_index=index,
+        email_sealed=box.seal(new.email, account_id=account_id, column="email"),
+        password_hash=new.password_hash,
+        family_name=new.family_name,
+        given_name=new.given_name,
+        registration_number=new.registration_number,
+        created_at=database_now(session),
+    )
+    session.add(account)
+    session.flush()
+    return account
+
+
+def create_patient(session: Session, account: Account) -> Patient:
+    number = "DQ-" + "".join(secrets.choice("23456789ABCDEFGHJKMNPQRSTVWXYZ") for _ in range(8))
+    patient = Patient(
+        id=new_id(),
+        clinic_id=account.clinic_id,
+        account_id=account.id,
+        record_number=number,
+        created_at=database_now(session),
+    )
+    session.add(patient)
+    session.flush()
+    return patient
+
+
+def record_consents(session: Session, patient: Patient, decisions: dict[str, bool]) -> None:
+    now = database_now(session)
+    for purpose, permitted in decisions.items():
+        session.add(
+            Consent(
+                patient_id=patient.id,
+                purpose=purpose,
+                permitted=permitted,
+                text_version=CONSENT_TEXT_VERSION,
+                recorded_at=now,
+            )
+        )
+    session.flush()
+
+
+def permitted_purposes(session: Session, patient_id: str) -> set[str]:
+    """The purposes whose newest decision permits."""
+    rows = session.scalars(
+        select(Consent).where(Consent.patient_id == patient_id).order_by(Consent.recorded_at)
+    )
+    newest = {row.purpose: row.permitted for row in rows}
+    return {purpose for purpose, permitted in newest.items() if permitted}
+
+
+def account_by_email(session: Session, box: AccountSecrets, email: str) -> Account | None:
+    return session.scalar(select(Account).where(Account.email_index == box.email_index(email)))
+
+
+def patient_of(session: Session, account_id: str) -> Patient | None:
+    return session.scalar(select(Patient).where(Patient.account_id == account_id))
+
+
+def start_login(session: Session, account: Account, *, second_factor: bool) -> str:
+    """Open a session and return its token, which only the browser keeps."""
+    now = database_now(session)
+    token = secrets.token_urlsafe(32)
+    session.add(
+        LoginSession(
+            token_hash=digest(token),
+            account_id=account.id,
+            created_at=now,
+            last_seen_at=now,
+            expires_at=now + ABSOLUTE_LIFE,
+            second_factor_at=now if second_factor else None,
+            stepped_up_at=now if second_factor or account.role == Role.PATIENT else None,
+        )
+    )
+    session.flush()
+    return token
+
+
+def live_login(session: Session, token: str) -> LoginSession | None:
+    """The session of a cookie's token, if it is still alive; idle time starts anew."""
+    found = session.scalar(select(LoginSession).where(LoginSession.token_hash == digest(token)))
+    if found is None or not is_alive(found, database_now(session)):
+        return None
+    found.last_seen_at = database_now(session)
+    return found
+
+
+def is_alive(login: LoginSession, now: datetime) -> bool:
+    idle = now - login.last_seen_at > IDLE_LIFE[Role(login.account.role)]
+    closed = login.ended_at is not None or login.account.disabled_at is not None
+    return not closed and not idle and now < login.expires_at
+
+
+def end_login(session: Session, login: LoginSession) -> None:
+    login.ended_at = database_now(session)
+
+
+def accept_totp_step(session: Session, account: Account, step: int) -> bool:
+    """Spend a one-time code: each time step once only, in one conditional UPDATE (RFC 6238 5.2)."""
+    done = session.execute(
+        update(Account)
+        .where(Account.id == account.id)
+        .where((Account.totp_last_step.is_(None)) | (Account.totp_last_step < step))
+        .values(totp_last_step=step)
+    )
+    return bool(done.rowcount == 1)  # type: ignore[attr-defined]
+
+
+def make_sign_in_link(session: Session, account: Account) -> str:
+    token = secrets.token_urlsafe(32)
+    session.add(
+        SignInLink(
+            token_hash=digest(token),
+            account_id=account.id,
+            expires_at=database_now(session) + LINK_LIFE,
+        )
+    )
+    session.flush()
+    return token
+
+
+def use_sign_in_link(session: Session, token: str) -> Account | None:
+    """The account of a one-time link, at its first use within its life; else None."""
+    now = database_now(session)
+    spent = session.execute(
+        update(SignInLink)
+        .where(SignInLink.token_hash == digest(token))
+        .where(SignInLink.used_at.is_(None), SignInLink.expires_at > now)
+        .values(used_at=now)
+    )
+    if spent.rowcount != 1:  # type: ignore[attr-defined]
+        return None
+    link = session.get(SignInLink, digest(token))
+    return session.get(Account, link.account_id) if link else None
+
+
+def actor_of(session: Session, login: LoginSession) -> Actor:
+    """The person behind a session, as the policy sees them."""
+    account = login.account
+    role = Role(account.role)
+    patient = patient_of(session, account.id) if role is Role.PATIENT else None
+    return Actor(account.id, role, account.clinic_id, patient.id if patient else None)

@@ -1,0 +1,69 @@
+"""The store of sealed bodies: a folder of files that are written once and never changed."""
+
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+_NAME = re.compile(r"[0-9a-f]{32}\Z")
+
+
+class StorageFullError(Exception):
+    """The disk is full; nothing was stored."""
+
+
+class MissingBlobError(Exception):
+    """A row names a body that is not in the store."""
+
+
+@dataclass(frozen=True)
+class BlobStore:
+    """Bodies by opaque id, under two levels of folders so that none grows too large."""
+
+    folder: Path
+
+    def put(self, object_id: str, body: bytes) -> None:
+        """Store `body` durably: temporary file, fsync, rename, fsync of the folder."""
+        target = self._path(object_id)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+        try:
+            with temporary.open("xb") as file:
+                file.write(body)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.rename(target)
+            _fsync_folder(target.parent)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise StorageFullError(f"The photo store cannot take more: {error.strerror}") from error
+
+    def get(self, object_id: str) -> bytes:
+        try:
+            return self._path(object_id).read_bytes()
+        except FileNotFoundError as error:
+            raise MissingBlobError(f"The body of object {object_id} is missing.") from error
+
+    def delete(self, object_id: str) -> None:
+        self._path(object_id).unlink(missing_ok=True)
+
+    def ids(self, *, older_than: float) -> Iterator[str]:
+        """Ids of bodies whose file time is before `older_than` (seconds since 1970)."""
+        for path in sorted(self.folder.glob("??/??/*")):
+            if _NAME.match(path.name) and path.stat().st_mtime < older_than:
+                yield path.name
+
+    def _path(self, object_id: str) -> Path:
+        if not _NAME.match(object_id):
+            raise ValueError("An object id is 32 hex digits.")
+        return self.folder / object_id[:2] / object_id[2:4] / object_id
+
+
+def _fsync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

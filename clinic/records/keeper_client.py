@@ -1,0 +1,83 @@
+"""Asking the keeper for file keys, for this process's own public key, and waiting for the answer."""
+
+import time
+from dataclasses import dataclass, replace
+
+from sqlalchemy.orm import Session
+
+from clinic.envelope import parse_header, unwrap
+from clinic.hints import ANSWER_KEY_REQUEST, BrokerDownError, Hints
+from clinic.keeper_protocol import RECIPIENT_KID
+from clinic.records import key_requests
+from clinic.records.db import SessionFactory
+from clinic.records.key_requests import NewKeyRequest
+from clinic.records.keys import ProcessIdentity
+from clinic.records.models import KeyRequest
+
+POLL_SECONDS = 0.005
+ASK_AGAIN_SECONDS = 2.0
+
+
+class KeeperUnavailableError(Exception):
+    """The keeper did not answer in time. Nothing was opened; ask again later."""
+
+
+class KeeperRefusedError(Exception):
+    """The keeper decided against the request."""
+
+
+@dataclass(frozen=True)
+class KeeperClient:
+    """One process's way to the keeper. The private key never leaves the process."""
+
+    sessions: SessionFactory
+    hints: Hints
+    identity: ProcessIdentity
+    patience_seconds: float = 6.0
+
+    def file_keys(self, wanted: NewKeyRequest) -> dict[str, bytes]:
+        """The file keys (32 bytes) by object id.
+
+        Raises:
+            KeeperUnavailableError: keeper or broker is down.
+            KeeperRefusedError: the keeper's own policy says no.
+        """
+        public = self.identity.private_key.public_key().public_bytes_raw()
+        mine = replace(wanted, recipient_key=public, process_id=self.identity.id)
+        with self.sessions() as session, session.begin():
+            request_id = key_requests.ask(session, mine).id
+        answer = self._await(request_id)
+        return {object_id: self._unwrap(header) for object_id, header in answer.items()}
+
+    def _await(self, request_id: str) -> dict[str, str]:
+        give_up_at = time.monotonic() + self.patience_seconds
+        ask_again_at = 0.0
+        while time.monotonic() < give_up_at:
+            if time.monotonic() >= ask_again_at:
+                self._hint(request_id)
+                ask_again_at = time.monotonic() + ASK_AGAIN_SECONDS
+            with self.sessions() as session:
+                answer = _answer(session, request_id)
+            if answer is not None:
+                return answer
+            time.sleep(POLL_SECONDS)
+        raise KeeperUnavailableError("The key service does not answer.")
+
+    def _hint(self, request_id: str) -> None:
+        try:
+            self.hints.send(ANSWER_KEY_REQUEST, request_id)
+        except BrokerDownError as error:
+            raise KeeperUnavailableError("The key service cannot be reached.") from error
+
+    def _unwrap(self, header_text: str) -> bytes:
+        header = parse_header(header_text)
+        return unwrap(header, kid=RECIPIENT_KID, private_key=self.identity.private_key)
+
+
+def _answer(session: Session, request_id: str) -> dict[str, str] | None:
+    row: KeyRequest | None = key_requests.find(session, request_id)
+    if row is None or row.state == "waiting":
+        return None
+    if row.answer is None:
+        raise KeeperRefusedError(row.refusal or "The request was refused.")
+    return row.answer

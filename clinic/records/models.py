@@ -1,0 +1,444 @@
+"""Every table. No behaviour: what may happen is decided by the rules, what happens in `records`.
+
+Constraints have names and say "X implies Y", so that wrong data is impossible, not unlikely.
+"""
+
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Date,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from clinic.access import Role
+from clinic.records.db import Base, UtcDateTime, new_id
+from clinic.submission import CaseState, ScreeningState
+
+ID = String(32)
+SHA256 = String(64)
+
+
+def _one_of(column: str, values: Any) -> str:
+    return f"{column} IN (" + ", ".join(f"'{value}'" for value in values) + ")"
+
+
+class Clinic(Base):
+    __tablename__ = "clinic"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
+    name: Mapped[str] = mapped_column(String(120))
+    phone: Mapped[str] = mapped_column(String(40))
+    time_zone: Mapped[str] = mapped_column(String(60), default="Europe/London")
+
+
+class Account(Base):
+    """Somebody who can sign in. The address is stored as a blind index and sealed, never plain."""
+
+    __tablename__ = "account"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
+    clinic_id: Mapped[str] = mapped_column(ForeignKey("clinic.id"), index=True)
+    role: Mapped[str] = mapped_column(String(20))
+    email_index: Mapped[str] = mapped_column(SHA256, unique=True)
+    email_sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    password_hash: Mapped[str] = mapped_column(Text)
+    family_name: Mapped[str | None] = mapped_column(String(120))
+    given_name: Mapped[str | None] = mapped_column(String(120))
+    registration_number: Mapped[str | None] = mapped_column(String(40))
+    totp_secret_sealed: Mapped[bytes | None] = mapped_column(LargeBinary)
+    totp_last_step: Mapped[int | None] = mapped_column(BigInteger)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    disabled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+    __table_args__ = (
+        CheckConstraint(_one_of("role", Role), name="account_role_is_known"),
+        CheckConstraint(
+            "role <> 'dermatologist' OR (registration_number IS NOT NULL"
+            " AND family_name IS NOT NULL AND given_name IS NOT NULL)",
+            name="account_dermatologist_has_name_and_registration",
+        ),
+        CheckConstraint(
+            "role <> 'patient' OR (family_name IS NULL AND given_name IS NULL)",
+            name="account_patient_name_is_sealed_elsewhere",
+        ),
+    )
+
+
+class LoginSession(Base):
+    """A signed-in browser. The cookie holds a random token, this row only its SHA-256."""
+
+    __tablename__ = "login_session"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
+    token_hash: Mapped[str] = mapped_column(SHA256, unique=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey("account.id"), index=True)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    last_seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    second_factor_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    stepped_up_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+    account: Mapped[Account] = relationship(lazy="joined")
+
+
+class SignInLink(Base):
+    """A one-time sign-in link; a demo installation alone makes and accepts them."""
+
+    __tablename__ = "sign_in_link"
+
+    token_hash: Mapped[str] = mapped_column(SHA256, primary_key=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey("account.id"))
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class Patient(Base):
+    """A person with a record. Name, birth date and contact are sealed objects of kind identity."""
+
+    __tablename__ = "patient"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
+    clinic_id: Mapped[str] = mapped_column(ForeignKey("clinic.id"), index=True)
+    account_id: Mapped[str | None] = mapped_column(ForeignKey("account.id"), unique=True)
+    record_number: Mapped[str] = mapped_column(String(20), unique=True)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class Consent(Base):
+    """A decision by purpose. The newest row of a purpose counts; rows are never changed."""
+
+    __tablename__ = "consent"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
+    patient_id: Mapped[str] = mapped_column(ForeignKey("patient.id"), index=True)
+    purpose: Mapped[str] = mapped_column(String(30))
+    permitted: Mapped[bool] = mapped_column(Boolean)
+    text_version: Mapped[str] = mapped_column(String(20))
+    recorded_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class Submission(Base):
+    """One lesion that a patient sent: the case, and at the same time its place in the queue."""
+
+    __tablename__ = "submission"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True)
+    patient_id: Mapped[str] = mapped_column(ForeignKey("patient.id"), index=True)
+    clinic_id: Mapped[str] = mapped_column(ForeignKey("clinic.id"))
+    body_site: Mapped[str] = mapped_column(String(30))
+    body_side: Mapped[str] = mapped_column(String(20))
+    ai_permitted: Mapped[bool] = mapped_column(Boolean)
+    received_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    due_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    queued_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+    case_state: Mapped[str] = mapped_column(String(20), default=CaseState.RECEIVED)
+    urgency: Mapped[int | None] = mapped_column(Integer)  # 0 urgent, 1 suspicious, 2 routine
+    retake_reason: Mapped[str | None] = mapped_column(Text)
+    claimed_by: Mapped[str | None] = mapped_column(ForeignKey("account.id"))
+    claim_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+    screening_state: Mapped[str] = mapped_column(String(10), default=ScreeningState.QUEUED)
+    attempt: Mapped[int] = mapped_column(Integer, default=0)
+    not_before: Mapped[datetime] = mapped_column(UtcDateTime)
+    hinted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    token: Mapped[str | None] = mapped_column(ID)
+    lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    last_failure: Mapped[str | None] = mapped_column(String(200))
+
+    patient: Mapped[Patient] = relationship()
+
+    __table_args__ = (
+        CheckConstraint(_one_of("case_state", CaseState), name="submission_case_state_is_known"),
+        CheckConstraint(
+            _one_of("screening_state", ScreeningState), name="submission_screening_state_is_known"
+        ),
+        CheckConstraint(
+            "screening_state <> 'running' OR (token IS NOT NULL AND lease_until IS NOT NULL)",
+            name="submission_running_has_token_and_lease",
+        ),
+        CheckConstraint(
+            "case_state NOT IN ('awaiting_review', 'signed') OR urgency IS NOT NULL",
+            name="submission_in_review_has_urgency",
+        ),
+        CheckConstraint(
+            "case_state <> 'unreadable' OR retake_reason IS NOT NULL",
+            name="submission_unreadable_has_reason",
+        ),
+        CheckConstraint(
+            "screening_state <> 'dead' OR last_failure IS NOT NULL",
+            name="submission_dead_has_reason",
+        ),
+        Index("submission_to_screen", "screening_state", "not_before"),
+        Index(
+            "submission_review_order", "clinic_id", "case_state", "urgency", "due_at", "id"
+        ),
+    )
+
+
+class SealedObject(Base):
+    """A DSEAL/1 object. The header (who can open it) is here, a photo's body in the blob store.
+
+    Texts keep their few bytes in `body`. The two digests were written with the upload and are
+    compared at every opening.
+    """
+
+    __tablename__ = "sealed_object"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
+    patient_id: Mapped[str] = mapped_column(ForeignKey("patient.id"), index=True)
+    submission_id: Mapped[str | None] = mapped_column(ForeignKey("submission.id"), index=True)
+    kind: Mapped[str] = mapped_column(String(20))
+    slot: Mapped[int] = mapped_column(Integer)
+    view: Mapped[str | None] = mapped_column(String(20))
+    header: Mapped[str] = mapped_column(Text)
+    body: Mapped[bytes | None] = mapped_column(LargeBinary)
+    body_size: Mapped[int] = mapped_column(Integer)
+    core_sha256: Mapped[str] = mapped_column(SHA256)
+    body_sha256: Mapped[str] = mapped_column(SHA256)
+    sealed_by: Mapped[str] = mapped_column(String(10))
+    settled: Mapped[bool] = mapped_column(Boolean, default=False)
+    current: Mapped[bool] = mapped_column(Boolean, default=True)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+    __table_args__ = (
+        CheckConstraint(
+            _one_of("sealed_by", ("browser", "server", "worker")), name="sealed_object_sealer_known"
+        ),
+        Index("sealed_object_to_settle", "settled", "created_at"),
+    )
+
+
+class ScreeningResult(Base):
+    """What the computer found: exactly one for each submission."""
+
+    __tablename__ = "screening_result"
+
+    submission_id: Mapped[str] = mapped_column(ForeignKey("submission.id"), primary_key=True)
+    ai_used: Mapped[bool] = mapped_column(Boolean)
+    probabilities: Mapped[dict[str, float] | None] = mapped_column(JSON(none_as_null=True))
+    members: Mapped[dict[str, dict[str, float]] | None] = mapped_column(JSON(none_as_null=True))
+    spread: Mapped[float | None] = mapped_column(Float)
+    explained_class: Mapped[str | None] = mapped_column(String(10))
+    analysed_view: Mapped[str | None] = mapped_column(String(20))
+    quality_flags: Mapped[list[str]] = mapped_column(JSON)
+    urgency: Mapped[int] = mapped_column(Integer)
+    reasons: Mapped[list[str]] = mapped_column(JSON)
+    seven_point_score: Mapped[int | None] = mapped_column(Integer)
+    model_version: Mapped[str | None] = mapped_column(String(40))
+    model_fingerprint: Mapped[str | None] = mapped_column(SHA256)
+    stage_seconds: Mapped[dict[str, float]] = mapped_column(JSON)
+    finished_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+    __table_args__ = (
+        CheckConstraint(
+            "NOT ai_used OR (probabilities IS NOT NULL AND model_fingerprint IS NOT NULL)",
+            name="screening_result_names_its_model",
+        ),
+        CheckConstraint(
+            "ai_used OR probabilities IS NULL", name="screening_result_without_ai_invents_nothing"
+        ),
+    )
+
+
+class FirstRead(Base):
+    """The dermatologist's own impression, stored before the computer's view is revealed."""
+
+    __tablename__ = "first_read"
+
+    submission_id: Mapped[str] = mapped_column(ForeignKey("submission.id"), primary_key=True)
+    reader_id: Mapped[str] = mapped_column(ForeignKey("account.id"))
+    impression: Mapped[str] = mapped_column(String(20))
+    confidence: Mapped[str] = mapped_column(String(20))
+    recorded_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class SignedReport(Base):
+    """A signed finding. Rows are never changed; the texts are sealed objects."""
+
+    __tablename__ = "signed_report"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
+    submission_id: Mapped[str] = mapped_column(ForeignKey("submission.id"), index=True)
+    patient_id: Mapped[str] = mapped_column(ForeignKey("patient.id"), index=True)
+    clinic_id: Mapped[str] = mapped_column(ForeignKey("clinic.id"))
+    version: Mapped[int] = mapped_column(Integer)
+    signer_id: Mapped[str] = mapped_column(ForeignKey("account.id"))
+    diagnosis: Mapped[str] = mapped_column(String(20))
+    icd10cm: Mapped[str] = mapped_column(String(10))
+    confidence: Mapped[str] = mapped_column(String(20))
+    plan: Mapped[str] = mapped_column(String(30))
+    agreement: Mapped[str] = mapped_column(String(20))
+    override_reason: Mapped[str | None] = mapped_column(String(40))
+    finding_object_id: Mapped[str] = mapped_column(ForeignKey("sealed_object.id"))
+    letter_object_id: Mapped[str] = mapped_column(ForeignKey("sealed_object.id"))
+    signed_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+    signer: Mapped[Account] = relationship()
+    submission: Mapped[Submission] = relationship()
+
+    __table_args__ = (
+        UniqueConstraint("submission_id", "version", name="signed_report_version_once"),
+        CheckConstraint(
+            "agreement <> 'override' OR override_reason IS NOT NULL",
+            name="signed_report_override_has_reason",
+        ),
+        Index("signed_report_by_clinic", "clinic_id", "signed_at", "id"),
+    )
+
+
+class EpochKeyRow(Base):
+    """A clinic key pair that browsers seal to. The private half is wrapped by the master key."""
+
+    __tablename__ = "epoch_key"
+
+    kid: Mapped[str] = mapped_column(String(64), primary_key=True)
+    signed: Mapped[str] = mapped_column(Text)
+    private_wrapped: Mapped[bytes | None] = mapped_column(LargeBinary)
+    not_before: Mapped[datetime] = mapped_column(UtcDateTime)
+    not_after: Mapped[datetime] = mapped_column(UtcDateTime)
+    destroyed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+    __table_args__ = (
+        CheckConstraint(
+            "(destroyed_at IS NULL) = (private_wrapped IS NOT NULL)",
+            name="epoch_key_destroyed_is_gone",
+        ),
+    )
+
+
+class PatientKey(Base):
+    """The key that all of a patient's objects end under. Destroying it erases the patient."""
+
+    __tablename__ = "patient_key"
+
+    kid: Mapped[str] = mapped_column(String(64), primary_key=True)
+    patient_id: Mapped[str] = mapped_column(ForeignKey("patient.id"))
+    version: Mapped[int] = mapped_column(Integer)
+    wrapped: Mapped[bytes | None] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    destroyed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+    __table_args__ = (
+        UniqueConstraint("patient_id", "version", name="patient_key_version_once"),
+        CheckConstraint(
+            "(destroyed_at IS NULL) = (wrapped IS NOT NULL)", name="patient_key_destroyed_is_gone"
+        ),
+    )
+
+
+class ProcessKey(Base):
+    """A web or worker process that may receive file keys. The MAC proves that it was enrolled."""
+
+    __tablename__ = "process_key"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
+    program: Mapped[str] = mapped_column(String(10))
+    public_key: Mapped[bytes] = mapped_column(LargeBinary)
+    mac: Mapped[str] = mapped_column(SHA256)
+    model_version: Mapped[str | None] = mapped_column(String(40))
+    model_fingerprint: Mapped[str | None] = mapped_column(SHA256)
+    started_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    last_seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class KeyRequest(Base):
+    """A wish to open objects, and the keeper's answer. The row is all that the keeper believes."""
+
+    __tablename__ = "key_request"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
+    purpose: Mapped[str] = mapped_column(String(20))
+    state: Mapped[str] = mapped_column(String(10), default="waiting")
+    object_ids: Mapped[list[str]] = mapped_column(JSON)
+    recipient_key: Mapped[bytes] = mapped_column(LargeBinary)
+    process_id: Mapped[str | None] = mapped_column(ForeignKey("process_key.id"))
+    login_session_id: Mapped[str | None] = mapped_column(ForeignKey("login_session.id"))
+    ehr_client_id: Mapped[str | None] = mapped_column(ForeignKey("ehr_client.id"))
+    submission_id: Mapped[str | None] = mapped_column(ForeignKey("submission.id"))
+    token: Mapped[str | None] = mapped_column(ID)
+    answer: Mapped[dict[str, str] | None] = mapped_column(JSON(none_as_null=True))
+    refusal: Mapped[str | None] = mapped_column(String(100))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+    __table_args__ = (
+        CheckConstraint(
+            _one_of("state", ("waiting", "granted", "refused")), name="key_request_state_is_known"
+        ),
+        CheckConstraint(
+            "(state = 'granted') = (answer IS NOT NULL)", name="key_request_granted_has_answer"
+        ),
+        CheckConstraint(
+            "(state = 'refused') = (refusal IS NOT NULL)", name="key_request_refused_has_reason"
+        ),
+    )
+
+
+class EhrClient(Base):
+    """A registered EHR system. The row holds only the SHA-256 of its bearer token."""
+
+    __tablename__ = "ehr_client"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
+    clinic_id: Mapped[str] = mapped_column(ForeignKey("clinic.id"))
+    name: Mapped[str] = mapped_column(String(120))
+    token_hash: Mapped[str] = mapped_column(SHA256, unique=True)
+    scopes: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class AuditEntry(Base):
+    """The audit chain. Rows are only ever added."""
+
+    __tablename__ = "audit_entry"
+
+    sequence: Mapped[int] = mapped_column(
+        BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False
+    )
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+    action: Mapped[str] = mapped_column(String(60))
+    actor: Mapped[str] = mapped_column(String(80))
+    clinic_id: Mapped[str | None] = mapped_column(ID)
+    patient_id: Mapped[str | None] = mapped_column(ID, index=True)
+    submission_id: Mapped[str | None] = mapped_column(ID, index=True)
+    allowed: Mapped[bool] = mapped_column(Boolean)
+    detail: Mapped[str] = mapped_column(String(400))
+    mac: Mapped[str] = mapped_column(SHA256)
+
+
+class AuditHead(Base):
+    """The last link of the chain: one row, locked by whoever adds the next."""
+
+    __tablename__ = "audit_head"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    sequence: Mapped[int] = mapped_column(BigInteger)
+    mac: Mapped[str] = mapped_column(SHA256)
+
+    __table_args__ = (CheckConstraint("id = 1", name="audit_head_is_one_row"),)
+
+
+class Holiday(Base):
+    """A day on which the clinic does not work; due times skip it."""
+
+    __tablename__ = "holiday"
+
+    clinic_id: Mapped[str] = mapped_column(ForeignKey("clinic.id"), primary_key=True)
+    day: Mapped[date] = mapped_column(Date, primary_key=True)

@@ -1,0 +1,250 @@
+"""The dermatologists' queue: order, claims, first reads and signatures."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, Select, Update, func, or_, select, tuple_, update
+from sqlalchemy.engine import CursorResult
+from sqlalchemy.orm import Session
+
+from clinic.records.db import database_now
+from clinic.records.models import (
+    FirstRead,
+    ScreeningResult,
+    SealedObject,
+    SignedReport,
+    Submission,
+)
+from clinic.submission import CaseEvent, CaseState, next_case_state, source_states
+
+CLAIM_LIFE = timedelta(minutes=30)
+PAGE_SIZE = 25
+
+
+class NotOwnerError(Exception):
+    """The reader does not hold this case any more: the claim ran out, or somebody else took it."""
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """Where a page of the queue ended: its last row's place in the order."""
+
+    urgency: int
+    due_at: datetime
+    submission_id: str
+
+
+@dataclass(frozen=True)
+class Filters:
+    """At most one of these is usual; all are combined with AND."""
+
+    mine: bool = False
+    unclaimed: bool = False
+    urgent: bool = False
+    overdue: bool = False
+
+
+@dataclass(frozen=True)
+class QueueRow:
+    submission: Submission
+    result: ScreeningResult | None
+
+
+def queue_page(
+    session: Session, *, clinic_id: str, reader_id: str, filters: Filters, after: Cursor | None
+) -> list[QueueRow]:
+    """One page plus one row (which tells that there is more): urgency, then time left."""
+    now = database_now(session)
+    query = (
+        select(Submission, ScreeningResult)
+        .outerjoin(ScreeningResult, ScreeningResult.submission_id == Submission.id)
+        .where(Submission.clinic_id == clinic_id)
+        .where(Submission.case_state == CaseState.AWAITING_REVIEW)
+        .order_by(Submission.urgency, Submission.due_at, Submission.id)
+        .limit(PAGE_SIZE + 1)
+    )
+    if after is not None:
+        place = tuple_(Submission.urgency, Submission.due_at, Submission.id)
+        query = query.where(place > (after.urgency, after.due_at, after.submission_id))
+    rows = session.execute(_filtered(query, filters, reader_id, now))
+    return [QueueRow(row[0], row[1]) for row in rows]
+
+
+def _filtered(
+    query: Select[Submission, ScreeningResult],
+    filters: Filters,
+    reader_id: str,
+    now: datetime,
+) -> Select[Submission, ScreeningResult]:
+    if filters.mine:
+        query = query.where(Submission.claimed_by == reader_id, Submission.claim_until > now)
+    if filters.unclaimed:
+        query = query.where(_free(now))
+    if filters.urgent:
+        query = query.where(Submission.urgency == 0)
+    if filters.overdue:
+        query = query.where(Submission.due_at < now)
+    return query
+
+
+def _free(now: datetime) -> ColumnElement[bool]:
+    return or_(Submission.claim_until.is_(None), Submission.claim_until <= now)
+
+
+def waiting_counts(session: Session, clinic_id: str) -> dict[int, int]:
+    """How many cases wait for a reader, by urgency."""
+    query = (
+        select(Submission.urgency, func.count())
+        .where(Submission.clinic_id == clinic_id)
+        .where(Submission.case_state == CaseState.AWAITING_REVIEW)
+        .group_by(Submission.urgency)
+    )
+    return {urgency: count for urgency, count in session.execute(query) if urgency is not None}
+
+
+def claim_next(session: Session, *, clinic_id: str, reader_id: str) -> Submission | None:
+    """Take the case that is due first and nobody holds; two readers never get the same one."""
+    now = database_now(session)
+    found = session.scalar(
+        select(Submission)
+        .where(Submission.clinic_id == clinic_id)
+        .where(Submission.case_state == CaseState.AWAITING_REVIEW)
+        .where(_free(now))
+        .order_by(Submission.urgency, Submission.due_at, Submission.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    if found is None:
+        return None
+    return found if claim(session, found.id, reader_id=reader_id) else None
+
+
+def claim(session: Session, submission_id: str, *, reader_id: str) -> bool:
+    """Take or keep a case. False: it is not in review, or another reader holds it."""
+    now = database_now(session)
+    return _changed(
+        session,
+        update(Submission)
+        .where(Submission.id == submission_id)
+        .where(Submission.case_state == CaseState.AWAITING_REVIEW)
+        .where(or_(_free(now), Submission.claimed_by == reader_id))
+        .values(claimed_by=reader_id, claim_until=now + CLAIM_LIFE),
+    )
+
+
+def release(session: Session, submission_id: str, *, reader_id: str) -> bool:
+    return _changed(
+        session,
+        update(Submission)
+        .where(Submission.id == submission_id, Submission.claimed_by == reader_id)
+        .where(Submission.case_state == CaseState.AWAITING_REVIEW)
+        .values(claimed_by=None, claim_until=None),
+    )
+
+
+def record_first_read(
+    session: Session, submission_id: str, *, reader_id: str, impression: str, confidence: str
+) -> None:
+    """Store the blind impression; the first one stays."""
+    earlier = session.get(FirstRead, submission_id)
+    if earlier is not None and earlier.reader_id == reader_id:
+        return
+    if earlier is not None:
+        session.delete(earlier)
+        session.flush()
+    session.add(
+        FirstRead(
+            submission_id=submission_id,
+            reader_id=reader_id,
+            impression=impression,
+            confidence=confidence,
+            recorded_at=database_now(session),
+        )
+    )
+    session.flush()
+
+
+def first_read(session: Session, submission_id: str) -> FirstRead | None:
+    return session.get(FirstRead, submission_id)
+
+
+def result_of(session: Session, submission_id: str) -> ScreeningResult | None:
+    return session.get(ScreeningResult, submission_id)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the dermatologist decided; the two texts are sealed already."""
+
+    diagnosis: str
+    icd10cm: str
+    confidence: str
+    plan: str
+    agreement: str
+    override_reason: str | None
+    finding: SealedObject
+    letter: SealedObject
+
+
+def sign(session: Session, row: Submission, *, reader_id: str, decision: Decision) -> SignedReport:
+    """Close the case with a signed finding, once.
+
+    Raises:
+        NotOwnerError: the case is not in review, or this reader does not hold it now.
+    """
+    now = database_now(session)
+    closed = _changed(
+        session,
+        update(Submission)
+        .where(Submission.id == row.id, Submission.claimed_by == reader_id)
+        .where(Submission.claim_until > now)
+        .where(Submission.case_state.in_(source_states(CaseEvent.SIGN)))
+        .values(case_state=next_case_state(CaseState.AWAITING_REVIEW, CaseEvent.SIGN)),
+    )
+    if not closed:
+        raise NotOwnerError
+    report = SignedReport(
+        submission_id=row.id,
+        patient_id=row.patient_id,
+        clinic_id=row.clinic_id,
+        version=1,
+        signer_id=reader_id,
+        diagnosis=decision.diagnosis,
+        icd10cm=decision.icd10cm,
+        confidence=decision.confidence,
+        plan=decision.plan,
+        agreement=decision.agreement,
+        override_reason=decision.override_reason,
+        finding_object_id=decision.finding.id,
+        letter_object_id=decision.letter.id,
+        signed_at=now,
+    )
+    session.add(report)
+    session.flush()
+    return report
+
+
+def request_retake(session: Session, submission_id: str, *, reader_id: str, reason: str) -> bool:
+    """Ask the patient for new photos. False: this reader does not hold the case now."""
+    now = database_now(session)
+    event = CaseEvent.RETAKE_REQUESTED
+    return _changed(
+        session,
+        update(Submission)
+        .where(Submission.id == submission_id, Submission.claimed_by == reader_id)
+        .where(Submission.claim_until > now)
+        .where(Submission.case_state == CaseState.AWAITING_REVIEW)
+        .values(
+            case_state=next_case_state(CaseState.AWAITING_REVIEW, event),
+            retake_reason=reason,
+            claimed_by=None,
+            claim_until=None,
+        ),
+    )
+
+
+def _changed(session: Session, statement: Update) -> bool:
+    result = session.execute(statement, execution_options={"synchronize_session": "fetch"})
+    assert isinstance(result, CursorResult)  # noqa: S101 - tells the type checker what UPDATE gives
+    return result.rowcount == 1

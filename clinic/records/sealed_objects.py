@@ -1,0 +1,132 @@
+"""Sealed objects: the row with the header, the body in the blob store or, for texts, in the row."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from clinic.envelope import (
+    Context,
+    EnvelopeError,
+    Header,
+    PublicKey,
+    Sealed,
+    body_digest,
+    core_digest,
+    open_body,
+    parse_header,
+    seal,
+)
+from clinic.keeper_protocol import ObjectKind
+from clinic.records.blobs import BlobStore
+from clinic.records.db import database_now, new_id
+from clinic.records.models import SealedObject
+
+_IN_ROW = frozenset(
+    {ObjectKind.HISTORY, ObjectKind.IDENTITY, ObjectKind.FINDING, ObjectKind.LETTER}
+)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Whose an object is, what it is, and its bound context. Identity belongs to no submission."""
+
+    patient_id: str
+    submission_id: str | None
+    kind: ObjectKind
+    slot: int = 0
+    view: str | None = None
+
+    @property
+    def context(self) -> Context:
+        return Context(
+            submission=self.submission_id or self.patient_id, slot=self.slot, type=self.kind
+        )
+
+
+class AlteredObjectError(EnvelopeError):
+    """The stored header or body is not the one that was written at upload."""
+
+
+def place_of(row: SealedObject) -> Place:
+    return Place(row.patient_id, row.submission_id, ObjectKind(row.kind), row.slot, row.view)
+
+
+def add(
+    session: Session, blobs: BlobStore, place: Place, sealed: Sealed, *, sealed_by: str
+) -> SealedObject:
+    """Store an object. A photo's body is on disk before its row is committed."""
+    object_id = new_id()
+    in_row = place.kind in _IN_ROW
+    if not in_row:
+        blobs.put(object_id, sealed.body)
+    row = SealedObject(
+        id=object_id,
+        patient_id=place.patient_id,
+        submission_id=place.submission_id,
+        kind=place.kind,
+        slot=place.slot,
+        view=place.view,
+        header=sealed.header.to_json(),
+        body=sealed.body if in_row else None,
+        body_size=len(sealed.body),
+        core_sha256=core_digest(sealed.header),
+        body_sha256=body_digest(sealed.body),
+        sealed_by=sealed_by,
+        created_at=database_now(session),
+    )
+    session.add(row)
+    session.flush()
+    return row
+
+
+def add_text(
+    session: Session, blobs: BlobStore, place: Place, text: str, *, recipient: PublicKey
+) -> SealedObject:
+    """Seal a text to the clinic's epoch key and store it."""
+    sealed = seal(text.encode(), context=place.context, recipients=[recipient])
+    return add(session, blobs, place, sealed, sealed_by="server")
+
+
+def ciphertext(row: SealedObject, blobs: BlobStore) -> bytes:
+    """The stored body, after comparing both digests with those of the upload."""
+    body = row.body if row.body is not None else blobs.get(row.id)
+    if core_digest(parse_header(row.header)) != row.core_sha256:
+        raise AlteredObjectError(f"The header of object {row.id} was changed.")
+    if body_digest(body) != row.body_sha256:
+        raise AlteredObjectError(f"The body of object {row.id} was changed.")
+    return body
+
+
+def open_object(row: SealedObject, blobs: BlobStore, *, file_key: bytes) -> bytes:
+    return open_body(
+        parse_header(row.header),
+        ciphertext(row, blobs),
+        file_key=file_key,
+        expected=place_of(row).context,
+    )
+
+
+def header_of(row: SealedObject) -> Header:
+    return parse_header(row.header)
+
+
+def of_submission(
+    session: Session, submission_id: str, kinds: Iterable[ObjectKind]
+) -> list[SealedObject]:
+    """The current objects of these kinds, in slot order."""
+    query = (
+        select(SealedObject)
+        .where(SealedObject.submission_id == submission_id, SealedObject.current)
+        .where(SealedObject.kind.in_(list(kinds)))
+    )
+    return list(session.scalars(query.order_by(SealedObject.slot)))
+
+
+def identity_of(session: Session, patient_id: str) -> SealedObject | None:
+    """The newest identity of a patient."""
+    query = select(SealedObject).where(
+        SealedObject.patient_id == patient_id, SealedObject.kind == ObjectKind.IDENTITY
+    )
+    return session.scalar(query.order_by(SealedObject.slot.desc()).limit(1))

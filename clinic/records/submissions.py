@@ -1,0 +1,113 @@
+"""Submissions as patients send them and as their owners see them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from clinic.access import CaseFacts
+from clinic.records.db import database_now
+from clinic.records.models import FirstRead, SealedObject, SignedReport, Submission
+from clinic.submission import CaseEvent, CaseState, ScreeningState, next_case_state
+
+
+@dataclass(frozen=True)
+class NewSubmission:
+    submission_id: str
+    patient_id: str
+    clinic_id: str
+    body_site: str
+    body_side: str
+    ai_permitted: bool
+    due_at: datetime
+
+
+class NotYourSubmissionError(Exception):
+    """The submission id belongs to somebody else's case."""
+
+
+def create(session: Session, new: NewSubmission) -> Submission:
+    """Add the row in state queued. The caller has checked `existing` in the same transaction."""
+    now = database_now(session)
+    row = Submission(
+        id=new.submission_id,
+        patient_id=new.patient_id,
+        clinic_id=new.clinic_id,
+        body_site=new.body_site,
+        body_side=new.body_side,
+        ai_permitted=new.ai_permitted,
+        received_at=now,
+        queued_at=now,
+        due_at=new.due_at,
+        not_before=now,
+    )
+    session.add(row)
+    session.flush()
+    return row
+
+
+def existing(session: Session, submission_id: str, *, patient_id: str) -> Submission | None:
+    """The submission of an idempotency key that was used before, if it is this patient's.
+
+    Raises:
+        NotYourSubmissionError: the id is taken by another patient's case.
+    """
+    row = session.get(Submission, submission_id)
+    if row is not None and row.patient_id != patient_id:
+        raise NotYourSubmissionError
+    return row
+
+
+def replace_photos(session: Session, row: Submission) -> None:
+    """New photos arrive for a case that asked for them: it goes through screening again."""
+    now = database_now(session)
+    session.execute(
+        update(SealedObject)
+        .where(SealedObject.submission_id == row.id)
+        .where(SealedObject.kind.in_(["photo", "rendition", "heatmap"]))
+        .values(current=False)
+    )
+    row.case_state = next_case_state(CaseState(row.case_state), CaseEvent.PHOTOS_REPLACED)
+    row.screening_state = ScreeningState.QUEUED
+    row.attempt, row.not_before, row.hinted_at, row.queued_at = 0, now, None, now
+    row.retake_reason, row.claimed_by, row.claim_until = None, None, None
+    session.flush()
+
+
+def next_photo_slot(session: Session, submission_id: str) -> int:
+    """The first free slot: every photo of a case has its own, also after a retake."""
+    query = select(SealedObject.slot).where(
+        SealedObject.submission_id == submission_id, SealedObject.kind == "photo"
+    )
+    return max(session.scalars(query), default=-1) + 1
+
+
+def of_patient(session: Session, patient_id: str) -> Sequence[Submission]:
+    query = select(Submission).where(Submission.patient_id == patient_id)
+    return session.scalars(query.order_by(Submission.received_at.desc())).all()
+
+
+def find(session: Session, submission_id: str) -> Submission | None:
+    return session.get(Submission, submission_id, populate_existing=True)
+
+
+def facts(session: Session, row: Submission) -> CaseFacts:
+    """What the policy needs to know of this case. A claim counts only while it lasts."""
+    first_read = session.get(FirstRead, row.id)
+    signed = row.case_state == CaseState.SIGNED
+    alive = signed or (row.claim_until is not None and row.claim_until > database_now(session))
+    return CaseFacts(
+        patient_id=row.patient_id,
+        clinic_id=row.clinic_id,
+        claimed_by=row.claimed_by if alive else None,
+        first_read_by=first_read.reader_id if first_read else None,
+        signed=signed,
+    )
+
+
+def signed_report(session: Session, submission_id: str) -> SignedReport | None:
+    """The newest version of the signed finding."""
+    query = select(SignedReport).where(SignedReport.submission_id == submission_id)
+    return session.scalar(query.order_by(SignedReport.version.desc()).limit(1))

@@ -1,0 +1,214 @@
+"""The settings of every program: read once from the environment, checked, then passed in.
+
+A value comes from `X`, or from the file that `X_FILE` names (for secrets). A missing or unsafe
+value stops the program with a sentence that names the setting.
+"""
+
+import base64
+import binascii
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+WEB = "web"
+WORKER = "worker"
+KEEPER = "keeper"
+RELAY = "relay"
+RECONCILER = "reconciler"
+ADMIN = "admin"
+EVERY_PROGRAM = frozenset({WEB, WORKER, KEEPER, RELAY, RECONCILER, ADMIN})
+
+ENVIRONMENTS = ("production", "demo", "test")
+
+
+class SettingsError(Exception):
+    """A setting is missing or unsafe; the message names it and says what to do."""
+
+
+@dataclass(frozen=True)
+class Secret:
+    """Secret bytes that never show in a log or a traceback."""
+
+    value: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that may differ between installations. `.env.example` explains each name."""
+
+    environment: str
+    database_url: str
+    broker_url: str
+    blob_dir: Path
+    model_bundle: Path | None
+    public_url: str
+    cookie_key: Secret | None
+    account_key: Secret | None
+    audit_key: Secret | None
+    enrolment_key: Secret | None
+    master_key_file: Path | None
+    root_public_key: bytes | None
+    snomed: bool
+    upload_limit_mib: int
+    lease_seconds: int
+    log_level: str
+
+    @property
+    def is_demo(self) -> bool:
+        return self.environment == "demo"
+
+    @property
+    def is_production(self) -> bool:
+        return self.environment == "production"
+
+    @classmethod
+    def from_env(cls, program: str, environ: Mapping[str, str] | None = None) -> "Settings":
+        """Read and check the settings that `program` needs.
+
+        Raises:
+            SettingsError: a setting is missing, malformed or unsafe for production.
+        """
+        source = os.environ if environ is None else environ
+        values = {one.field: _read(one, program, source) for one in SETTINGS}
+        settings = cls(**values)
+        _refuse_unsafe(settings, program)
+        return settings
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting: its field in `Settings`, who needs it, and how its text is read."""
+
+    field: str
+    parse: Callable[[str], Any]
+    needed_by: frozenset[str] = frozenset()
+    default: str | None = None
+
+    @property
+    def name(self) -> str:
+        return "DERMQUEUE_" + self.field.upper()
+
+
+def _environment(text: str) -> str:
+    if text not in ENVIRONMENTS:
+        raise ValueError("must be one of " + ", ".join(ENVIRONMENTS))
+    return text
+
+
+def _database_url(text: str) -> str:
+    if not text.startswith(("postgresql+psycopg://", "sqlite:///")):
+        raise ValueError("must start with postgresql+psycopg:// or sqlite:///")
+    return text
+
+
+def _broker_url(text: str) -> str:
+    if urlsplit(text).scheme not in {"redis", "rediss", "redis+socket"}:
+        raise ValueError("must be a redis://, rediss:// or redis+socket:// address")
+    return text
+
+
+def _public_url(text: str) -> str:
+    if urlsplit(text).scheme not in {"http", "https"}:
+        raise ValueError("must be an http:// or https:// address")
+    return text.rstrip("/")
+
+
+def _key(text: str) -> Secret:
+    raw = _base64(text)
+    if len(raw) < 32:
+        raise ValueError("must be at least 32 bytes in base64; make one with `flask keys init`")
+    return Secret(raw)
+
+
+def _public_key(text: str) -> bytes:
+    raw = _base64(text)
+    if len(raw) != 32:
+        raise ValueError("must be a 32-byte Ed25519 public key in base64")
+    return raw
+
+
+def _base64(text: str) -> bytes:
+    try:
+        return base64.b64decode(text.strip(), validate=True)
+    except binascii.Error as error:
+        raise ValueError("is not base64") from error
+
+
+def _switch(text: str) -> bool:
+    if text not in {"on", "off"}:
+        raise ValueError("must be on or off")
+    return text == "on"
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) == 0:
+        raise ValueError("must be a whole number above 0")
+    return int(text)
+
+
+def _log_level(text: str) -> str:
+    if text not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
+        raise ValueError("must be DEBUG, INFO, WARNING or ERROR")
+    return text
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting("environment", _environment, EVERY_PROGRAM),
+    Setting("database_url", _database_url, EVERY_PROGRAM),
+    Setting("broker_url", _broker_url, EVERY_PROGRAM - {ADMIN}),
+    Setting("blob_dir", Path, EVERY_PROGRAM),
+    Setting("model_bundle", Path, frozenset({WORKER})),
+    Setting("public_url", _public_url, frozenset({WEB}), "http://127.0.0.1:8000"),
+    Setting("cookie_key", _key, frozenset({WEB})),
+    Setting("account_key", _key, frozenset({WEB})),
+    Setting("audit_key", _key, EVERY_PROGRAM),
+    Setting("enrolment_key", _key, frozenset({WEB, WORKER, KEEPER})),
+    Setting("master_key_file", Path, frozenset({KEEPER})),
+    Setting("root_public_key", _public_key, frozenset({WEB, WORKER, KEEPER})),
+    Setting("snomed", _switch, EVERY_PROGRAM, "on"),
+    Setting("upload_limit_mib", _positive, EVERY_PROGRAM, "60"),
+    Setting("lease_seconds", _positive, EVERY_PROGRAM, "120"),
+    Setting("log_level", _log_level, EVERY_PROGRAM, "INFO"),
+)
+
+
+def _read(one: Setting, program: str, environ: Mapping[str, str]) -> Any:
+    text = _text(one, environ)
+    if not text:
+        if program in one.needed_by:
+            raise SettingsError(
+                f"{one.name} is not set, and the {program} program needs it. "
+                f"Set {one.name} or {one.name}_FILE; .env.example explains it."
+            )
+        return None
+    try:
+        return one.parse(text)
+    except ValueError as error:
+        raise SettingsError(f"{one.name} {error}.") from error
+
+
+def _text(one: Setting, environ: Mapping[str, str]) -> str | None:
+    path = environ.get(one.name + "_FILE")
+    if not path:
+        return environ.get(one.name) or one.default
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise SettingsError(
+            f"{one.name}_FILE names {path}, which cannot be read: {error}"
+        ) from error
+
+
+def _refuse_unsafe(settings: Settings, program: str) -> None:
+    if not settings.is_production:
+        return
+    if program == WEB and not settings.public_url.startswith("https://"):
+        raise SettingsError("DERMQUEUE_PUBLIC_URL must be https:// in production.")
+    if settings.database_url.startswith("sqlite"):
+        raise SettingsError("DERMQUEUE_DATABASE_URL must be PostgreSQL in production, not SQLite.")
+    broker = urlsplit(settings.broker_url or "")
+    if program != ADMIN and broker.scheme != "redis+socket" and not broker.password:
+        raise SettingsError("DERMQUEUE_BROKER_URL has no password; production needs one.")
