@@ -286,35 +286,35 @@ class StopRule:
     advice: str
 
 
-_EMERGENCY = StopRule(
+EMERGENCY = StopRule(
     "emergency_signs",
     StopKind.EMERGENCY,
     "Get help now",
     "Your answers may be signs of an emergency. Call your local emergency number now, or go to "
     "the nearest emergency department. Do not wait for an answer from us.",
 )
-_INTIMATE_AREA = StopRule(
+INTIMATE_AREA = StopRule(
     "intimate_area",
     StopKind.IN_PERSON,
     "This needs to be seen in person",
     "We do not take photos of private parts, of an adult or a child. Please book a visit with "
     "your doctor. They can look at the spot with you there.",
 )
-_NO_RESPONSIBLE_ADULT = StopRule(
+NO_RESPONSIBLE_ADULT = StopRule(
     "minor_without_adult",
     StopKind.IN_PERSON,
     "A parent or guardian must send this",
     "You are under 18. A parent or guardian has to fill in this form with you and give their "
     "name. You can also go to your doctor in person.",
 )
-_TOO_MANY_SPOTS = StopRule(
+TOO_MANY_SPOTS = StopRule(
     "too_many_spots",
     StopKind.IN_PERSON,
     "Please have your skin checked in person",
     f"We can only look at {MAX_SPOTS} spots online. If more spots worry you, a doctor should "
     "check all of your skin. Please book a visit with your doctor.",
 )
-_NO_PHOTO_POSSIBLE = StopRule(
+NO_PHOTO_POSSIBLE = StopRule(
     "no_photo_possible",
     StopKind.IN_PERSON,
     "Please have the spot seen in person",
@@ -328,12 +328,12 @@ def stop_rules(history: History) -> tuple[StopRule, ...]:
     is_minor = history.age < ADULT_AGE
     site = history.location.site
     triggered = {
-        _EMERGENCY: bool(history.emergency_signs),
+        EMERGENCY: bool(history.emergency_signs),
         # For a child the buttock counts as well; no photo of it is ever asked for.
-        _INTIMATE_AREA: site.is_intimate or (is_minor and site is BodySite.BUTTOCK),
-        _NO_RESPONSIBLE_ADULT: is_minor and not history.responsible_adult.strip(),
-        _TOO_MANY_SPOTS: history.spot_count > MAX_SPOTS,
-        _NO_PHOTO_POSSIBLE: not history.can_be_photographed,
+        INTIMATE_AREA: site.is_intimate or (is_minor and site is BodySite.BUTTOCK),
+        NO_RESPONSIBLE_ADULT: is_minor and not history.responsible_adult.strip(),
+        TOO_MANY_SPOTS: history.spot_count > MAX_SPOTS,
+        NO_PHOTO_POSSIBLE: not history.can_be_photographed,
     }
     return tuple(rule for rule, applies in triggered.items() if applies)
 
