@@ -1,0 +1,550 @@
+"""The forms of the portal: what may be typed, and in which words a person is told what is wrong.
+
+Patients' labels, hints and errors keep to a reading grade of 6 at most. Photos are no fields here:
+they travel sealed, or as plain files that the upload view seals itself.
+"""
+
+import re
+from datetime import UTC, date, datetime
+from typing import Any, ClassVar, Final
+
+from flask_wtf import FlaskForm  # type: ignore[import-untyped]
+from wtforms import (  # type: ignore[import-untyped]
+    BooleanField,
+    Field,
+    HiddenField,
+    PasswordField,
+    RadioField,
+    SelectChoice,
+    SelectField,
+    SelectMultipleField,
+    StringField,
+    TextAreaField,
+)
+from wtforms.validators import (  # type: ignore[import-untyped]
+    DataRequired,
+    InputRequired,
+    Length,
+    Optional,
+    Regexp,
+    StopValidation,
+    ValidationError,
+)
+
+from clinic.body_site import BodySite, Side
+from clinic.intake import (
+    EMERGENCY,
+    HISTORY_VERSION,
+    INTIMATE_AREA,
+    MAX_TEXT_LENGTH,
+    Answer,
+    EmergencySign,
+    History,
+    Onset,
+    SevenPoint,
+    StopRule,
+    Symptom,
+)
+
+PASSWORD_LENGTH: Final = (8, 128)
+ICD10CM_SHAPE: Final = re.compile(r"^[A-Z][0-9][0-9A-Z](\.[0-9A-Z]{1,4})?$")
+DIAGNOSIS_GROUPS: Final = (
+    ("mel", "Melanoma"),
+    ("bcc", "Basal cell carcinoma"),
+    ("akiec", "Actinic keratosis or intraepithelial carcinoma"),
+    ("nv", "Melanocytic nevus"),
+    ("bkl", "Benign keratosis-like lesion"),
+    ("df", "Dermatofibroma"),
+    ("vasc", "Vascular lesion"),
+    ("other", "Other diagnosis"),
+)
+CONFIDENCES: Final = (("high", "High"), ("medium", "Medium"), ("low", "Low"))
+URGENCIES: Final = (("urgent", "Urgent"), ("suspicious", "Suspicious"), ("routine", "Routine"))
+PLANS: Final = (
+    ("benign_advice", "Benign: advice and no follow-up"),
+    ("gp_plan", "Treatment plan for the GP"),
+    ("urgent_clinic", "Urgent appointment in the skin clinic"),
+    ("biopsy", "Biopsy or excision"),
+    ("in_person", "Examination in person"),
+    ("second_opinion", "Second opinion"),
+)
+AGREEMENTS: Final = (
+    ("agree", "I agree with the computer's view"),
+    ("override", "I override the computer's view"),
+    ("not_available", "There was no computer's view"),
+)
+OVERRIDE_REASONS: Final = (
+    ("clinical_features", "Clinical features speak against it"),
+    ("history", "The history speaks against it"),
+    ("dermoscopy", "Dermoscopic structures speak against it"),
+    ("image_quality", "The image quality misled it"),
+    ("outside_scope", "The lesion is of a kind it does not know"),
+    ("safety", "Caution: a higher level of suspicion is safer"),
+    ("other", "Other, see the clinical note"),
+)
+IMAGE_QUALITIES: Final = (("good", "Good"), ("acceptable", "Acceptable"), ("poor", "Poor"))
+RETAKE_REASONS: Final = (
+    ("blur", "Not sharp"),
+    ("too_dark", "Too dark"),
+    ("too_bright", "Too bright"),
+    ("glare", "Glare or flash spot"),
+    ("too_far", "Taken from too far away"),
+    ("not_centred", "Spot not in the middle"),
+    ("no_scale", "No ruler or coin for size"),
+    ("covered", "Covered by hair, make-up or a plaster"),
+    ("other", "Other, see the message"),
+)
+
+
+class PortalForm(FlaskForm):  # type: ignore[misc] # Flask-WTF carries no types
+    """The base of every form here; it brings the CSRF token."""
+
+
+class ChoiceField(RadioField):  # type: ignore[misc] # WTForms carries no types
+    """Radio buttons of which exactly one must be chosen; nothing is chosen for the person."""
+
+    def __init__(self, label: str, choices: Any, *, missing: str, **kwargs: Any) -> None:
+        required = [InputRequired(missing)]
+        super().__init__(label, required, choices=_choices(choices), **kwargs)
+
+    def pre_validate(self, form: Any) -> None:
+        if self.data is not None:
+            super().pre_validate(form)
+
+
+class ManyField(SelectMultipleField):  # type: ignore[misc]
+    """Check boxes; none, one or several."""
+
+    def __init__(self, label: str, choices: Any, **kwargs: Any) -> None:
+        super().__init__(label, choices=_choices(choices), **kwargs)
+
+
+class DatePartsField(Field):  # type: ignore[misc]
+    """A date typed as day, month and year into three inputs: `<name>-day` and so on."""
+
+    PARTS: ClassVar = ("day", "month", "year")
+
+    def process(self, formdata: Any, *args: Any, **kwargs: Any) -> None:
+        self.parts = dict.fromkeys(self.PARTS, "")
+        super().process(None, *args, **kwargs)
+        if formdata is None:
+            return
+        self.parts = {part: formdata.get(f"{self.name}-{part}", "").strip() for part in self.PARTS}
+        # The required-check of WTForms looks at raw_data.
+        self.raw_data = [text for text in self.parts.values() if text]
+        self.data = self._read()
+
+    def _read(self) -> date | None:
+        if not all(text.isascii() and text.isdecimal() for text in self.parts.values()):
+            return None
+        try:
+            return date(*(int(self.parts[part]) for part in ("year", "month", "day")))
+        except (ValueError, OverflowError):
+            return None
+
+    def pre_validate(self, form: Any) -> None:  # noqa: ARG002 - the signature is WTForms' own
+        if self.raw_data and self.data is None:
+            raise StopValidation("Enter a real date, such as 27 3 1985.")
+
+
+def _choices(pairs: Any) -> list[SelectChoice]:
+    return [SelectChoice(value=value, label=label) for value, label in pairs]
+
+
+def _first_capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _of(kind: Any) -> list[tuple[str, str]]:
+    return [(member.value, _first_capital(member.label)) for member in kind]
+
+
+def _question(label: str, hint: str = "") -> ChoiceField:
+    return ChoiceField(
+        label, _of(Answer), missing="Choose yes, no or don't know.", description=hint
+    )
+
+
+def _text(label: str, hint: str = "", *, rows: int = 3, longest: int = MAX_TEXT_LENGTH) -> Any:
+    too_long = f"Use {longest} characters or fewer."
+    return TextAreaField(
+        label,
+        [Optional(), Length(max=longest, message=too_long)],
+        description=hint,
+        render_kw={"rows": rows, "maxlength": longest},
+    )
+
+
+def _line(
+    label: str, missing: str, *, autocomplete: str, hint: str = "", longest: int = 120
+) -> Any:
+    checks = [
+        DataRequired(missing),
+        Length(max=longest, message=f"Use {longest} characters or fewer."),
+    ]
+    return StringField(
+        label,
+        checks,
+        description=hint,
+        render_kw={"autocomplete": autocomplete},
+        filters=[_stripped],
+    )
+
+
+def _stripped(value: str | None) -> str | None:
+    return value.strip() if value else value
+
+
+def _email(hint: str = "") -> Any:
+    return StringField(
+        "Email address",
+        [
+            DataRequired("Enter your email address."),
+            Length(max=254, message="This email address is too long."),
+            Regexp(
+                r"^[^@\s]+@[^@\s]+\.[^@\s.]+$",
+                message="Enter an email address, such as name@example.com.",
+            ),
+        ],
+        description=hint,
+        filters=[_stripped],
+        render_kw={"type": "email", "autocomplete": "username", "spellcheck": "false"},
+    )
+
+
+def _code(label: str, hint: str) -> Any:
+    return StringField(
+        label,
+        [
+            DataRequired("Enter the 6-digit code."),
+            Regexp(r"^\d{6}$", message="The code has 6 digits."),
+        ],
+        description=hint,
+        filters=[lambda value: "".join(value.split()) if value else value],
+        render_kw={"inputmode": "numeric", "autocomplete": "one-time-code", "maxlength": "7"},
+    )
+
+
+class RegisterForm(PortalForm):
+    email = _email("You will sign in with this. We never send health details by email.")
+    password = PasswordField(
+        "Password",
+        [
+            InputRequired("Choose a password."),
+            Length(*PASSWORD_LENGTH, message="Use 8 to 128 characters."),
+        ],
+        description="At least 8 characters; 15 or more is safer. Three or four words work well.",
+        render_kw={"autocomplete": "new-password"},
+    )
+    given_name = _line("First name", "Enter your first name.", autocomplete="given-name")
+    family_name = _line("Last name", "Enter your last name.", autocomplete="family-name")
+    birth_date = DatePartsField(
+        "Date of birth",
+        [InputRequired("Enter your date of birth.")],
+        description="For example, 27 3 1985",
+    )
+    consent_care = BooleanField(
+        "I agree that this clinic uses what I send to care for me.",
+        [
+            InputRequired(
+                "We can only help you online if you agree to this. If not, see your doctor."
+            )
+        ],
+    )
+    consent_teledermatology = BooleanField(
+        "I agree that a skin doctor looks at my photos and does not see me in person.",
+        [
+            InputRequired(
+                "We can only help you online if you agree to this. If not, see your doctor."
+            )
+        ],
+    )
+    consent_ai = ChoiceField(
+        "May a computer help to sort your photos?",
+        [
+            ("permit", "Yes, a computer may help"),
+            ("deny", "No, people only"),
+        ],
+        missing="Choose yes or no. Your care goes on in both cases.",
+        description=(
+            "The computer helps us see who needs a fast answer. A skin doctor reads every case. "
+            "If you say no, you still get the same care."
+        ),
+    )
+    consent_research = BooleanField(
+        "My photos may be used for research. My name is taken off first."
+    )
+    consent_teaching = BooleanField("My photos may be used to teach. My name is taken off first.")
+
+    def validate_birth_date(self, field: DatePartsField) -> None:
+        today = datetime.now(UTC).date()
+        if field.data is not None and field.data > today:
+            raise ValidationError("Your date of birth must be in the past.")
+        if field.data is not None and today.year - field.data.year > 120:
+            raise ValidationError("Check the year of your birth.")
+
+    @property
+    def consents(self) -> dict[str, bool]:
+        """The decision for each purpose."""
+        return {
+            "care": bool(self.consent_care.data),
+            "teledermatology": bool(self.consent_teledermatology.data),
+            "ai_assistance": self.consent_ai.data == "permit",
+            "research": bool(self.consent_research.data),
+            "teaching": bool(self.consent_teaching.data),
+        }
+
+
+class ConsentForm(PortalForm):
+    """The consents that a patient may change at any time."""
+
+    consent_ai = BooleanField("A computer may help to sort my photos.")
+    consent_research = BooleanField("My photos may be used for research, without my name.")
+    consent_teaching = BooleanField("My photos may be used to teach, without my name.")
+
+
+class SignInForm(PortalForm):
+    email = _email()
+    password = PasswordField(
+        "Password",
+        [
+            InputRequired("Enter your password."),
+            Length(max=128, message="This password is too long."),
+        ],
+        render_kw={"autocomplete": "current-password"},
+    )
+
+
+class SecondFactorForm(PortalForm):
+    code = _code("Code", "The 6 digits that your authenticator app shows now.")
+
+
+class StepUpForm(PortalForm):
+    code = _code("Code", "The 6 digits that your authenticator app shows now.")
+
+
+class CaseForm(PortalForm):
+    """The history of one spot. The age is not asked again: the account knows it."""
+
+    submission_id = HiddenField()
+    emergency_signs = ManyField(
+        "Do you have any of these now?",
+        _of(EmergencySign),
+        description="Tick all that you have. Leave this empty if you have none.",
+    )
+    responsible_adult = StringField(
+        "Name of the parent or guardian",
+        [Optional(), Length(max=120, message="Use 120 characters or fewer.")],
+        description="Only if the patient is under 18. The adult must fill in this form.",
+        filters=[_stripped],
+        render_kw={"autocomplete": "off"},
+    )
+    spot_count = ChoiceField(
+        "How many spots worry you?",
+        [("1", "1"), ("2", "2"), ("3", "3 or more")],
+        missing="Choose how many spots worry you.",
+        description="Send each spot on its own. We only look at the spots you send.",
+    )
+    can_be_photographed = ChoiceField(
+        "Can you take a clear photo of the spot?",
+        [("yes", "Yes"), ("no", "No, for example hair covers it")],
+        missing="Choose yes or no.",
+    )
+    site = SelectField(
+        "Where on the body is the spot?",
+        [InputRequired("Choose where the spot is.")],
+        choices=_choices([("", "Choose a place"), *_of(BodySite)]),
+        description="We do not take photos of private parts, of an adult or a child.",
+    )
+    side = ChoiceField("Which side of the body?", _of(Side), missing="Choose a side.")
+    site_detail = StringField(
+        "Say more about the place",
+        [Optional(), Length(max=200, message="Use 200 characters or fewer.")],
+        description="For example, just below the left knee. You can leave this empty.",
+        filters=[_stripped],
+    )
+    onset = ChoiceField(
+        "How long have you had the spot?", _of(Onset), missing="Choose how long you have had it."
+    )
+    change_in_size = _question("Has it grown or changed in size?")
+    irregular_shape = _question(
+        "Is its shape uneven?", "For example, one half looks unlike the other."
+    )
+    irregular_colour = _question("Does it have more than one colour?")
+    diameter_7_mm = _question("Is it 7 mm wide or more?", "That is as wide as a pencil.")
+    inflammation = _question(
+        "Is it sore or swollen?",
+        "The skin may look red or pink. On brown or black skin it may look purple, grey or darker.",
+    )
+    oozing = _question("Does it leak fluid or form a crust?")
+    change_in_sensation = _question("Does it itch, hurt or feel strange?")
+    bleeding = _question("Has it bled without a knock or a scratch?")
+    not_healing_4_weeks = _question("Is it a sore that has not healed for more than 4 weeks?")
+    firm_growing_lump = _question("Is it a firm lump that is growing?")
+    pink_and_changing = _question("Is it pink or the colour of your skin, and changing?")
+    new_nail_streak = _question("Is it a new dark line in a nail?")
+    sex = ChoiceField(
+        "Sex",
+        [
+            ("female", "Female"),
+            ("male", "Male"),
+            ("other", "Other"),
+            ("undisclosed", "I prefer not to say"),
+        ],
+        missing="Choose an answer. You may choose not to say.",
+    )
+    skin_type = ChoiceField(
+        "How does your skin react to the sun?",
+        [
+            ("I", "Type I: very fair, always burns, never tans"),
+            ("II", "Type II: fair, burns often, tans a little"),
+            ("III", "Type III: light brown, burns at times, tans"),
+            ("IV", "Type IV: olive or brown, burns little, tans well"),
+            ("V", "Type V: dark brown, burns very little"),
+            ("VI", "Type VI: black or very dark brown, almost never burns"),
+            ("undisclosed", "I prefer not to say"),
+        ],
+        missing="Choose an answer. You may choose not to say.",
+        description="Signs look different on each skin colour. This helps the doctor.",
+    )
+    own_skin_cancer = _question("Have you ever had skin cancer?")
+    family_skin_cancer = _question("Has a parent, brother, sister or child had skin cancer?")
+    immunosuppressed = _question(
+        "Is your immune system weak?",
+        "For example, after a transplant, or from a medicine that slows the immune system.",
+    )
+    medicines = _text("Which medicines do you take?", "You can leave this empty.")
+    strong_concern = _text(
+        "Is there one thing that worries you a lot?", "Leave this empty if there is not."
+    )
+    notes = _text("What else should the doctor know?", "For example, a cream you have tried.")
+
+    def stop_at_once(self) -> StopRule | None:
+        """Give the card that is shown even if other answers are still missing or wrong."""
+        if self.emergency_signs.data:
+            return EMERGENCY
+        return INTIMATE_AREA if self.site.data == BodySite.GENITAL else None
+
+    def history(self, *, age: int) -> History:
+        """Build the history of a valid form; `age` in whole years comes from the account."""
+        raw = {name: field.data or "" for name, field in self._fields.items() if name in _HISTORY}
+        raw |= {
+            "version": HISTORY_VERSION,
+            "age": age,
+            "seven_point": {item.value: self[item.value].data for item in SevenPoint},
+            "symptoms": {sign.value: self[sign.value].data for sign in Symptom},
+            "emergency_signs": self.emergency_signs.data or [],
+            "spot_count": int(self.spot_count.data),
+            "can_be_photographed": self.can_be_photographed.data == "yes",
+        }
+        return History.from_dict(raw)
+
+
+_HISTORY: Final = frozenset(
+    {
+        *("sex", "skin_type", "site", "side", "site_detail", "onset", "own_skin_cancer"),
+        *("family_skin_cancer", "immunosuppressed", "responsible_adult", "medicines"),
+        *("strong_concern", "notes"),
+    }
+)
+
+
+class RetakePhotosForm(PortalForm):
+    """New photos for a case whose photos could not be read."""
+
+    submission_id = HiddenField()
+
+
+class ClaimForm(PortalForm):
+    """Take a case; the case is in the address."""
+
+
+class ReleaseForm(PortalForm):
+    reason = SelectField(
+        "Reason",
+        [InputRequired("Choose a reason.")],
+        choices=_choices(
+            [
+                ("", "Choose a reason"),
+                ("end_of_shift", "End of my shift"),
+                ("other_expertise", "Needs other expertise"),
+                ("conflict", "I know the patient"),
+                ("mistake", "Taken by mistake"),
+            ]
+        ),
+    )
+
+
+class FirstReadForm(PortalForm):
+    """The reader's own impression, stored before the computer's view is shown."""
+
+    impression = ChoiceField(
+        "Your impression", DIAGNOSIS_GROUPS, missing="Choose the most likely group."
+    )
+    urgency = ChoiceField("Urgency", URGENCIES, missing="Choose an urgency.")
+    confidence = ChoiceField("Confidence", CONFIDENCES, missing="Choose your confidence.")
+
+
+class DecisionForm(PortalForm):
+    diagnosis = ChoiceField("Diagnosis", DIAGNOSIS_GROUPS, missing="Choose a diagnosis.")
+    diagnosis_text = StringField(
+        "Diagnosis in words",
+        [Length(max=200, message="Use 200 characters or fewer.")],
+        description="Needed for another diagnosis.",
+        filters=[_stripped],
+    )
+    icd10_code = StringField(
+        "ICD-10-CM code",
+        [Optional(), Regexp(ICD10CM_SHAPE, message="Enter a code such as D22.5 or C43.59.")],
+        description="For example D22.5. Leave empty to use the code of the group.",
+        filters=[lambda value: value.strip().upper() if value else value],
+        render_kw={"spellcheck": "false", "autocomplete": "off"},
+    )
+    confidence = ChoiceField("Confidence", CONFIDENCES, missing="Choose your confidence.")
+    image_quality = ChoiceField("Image quality", IMAGE_QUALITIES, missing="Rate the image quality.")
+    plan = ChoiceField("Plan", PLANS, missing="Choose a plan.")
+    agreement = ChoiceField(
+        "Computer's view", AGREEMENTS, missing="Say whether you agree with the computer's view."
+    )
+    override_reason = SelectField(
+        "Reason for the override",
+        choices=_choices([("", "Choose a reason"), *OVERRIDE_REASONS]),
+        default="",
+        description="Needed when you override.",
+    )
+    clinical_note = _text("Clinical note", "For colleagues. The patient does not see it.", rows=4)
+    patient_text = TextAreaField(
+        "Text to the patient",
+        [
+            DataRequired("Write what the patient should read."),
+            Length(max=4000, message="Use 4000 characters or fewer."),
+        ],
+        description=(
+            "Result first, what it means, what to do now, when to get help. Short words, "
+            "no more than 20 in a sentence."
+        ),
+        render_kw={"rows": 9, "maxlength": 4000},
+    )
+
+    def validate_diagnosis_text(self, field: StringField) -> None:
+        if self.diagnosis.data == "other" and not field.data:
+            raise ValidationError("Write the diagnosis in words.")
+
+    def validate_override_reason(self, field: SelectField) -> None:
+        if self.agreement.data == "override" and not field.data:
+            raise ValidationError("Choose why you override the computer's view.")
+        if self.agreement.data != "override" and field.data:
+            raise ValidationError("A reason belongs to an override only.")
+
+
+class SignForm(PortalForm):
+    """Confirms the decision that was shown as a preview."""
+
+
+class RetakeForm(PortalForm):
+    reasons = ManyField(
+        "What is wrong with the photos?",
+        RETAKE_REASONS,
+        validators=[InputRequired("Choose at least one reason.")],
+    )
+    message = _text("Message to the patient", "Say in plain words how to do better.", longest=500)
