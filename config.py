@@ -54,6 +54,7 @@ class Settings:
     snomed: bool
     upload_limit_mib: int
     lease_seconds: int
+    ai_wait_minutes: int
     log_level: str
 
     @property
@@ -171,6 +172,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("snomed", _switch, EVERY_PROGRAM, "on"),
     Setting("upload_limit_mib", _positive, EVERY_PROGRAM, "60"),
     Setting("lease_seconds", _positive, EVERY_PROGRAM, "120"),
+    Setting("ai_wait_minutes", _positive, EVERY_PROGRAM, "30"),
     Setting("log_level", _log_level, EVERY_PROGRAM, "INFO"),
 )
 

@@ -1,0 +1,53 @@
+"""The reconciler: frees what dead workers held and hands to people what nobody analysed."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy.orm import Session
+
+from clinic.audit_event import AuditAction
+from clinic.records import screening_queue, submissions
+from clinic.records.audit_log import Auditor
+from clinic.records.db import SessionFactory
+
+ACTOR = "reconciler"
+PERIOD_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Reconciler:
+    sessions: SessionFactory
+    auditor: Auditor
+    patience: timedelta  # how long a case waits for a worker before people read it without
+
+    def reconcile(self) -> int:
+        """One round; return how many cases were moved."""
+        with self.sessions() as session, session.begin():
+            dead, again = screening_queue.expire_leases(session)
+            waited = screening_queue.give_up_waiting(session, waited=self.patience)
+            for submission_id in dead + waited:
+                self._record(session, submission_id, AuditAction.SCREENING_GIVEN_UP)
+            for submission_id in again:
+                self._record(session, submission_id, AuditAction.SCREENING_FAILED)
+        return len(dead) + len(again) + len(waited)
+
+    def _record(self, session: Session, submission_id: str, action: AuditAction) -> None:
+        row = submissions.find(session, submission_id)
+        if row is None:
+            return
+        self.auditor.record(
+            session,
+            action,
+            ACTOR,
+            clinic_id=row.clinic_id,
+            patient_id=row.patient_id,
+            submission_id=row.id,
+            detail=row.last_failure or "the worker's lease ran out",
+        )
+
+    def run(self, stopped: Callable[[], bool]) -> None:
+        while not stopped():
+            self.reconcile()
+            time.sleep(PERIOD_SECONDS)
