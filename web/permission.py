@@ -1,0 +1,52 @@
+"""Who may use a route, written on the view itself; a guard reads the mark and closes the rest."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+Kind = Literal["public", "ehr_client", "role"]
+View = TypeVar("View", bound=Callable[..., object])
+
+_ATTRIBUTE = "__permission__"
+
+
+@dataclass(frozen=True)
+class Mark:
+    kind: Kind
+    scope: str | None = None
+    roles: frozenset[str] = frozenset()
+
+
+def public(view: View) -> View:
+    return _marked(view, Mark(kind="public"))
+
+
+def ehr_client(scope: str) -> Callable[[View], View]:
+    """`scope` is a SMART v2 system scope, for instance `system/DiagnosticReport.rs`."""
+
+    def decorate(view: View) -> View:
+        return _marked(view, Mark(kind="ehr_client", scope=scope))
+
+    return decorate
+
+
+def roles(*names: str) -> Callable[[View], View]:
+    if not names:
+        raise ValueError("A route for no role would be closed to everybody.")
+
+    def decorate(view: View) -> View:
+        return _marked(view, Mark(kind="role", roles=frozenset(names)))
+
+    return decorate
+
+
+def mark_of(view: Callable[..., object]) -> Mark | None:
+    mark = getattr(view, _ATTRIBUTE, None)
+    return mark if isinstance(mark, Mark) else None
+
+
+def _marked(view: View, mark: Mark) -> View:
+    if mark_of(view) is not None:
+        raise ValueError("A route carries one permission mark only.")
+    setattr(view, _ATTRIBUTE, mark)
+    return view
