@@ -13,8 +13,8 @@ KEYS_QUEUE = "keys"
 
 SCREEN_SUBMISSION = "worker.tasks.screen_submission_task"
 PURGE_EXPIRED = "worker.tasks.purge_expired_task"
-ANSWER_KEY_REQUEST = "worker.tasks.answer_key_request_task"
-SETTLE_PATIENT = "worker.tasks.settle_patient_task"
+ANSWER_KEY_REQUEST = "worker.keeper_tasks.answer_key_request_task"
+SETTLE_PATIENT = "worker.keeper_tasks.settle_patient_task"
 
 QUEUE_OF = {
     SCREEN_SUBMISSION: INFERENCE_QUEUE,

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from clinic.access import Actor, CaseFacts, Permission, Role, may
 
-RECIPIENT_KID = "recipient"
+RECIPIENT_KID = "viewer"
 HOURLY_CAP = 2000
 
 

@@ -5,9 +5,9 @@ import threading
 from collections.abc import Callable
 from datetime import timedelta
 from functools import cache
+from pathlib import Path
 
 from celery import Celery
-from celery.signals import worker_process_init
 
 from clinic.hints import (
     BROKER_SETTINGS,
@@ -33,8 +33,11 @@ from worker.screen_submission import ScreeningServices
 SEEN_EVERY_SECONDS = 10.0
 
 
+TASKS_OF = {INFERENCE_QUEUE: "worker.tasks", KEYS_QUEUE: "worker.keeper_tasks"}
+
+
 def celery_app(settings: Settings, *, queue: str) -> Celery:
-    app = Celery(f"dermqueue-{queue}", broker=settings.broker_url, include=["worker.tasks"])
+    app = Celery(f"dermqueue-{queue}", broker=settings.broker_url, include=[TASKS_OF[queue]])
     app.conf.update(
         BROKER_SETTINGS,
         task_acks_late=False,
@@ -133,12 +136,6 @@ def keeper() -> Keeper:
     )
 
 
-@worker_process_init.connect
-def _load_before_the_first_task(**_: object) -> None:
-    """A prefork child of the inference worker loads and warms the ensemble before any work."""
-    screening_services().analyst.warm_up()
-
-
 def _report_alive(sessions: SessionFactory, process_id: str) -> None:
     def report() -> None:
         while True:
@@ -157,7 +154,9 @@ def _secret(secret: Secret | None) -> bytes:
     return secret.value if secret else b""
 
 
-def _bundle(settings: Settings):  # type: ignore[no-untyped-def]
+def _bundle(settings: Settings) -> Path:
+    if settings.model_bundle is None:
+        raise LookupError("DERMQUEUE_MODEL_BUNDLE is not set.")
     return settings.model_bundle
 
 

@@ -1,8 +1,9 @@
-"""The Celery tasks: each takes at most one opaque id and calls one use case."""
+"""The inference worker's Celery tasks: each takes at most one id and calls one use case."""
 
 from celery import shared_task
+from celery.signals import worker_process_init
 
-from clinic.hints import ANSWER_KEY_REQUEST, PURGE_EXPIRED, SCREEN_SUBMISSION, SETTLE_PATIENT
+from clinic.hints import PURGE_EXPIRED, SCREEN_SUBMISSION
 from worker import app, purge, screen_submission
 
 
@@ -17,11 +18,7 @@ def purge_expired_task() -> int:
     return purge.purge_expired(services.sessions, services.blobs)
 
 
-@shared_task(name=ANSWER_KEY_REQUEST, soft_time_limit=10, time_limit=15)
-def answer_key_request_task(request_id: str) -> None:
-    app.keeper().answer(request_id)
-
-
-@shared_task(name=SETTLE_PATIENT, soft_time_limit=30, time_limit=45)
-def settle_patient_task(patient_id: str) -> int:
-    return app.keeper().settle(patient_id)
+@worker_process_init.connect
+def _load_before_the_first_task(**_: object) -> None:
+    """The prefork child loads and warms the ensemble before any work."""
+    app.screening_services()

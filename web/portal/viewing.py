@@ -1,0 +1,131 @@
+"""Showing sealed pictures: the viewer's page asks with its own key, the keeper answers it.
+
+The web process passes ciphertext and HPKE answers on; it cannot open either.
+"""
+
+import base64
+import binascii
+from typing import Any
+
+from flask import Response, abort, jsonify, request, url_for
+
+from clinic.access import Permission, Role
+from clinic.audit_event import AuditAction
+from clinic.hints import ANSWER_KEY_REQUEST, BrokerDownError
+from clinic.keeper_protocol import KeyPurpose, ObjectKind
+from clinic.records import key_requests, sealed_objects, submissions
+from clinic.records.key_requests import NewKeyRequest
+from clinic.records.models import KeyRequest, SealedObject, Submission
+from clinic.submission import ScreeningState
+from web.database import db
+from web.guard import audit, case_for, me
+from web.permission import roles
+from web.portal.blueprint import portal
+from web.services import services
+
+KEEPER_DOWN = "The pictures cannot be opened at the moment. Please try again in a minute."
+
+
+@portal.post("/cases/<submission_id>/grants")
+@roles(Role.PATIENT, Role.DERMATOLOGIST)
+def ask_for_pictures(submission_id: str) -> tuple[Response, int]:
+    """Ask the keeper to re-wrap this case's pictures to the page's public key."""
+    patient = me().role is Role.PATIENT
+    permission = Permission.SEE_OWN_PHOTOS if patient else Permission.READ_CASE
+    row, _ = case_for(submission_id, permission)
+    wanted = NewKeyRequest(
+        purpose=KeyPurpose.VIEW,
+        object_ids=tuple(one.id for one in _pictures(row)),
+        recipient_key=_public_key(),
+        login_session_id=me().login.id,
+        submission_id=row.id,
+    )
+    asked = key_requests.ask(db.session, wanted)
+    audit(AuditAction.KEYS_ASKED, row, detail=f"{len(wanted.object_ids)} pictures")
+    db.session.commit()
+    try:
+        services().hints.send(ANSWER_KEY_REQUEST, asked.id)
+    except BrokerDownError:
+        abort(503, KEEPER_DOWN)
+    url = url_for("portal.pictures", request_id=asked.id)
+    return jsonify(grant=asked.id, url=url), 202
+
+
+@portal.get("/grants/<request_id>")
+@roles(Role.PATIENT, Role.DERMATOLOGIST)
+def pictures(request_id: str) -> tuple[Response, int]:
+    """The keeper's answer, once it is there: 202 waiting, 200 with headers, 403 refused."""
+    row = key_requests.find(db.session, request_id)
+    if row is None or row.login_session_id != me().login.id:
+        abort(404)
+    if row.state == "refused":
+        return jsonify(error="You may not open these pictures."), 403
+    if row.answer is None:
+        return jsonify(state="waiting"), 202
+    return jsonify(objects=[_described(one, header) for one, header in _answered(row)]), 200
+
+
+@portal.get("/objects/<object_id>")
+@roles(Role.PATIENT, Role.DERMATOLOGIST)
+def sealed_body(object_id: str) -> Response:
+    """A picture's ciphertext."""
+    row = db.session.get(SealedObject, object_id)
+    if row is None or row.submission_id is None:
+        abort(404)
+    permission, _ = case_for(row.submission_id, _needed(ObjectKind(row.kind)))
+    body = sealed_objects.ciphertext(row, services().blobs)
+    audit(AuditAction.OBJECT_FETCHED, permission, detail=row.kind)
+    db.session.commit()
+    return Response(body, content_type="application/octet-stream")
+
+
+def _needed(kind: ObjectKind) -> Permission:
+    if me().role is Role.PATIENT:
+        return Permission.SEE_OWN_PHOTOS
+    seen = kind is ObjectKind.HEATMAP
+    return Permission.SEE_COMPUTER_VIEW if seen else Permission.READ_CASE
+
+
+def _pictures(row: Submission) -> list[SealedObject]:
+    """What this person may see now: renditions, or the originals where there are none yet."""
+    found = sealed_objects.of_submission(db.session, row.id, [ObjectKind.RENDITION])
+    may_see_originals = me().role is Role.PATIENT or row.screening_state == ScreeningState.DEAD
+    if not found and may_see_originals:
+        found = sealed_objects.of_submission(db.session, row.id, [ObjectKind.PHOTO])
+    if me().role is Role.DERMATOLOGIST and _revealed(row):
+        found += sealed_objects.of_submission(db.session, row.id, [ObjectKind.HEATMAP])
+    return found
+
+
+def _revealed(row: Submission) -> bool:
+    return submissions.facts(db.session, row).first_read_by == me().actor.user_id
+
+
+def _public_key() -> bytes:
+    payload: Any = request.get_json(silent=True)
+    text = payload.get("public_key") if isinstance(payload, dict) else None
+    try:
+        raw = base64.b64decode(text, validate=True) if isinstance(text, str) else b""
+    except binascii.Error:
+        raw = b""
+    if len(raw) != 32:
+        abort(400, "The viewer's public key must be 32 bytes in base64.")
+    return raw
+
+
+def _answered(row: KeyRequest) -> list[tuple[SealedObject, str]]:
+    answer = row.answer or {}
+    rows = [db.session.get(SealedObject, object_id) for object_id in answer]
+    found = [one for one in rows if one is not None]
+    return [(one, answer[one.id]) for one in sorted(found, key=lambda one: (one.slot, one.kind))]
+
+
+def _described(row: SealedObject, header: str) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "type": row.kind,
+        "slot": row.slot,
+        "view": row.view,
+        "header": header,
+        "url": url_for("portal.sealed_body", object_id=row.id),
+    }

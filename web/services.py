@@ -1,0 +1,48 @@
+"""The parts that views work with, made once by the app factory."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import cast
+
+from flask import current_app
+
+from clinic.account_secrets import AccountSecrets, Passwords
+from clinic.hints import Hints
+from clinic.records import keys
+from clinic.records.audit_log import Auditor
+from clinic.records.blobs import BlobStore
+from clinic.records.db import SessionFactory
+from clinic.records.keeper_client import KeeperClient
+
+EXTENSION = "dermqueue"
+
+
+@dataclass(frozen=True)
+class Services:
+    """`keeper` is made at first use: each forked process enrols a key pair of its own."""
+
+    sessions: SessionFactory
+    blobs: BlobStore
+    hints: Hints
+    auditor: Auditor
+    account_secrets: AccountSecrets
+    passwords: Passwords
+    root_public_key: bytes
+    enrolment_key: bytes
+    model_bundle: Path | None
+    is_demo: bool
+    snomed: bool
+    public_url: str
+    ai_wait: timedelta
+
+    @cached_property
+    def keeper(self) -> KeeperClient:
+        with self.sessions() as session, session.begin():
+            identity = keys.enrol_process(session, self.enrolment_key, program="web")
+        return KeeperClient(self.sessions, self.hints, identity)
+
+
+def services() -> Services:
+    return cast("Services", current_app.extensions[EXTENSION])
