@@ -252,6 +252,7 @@ def test_a_decision_is_accepted_and_its_code_tidied() -> None:
         ({"diagnosis": "other"}, "diagnosis_text"),
         ({"agreement": "override"}, "override_reason"),
         ({"override_reason": "history"}, "override_reason"),
+        ({"icd10_code": ""}, "icd10_code"),
         ({"icd10_code": "melanoma"}, "icd10_code"),
         ({"icd10_code": "D22.5; DROP"}, "icd10_code"),
         ({"patient_text": ""}, "patient_text"),
@@ -268,7 +269,6 @@ def test_an_incomplete_decision_is_refused(change: dict[str, str], field: str) -
         {"diagnosis": "other", "diagnosis_text": "Psoriasis"},
         {"agreement": "override", "override_reason": "dermoscopy"},
         {"agreement": "not_available"},
-        {"icd10_code": ""},
         {"icd10_code": "C44.311"},
     ],
 )
@@ -276,8 +276,8 @@ def test_a_complete_decision_of_another_kind_is_accepted(change: dict[str, str])
     assert errors_of(forms.DecisionForm, DECISION | change) == {}
 
 
-def test_a_first_read_needs_impression_urgency_and_confidence() -> None:
-    assert sorted(errors_of(forms.FirstReadForm, {})) == ["confidence", "impression", "urgency"]
+def test_a_first_read_needs_impression_and_confidence() -> None:
+    assert sorted(errors_of(forms.FirstReadForm, {})) == ["confidence", "impression"]
 
 
 def test_a_retake_needs_a_reason() -> None:

@@ -59,7 +59,6 @@ DIAGNOSIS_GROUPS: Final = (
     ("other", "Other diagnosis"),
 )
 CONFIDENCES: Final = (("high", "High"), ("medium", "Medium"), ("low", "Low"))
-URGENCIES: Final = (("urgent", "Urgent"), ("suspicious", "Suspicious"), ("routine", "Routine"))
 PLANS: Final = (
     ("benign_advice", "Benign: advice and no follow-up"),
     ("gp_plan", "Treatment plan for the GP"),
@@ -481,7 +480,6 @@ class FirstReadForm(PortalForm):
     impression = ChoiceField(
         "Your impression", DIAGNOSIS_GROUPS, missing="Choose the most likely group."
     )
-    urgency = ChoiceField("Urgency", URGENCIES, missing="Choose an urgency.")
     confidence = ChoiceField("Confidence", CONFIDENCES, missing="Choose your confidence.")
 
 
@@ -495,10 +493,13 @@ class DecisionForm(PortalForm):
     )
     icd10_code = StringField(
         "ICD-10-CM code",
-        [Optional(), Regexp(ICD10CM_SHAPE, message="Enter a code such as D22.5 or C43.59.")],
-        description="For example D22.5. Leave empty to use the code of the group.",
+        [
+            DataRequired("Enter the code of the diagnosis."),
+            Regexp(ICD10CM_SHAPE, message="Enter a code such as D22.5 or C43.59."),
+        ],
+        description="For example D22.5. Be as exact about the site as you can.",
         filters=[lambda value: value.strip().upper() if value else value],
-        render_kw={"spellcheck": "false", "autocomplete": "off"},
+        render_kw={"spellcheck": "false", "autocomplete": "off", "list": "icd10-codes"},
     )
     confidence = ChoiceField("Confidence", CONFIDENCES, missing="Choose your confidence.")
     image_quality = ChoiceField("Image quality", IMAGE_QUALITIES, missing="Rate the image quality.")
