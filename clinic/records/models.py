@@ -264,7 +264,6 @@ class FirstRead(Base):
     submission_id: Mapped[str] = mapped_column(ForeignKey("submission.id"), primary_key=True)
     reader_id: Mapped[str] = mapped_column(ForeignKey("account.id"))
     impression: Mapped[str] = mapped_column(String(20))
-    urgency: Mapped[str] = mapped_column(String(20))
     confidence: Mapped[str] = mapped_column(String(20))
     recorded_at: Mapped[datetime] = mapped_column(UtcDateTime)
 

@@ -148,7 +148,6 @@ class Impression:
     """What the reader thinks before the computer's view is shown."""
 
     impression: str
-    urgency: str
     confidence: str
 
 
@@ -167,7 +166,6 @@ def record_first_read(
             submission_id=submission_id,
             reader_id=reader_id,
             impression=blind.impression,
-            urgency=blind.urgency,
             confidence=blind.confidence,
             recorded_at=database_now(session),
         )

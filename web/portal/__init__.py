@@ -1,0 +1,27 @@
+"""The portal for people: patients, dermatologists and administrators."""
+
+from web.portal import (
+    login,
+    my_cases,
+    operations,
+    pages,
+    registration,
+    review_case,
+    review_queue,
+    upload,
+    viewing,
+)
+from web.portal.blueprint import portal
+
+__all__ = [
+    "login",
+    "my_cases",
+    "operations",
+    "pages",
+    "portal",
+    "registration",
+    "review_case",
+    "review_queue",
+    "upload",
+    "viewing",
+]

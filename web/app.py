@@ -1,0 +1,86 @@
+"""The portal's factory: joins the parts and registers the blueprints."""
+
+from datetime import timedelta
+
+from flask import Flask
+from flask_wtf.csrf import CSRFProtect
+
+from clinic.account_secrets import AccountSecrets, Passwords
+from clinic.hints import CeleryHints
+from clinic.records.audit_log import Auditor
+from clinic.records.blobs import BlobStore
+from clinic.records.db import make_session_factory
+from config import WEB, Secret, Settings
+from web.cli import register_commands
+from web.database import db, init_database
+from web.errors import init_error_pages
+from web.fhir_adapter import fhir_blueprint
+from web.guard import init_guard
+from web.health import health
+from web.portal import portal
+from web.rate_limits import init_rate_limits
+from web.request import MemoryRequest
+from web.security_headers import init_security_headers
+from web.services import EXTENSION, Services
+
+MIB = 1024 * 1024
+
+
+def create_app_from_env() -> Flask:
+    return create_app(Settings.from_env(WEB))
+
+
+def create_app(settings: Settings, services: Services | None = None) -> Flask:
+    """The portal. Tests may pass parts of their own; everything else comes from the settings."""
+    app = Flask(__name__, static_folder="portal/static", template_folder="portal/templates")
+    app.request_class = MemoryRequest
+    https = settings.public_url.startswith("https://")
+    app.config.update(
+        SECRET_KEY=_secret(settings.cookie_key),
+        MAX_CONTENT_LENGTH=settings.upload_limit_mib * MIB,
+        MAX_FORM_PARTS=100,
+        SESSION_COOKIE_NAME="__Host-dermqueue" if https else "dermqueue",
+        SESSION_COOKIE_SECURE=https,
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        WTF_CSRF_TIME_LIMIT=None,
+        WTF_CSRF_SSL_STRICT=https,
+    )
+    init_database(app, settings.database_url)
+    with app.app_context():
+        app.extensions[EXTENSION] = services or _services(settings)
+    CSRFProtect(app)
+    init_rate_limits(app, settings.broker_url or "memory://")
+    init_security_headers(app, https=https)
+    init_guard(app)
+    init_error_pages(app)
+    app.register_blueprint(portal)
+    app.register_blueprint(health)
+    fhir = fhir_blueprint(app)
+    app.extensions["csrf"].exempt(fhir)
+    app.register_blueprint(fhir)
+    register_commands(app)
+    return app
+
+
+def _services(settings: Settings) -> Services:
+    sessions = make_session_factory(db.engine)
+    return Services(
+        sessions=sessions,
+        blobs=BlobStore(settings.blob_dir),
+        hints=CeleryHints(settings.broker_url or ""),
+        auditor=Auditor(_secret(settings.audit_key)),
+        account_secrets=AccountSecrets(_secret(settings.account_key)),
+        passwords=Passwords.standard(),
+        root_public_key=settings.root_public_key or b"",
+        enrolment_key=_secret(settings.enrolment_key),
+        model_bundle=settings.model_bundle,
+        is_demo=settings.is_demo,
+        snomed=settings.snomed,
+        public_url=settings.public_url,
+        ai_wait=timedelta(minutes=settings.ai_wait_minutes),
+    )
+
+
+def _secret(secret: Secret | None) -> bytes:
+    return secret.value if secret else b""

@@ -1,0 +1,71 @@
+"""Patients register themselves; name and birth date are sealed as they arrive."""
+
+from flask import redirect, url_for
+from werkzeug.wrappers import Response as AnyResponse
+
+from clinic.access import Role
+from clinic.account_secrets import password_problem
+from clinic.audit_event import AuditAction
+from clinic.keeper_protocol import ObjectKind
+from clinic.records import accounts, keys, sealed_objects
+from clinic.records.accounts import EmailTakenError, NewAccount
+from clinic.records.models import Account, Patient
+from clinic.records.sealed_objects import Place
+from web.database import db
+from web.permission import public
+from web.portal.blueprint import portal
+from web.portal.forms import RegisterForm
+from web.portal.login import begin_session, page
+from web.portal.texts import Identity, write_identity
+from web.rate_limits import SIGN_IN_PER_ADDRESS, limiter
+from web.services import services
+
+
+@portal.route("/register", methods=["GET", "POST"])
+@public
+@limiter.limit(SIGN_IN_PER_ADDRESS, methods=["POST"])
+def register() -> AnyResponse:
+    form = RegisterForm()
+    if not form.validate_on_submit():
+        return page("register.html", form)
+    problem = password_problem(form.password.data)
+    if problem is not None:
+        form.password.errors = [problem]
+        return page("register.html", form)
+    try:
+        account = _create(form)
+    except EmailTakenError:
+        db.session.rollback()
+        form.email.errors = ["Use another email address, or sign in if you have an account."]
+        return page("register.html", form)
+    begin_session(account, second_factor=False)
+    return redirect(url_for("portal.my_cases"))
+
+
+def _create(form: RegisterForm) -> Account:
+    box, clinic = services().account_secrets, accounts.the_clinic(db.session)
+    hashed = services().passwords.hash(form.password.data)
+    new = NewAccount(clinic.id, Role.PATIENT, form.email.data, hashed)
+    account = accounts.create_account(db.session, box, new)
+    account.birth_date_sealed = box.seal(
+        form.birth_date.data.isoformat(), account_id=account.id, column="birth_date"
+    )
+    patient = accounts.create_patient(db.session, account)
+    accounts.record_consents(db.session, patient, form.consents)
+    _seal_identity(patient, form)
+    for action in (AuditAction.ACCOUNT_CREATED, AuditAction.CONSENT_RECORDED):
+        services().auditor.record(
+            db.session, action, account.id, clinic_id=clinic.id, patient_id=patient.id
+        )
+    return account
+
+
+def _seal_identity(patient: Patient, form: RegisterForm) -> None:
+    identity = Identity(form.family_name.data, form.given_name.data, form.birth_date.data)
+    sealed_objects.add_text(
+        db.session,
+        services().blobs,
+        Place(patient.id, None, ObjectKind.IDENTITY),
+        write_identity(identity),
+        recipient=keys.sealing_recipient(db.session, services().root_public_key),
+    )

@@ -1,0 +1,337 @@
+"""Sending a spot: consent, history and photos. Photos arrive sealed, or are sealed here at once."""
+
+import base64
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from zoneinfo import ZoneInfo
+
+from flask import Response, abort, jsonify, redirect, render_template, request, url_for
+from sqlalchemy import select
+from werkzeug.wrappers import Response as AnyResponse
+
+from clinic.access import Permission, Role
+from clinic.audit_event import AuditAction
+from clinic.due_time import Clock, due_at
+from clinic.envelope import Context, EnvelopeError, PublicKey, Sealed, parse_container, seal
+from clinic.intake import History, StopRule, stop_rules
+from clinic.keeper_protocol import ObjectKind
+from clinic.records import accounts, keys, sealed_objects, submissions
+from clinic.records.db import database_now, new_id
+from clinic.records.models import Account, Clinic, Holiday, Submission
+from clinic.records.sealed_objects import Place
+from clinic.records.submissions import NewSubmission, NotYourSubmissionError
+from clinic.submission import CaseState
+from web.database import db
+from web.guard import audit, case_for, me, wants_json
+from web.permission import roles
+from web.portal.blueprint import portal
+from web.portal.forms import CaseForm, PortalForm, RetakePhotosForm
+from web.portal.login import page
+from web.rate_limits import UPLOADS_PER_ADDRESS, limiter
+from web.services import services
+
+_ID = re.compile(r"[0-9a-f]{32}\Z")
+
+
+@dataclass(frozen=True)
+class PhotoSlot:
+    """One photo that the page asks for; `slot` is bound into the sealed container."""
+
+    view: str
+    slot: int
+    label: str
+    hint: str
+    required: bool
+
+
+@dataclass(frozen=True)
+class ReceivedPhoto:
+    view: str
+    slot: int
+    sealed: Sealed
+    sealed_by: str
+
+
+class PhotoProblemError(Exception):
+    """A photo cannot be accepted; `field` names its input."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+        self.message = message
+
+
+_VIEWS = (
+    ("overview", "Photo from further away", "Show where on the body the spot is.", False),
+    (
+        "close_up",
+        "Close-up photo",
+        "From about 20 cm away. Put a coin or ruler next to the spot.",
+        True,
+    ),
+    (
+        "dermoscopic",
+        "Photo through a skin lens",
+        "Only if you have a lens for skin photos (dermatoscope).",
+        False,
+    ),
+)
+
+_MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF")
+
+
+def photo_slots(first: int) -> list[PhotoSlot]:
+    return [
+        PhotoSlot(view, first + place, label, hint, required)
+        for place, (view, label, hint, required) in enumerate(_VIEWS)
+    ]
+
+
+@portal.route("/cases/new", methods=["GET", "POST"])
+@roles(Role.PATIENT)
+@limiter.limit(UPLOADS_PER_ADDRESS, methods=["POST"])
+def new_case() -> AnyResponse:
+    form = CaseForm()
+    submission_id = _submission_id(form.submission_id.data)
+    form.submission_id.data = submission_id
+    if request.method == "POST":
+        earlier = _sent_before(submission_id)
+        if earlier is not None:
+            return _received(earlier)
+    stop = form.stop_at_once() if form.is_submitted() else None
+    if stop is not None:
+        return _stop_card(stop)
+    if not form.validate_on_submit():
+        return _ask_again(form, submission_id)
+    history = form.history(age=_age(me().login.account))
+    stops = stop_rules(history)
+    if stops:
+        return _stop_card(stops[0])
+    try:
+        photos = list(_received_photos(submission_id, photo_slots(0)))
+    except PhotoProblemError as problem:
+        return _ask_again(form, submission_id, problem)
+    return _received(_store(submission_id, history, photos))
+
+
+@portal.route("/cases/<submission_id>/photos", methods=["GET", "POST"])
+@roles(Role.PATIENT)
+@limiter.limit(UPLOADS_PER_ADDRESS, methods=["POST"])
+def retake_photos(submission_id: str) -> AnyResponse:
+    """New photos for a case that asked for them."""
+    row, _ = case_for(submission_id, Permission.REPLACE_PHOTOS)
+    if row.case_state != CaseState.UNREADABLE:
+        return _received(row)
+    form = RetakePhotosForm(submission_id=submission_id)
+    slots = photo_slots(submissions.next_photo_slot(db.session, submission_id))
+    if not form.validate_on_submit():
+        return _retake_page(form, row, slots)
+    try:
+        photos = list(_received_photos(submission_id, slots))
+    except PhotoProblemError as problem:
+        return _retake_page(form, row, slots, problem)
+    submissions.replace_photos(db.session, row)
+    _store_photos(row, photos)
+    audit(AuditAction.PHOTOS_REPLACED, row, detail=f"{len(photos)} photos")
+    db.session.commit()
+    return _received(row)
+
+
+def _submission_id(given: str | None) -> str:
+    """The form's own id, which is also the idempotency key; a fresh one for a fresh form."""
+    if not given:
+        return new_id()
+    if not _ID.match(given):
+        abort(400, "This form is damaged. Please load the page again.")
+    return given
+
+
+def _sent_before(submission_id: str) -> Submission | None:
+    patient_id = me().actor.patient_id or ""
+    try:
+        return submissions.existing(db.session, submission_id, patient_id=patient_id)
+    except NotYourSubmissionError:
+        abort(409, "This form was used before. Please load the page again.")
+
+
+def _store(submission_id: str, history: History, photos: list[ReceivedPhoto]) -> Submission:
+    """Bodies on disk, then row, objects and audit entry in one transaction. No broker call."""
+    actor = me().actor
+    patient_id = actor.patient_id or ""
+    permitted = accounts.permitted_purposes(db.session, patient_id)
+    if not {"care", "teledermatology"} <= permitted:
+        abort(403, "You have not agreed to online care, so nothing can be sent.")
+    row = submissions.create(
+        db.session,
+        NewSubmission(
+            submission_id=submission_id,
+            patient_id=patient_id,
+            clinic_id=actor.clinic_id,
+            body_site=history.location.site,
+            body_side=history.location.side,
+            ai_permitted="ai_assistance" in permitted,
+            due_at=_promised(actor.clinic_id),
+        ),
+    )
+    _store_photos(row, photos)
+    place = Place(patient_id, submission_id, ObjectKind.HISTORY)
+    text = json.dumps(history.to_dict())
+    recipient = _recipient()
+    sealed_objects.add_text(db.session, services().blobs, place, text, recipient=recipient)
+    audit(AuditAction.SUBMISSION_RECEIVED, row, detail=f"{len(photos)} photos")
+    db.session.commit()
+    return row
+
+
+def _store_photos(row: Submission, photos: list[ReceivedPhoto]) -> None:
+    for photo in photos:
+        place = Place(row.patient_id, row.id, ObjectKind.PHOTO, photo.slot, photo.view)
+        sealed_objects.add(
+            db.session, services().blobs, place, photo.sealed, sealed_by=photo.sealed_by
+        )
+
+
+def _recipient() -> PublicKey:
+    return keys.sealing_recipient(db.session, services().root_public_key)
+
+
+def _promised(clinic_id: str) -> datetime:
+    """The routine limit; triage may only bring the date nearer."""
+    clinic = db.session.get_one(Clinic, clinic_id)
+    days = set(db.session.scalars(select(Holiday.day).where(Holiday.clinic_id == clinic_id)))
+    zone = ZoneInfo(clinic.time_zone)
+    return due_at(
+        Clock.ROUTINE, start=database_now(db.session), holidays=days, timezone=zone
+    )
+
+
+def _age(account: Account) -> int:
+    if account.birth_date_sealed is None:
+        raise LookupError("A patient's account has no birth date.")
+    text = services().account_secrets.unseal(
+        account.birth_date_sealed, account_id=account.id, column="birth_date"
+    )
+    born, today = date.fromisoformat(text), datetime.now(UTC).date()
+    return today.year - born.year - ((today.month, today.day) < (born.month, born.day))
+
+
+def _received_photos(submission_id: str, slots: list[PhotoSlot]) -> Iterator[ReceivedPhoto]:
+    found = 0
+    for slot in slots:
+        photo = _one_photo(submission_id, slot)
+        if photo is None and slot.required:
+            raise PhotoProblemError(f"photo_{slot.view}", f"Add a photo: {slot.label.lower()}.")
+        if photo is not None:
+            found += 1
+            yield photo
+
+
+def _one_photo(submission_id: str, slot: PhotoSlot) -> ReceivedPhoto | None:
+    context = Context(submission=submission_id, slot=slot.slot, type=ObjectKind.PHOTO)
+    field = f"photo_{slot.view}"
+    sealed = request.files.get(f"sealed_{slot.view}")
+    if sealed is not None:
+        return ReceivedPhoto(slot.view, slot.slot, _checked(sealed.read(), context, field), "browser")
+    plain = request.files.get(field)
+    if plain is None or not plain.filename:
+        return None
+    data = plain.read()
+    if not data.startswith(_MAGIC):
+        message = "This file is not a photo we can use. Send a JPEG, PNG or WebP picture."
+        raise PhotoProblemError(field, message)
+    return ReceivedPhoto(
+        slot.view, slot.slot, seal(data, context=context, recipients=[_recipient()]), "server"
+    )
+
+
+def _checked(data: bytes, context: Context, field: str) -> Sealed:
+    """All that can be checked without a key: grammar, whose it is, and for which clinic key."""
+    try:
+        sealed = parse_container(data)
+    except EnvelopeError as error:
+        message = "A photo arrived damaged. Please send it again."
+        raise PhotoProblemError(field, message) from error
+    if sealed.header.context != context:
+        raise PhotoProblemError(field, "A photo belongs to another form. Load the page again.")
+    kids = [one.kid for one in sealed.header.recipients]
+    if len(kids) != 1 or not keys.epoch_is_usable(db.session, kids[0]):
+        message = "This page was open for too long. Load it again, then choose the photo again."
+        raise PhotoProblemError(field, message)
+    return sealed
+
+
+def _received(row: Submission) -> AnyResponse:
+    location = url_for("portal.my_case", submission_id=row.id)
+    if wants_json():
+        return Response(json.dumps({"location": location}), 202, content_type="application/json")
+    return redirect(location, 303)
+
+
+def _stop_card(stop: StopRule) -> AnyResponse:
+    if wants_json():
+        return Response(
+            json.dumps({"errors": [{"field": "", "message": f"{stop.title}. {stop.advice}"}]}),
+            422,
+            content_type="application/json",
+        )
+    return Response(render_template("stop_card.html", stop=stop), 422)
+
+
+def _ask_again(
+    form: CaseForm, submission_id: str, problem: PhotoProblemError | None = None
+) -> AnyResponse:
+    if form.is_submitted() and wants_json():
+        return _errors_as_json(form, problem)
+    return page(
+        "new_case.html",
+        form,
+        submission_id=submission_id,
+        photo_slots=photo_slots(0),
+        **_sealing_context(),
+        photo_errors=_photo_errors(problem),
+        ai_permitted="ai_assistance"
+        in accounts.permitted_purposes(db.session, me().actor.patient_id or ""),
+    )
+
+
+def _retake_page(
+    form: RetakePhotosForm,
+    row: Submission,
+    slots: list[PhotoSlot],
+    problem: PhotoProblemError | None = None,
+) -> AnyResponse:
+    if form.is_submitted() and wants_json():
+        return _errors_as_json(form, problem)
+    return page(
+        "retake_photos.html",
+        form,
+        submission_id=row.id,
+        reason=row.retake_reason,
+        photo_slots=slots,
+        photo_errors=_photo_errors(problem),
+        **_sealing_context(),
+    )
+
+
+def _sealing_context() -> dict[str, str]:
+    return {
+        "epoch_json": keys.current_epoch(db.session).to_json(),
+        "root_key": base64.b64encode(services().root_public_key).decode(),
+    }
+
+
+def _photo_errors(problem: PhotoProblemError | None) -> dict[str, str]:
+    return {problem.field: problem.message} if problem else {}
+
+
+def _errors_as_json(form: PortalForm, problem: PhotoProblemError | None) -> AnyResponse:
+    errors = [
+        {"field": name, "message": messages[0]} for name, messages in form.errors.items() if messages
+    ]
+    errors += [{"field": name, "message": text} for name, text in _photo_errors(problem).items()]
+    response = jsonify(errors=errors)
+    response.status_code = 422
+    return response
