@@ -19,7 +19,7 @@ class Permission(StrEnum):
     SEE_OWN_PHOTOS = "see own photos"
     REPLACE_PHOTOS = "replace photos"
     SEE_QUEUE = "see queue"
-    CLAIM = "claim"
+    SEE_IN_QUEUE = "see in queue"
     READ_CASE = "read case"
     SEE_COMPUTER_VIEW = "see computer view"
     SIGN = "sign"
@@ -79,8 +79,8 @@ def _patient_may(permission: Permission, case: CaseFacts) -> bool:
 
 def _dermatologist_may(user_id: str, permission: Permission, case: CaseFacts) -> bool:
     owns = case.claimed_by == user_id
-    if permission is Permission.CLAIM:
-        return not case.signed and case.claimed_by in {None, user_id}
+    if permission is Permission.SEE_IN_QUEUE:
+        return True
     if permission is Permission.READ_CASE:
         return owns
     if permission is Permission.SEE_COMPUTER_VIEW:

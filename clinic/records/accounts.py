@@ -188,6 +188,14 @@ def make_sign_in_link(session: Session, account: Account) -> str:
     return token
 
 
+def find_sign_in_link(session: Session, token: str) -> SignInLink | None:
+    """The link of a token, if it can still be used."""
+    link = session.get(SignInLink, digest(token))
+    if link is None or link.used_at is not None:
+        return None
+    return link if link.expires_at > database_now(session) else None
+
+
 def use_sign_in_link(session: Session, token: str) -> Account | None:
     """The account of a one-time link, at its first use within its life; else None."""
     now = database_now(session)
@@ -209,3 +217,17 @@ def actor_of(session: Session, login: LoginSession) -> Actor:
     role = Role(account.role)
     patient = patient_of(session, account.id) if role is Role.PATIENT else None
     return Actor(account.id, role, account.clinic_id, patient.id if patient else None)
+
+
+def logins_of(session: Session, account_id: str) -> list[LoginSession]:
+    """The account's sessions that are still open, newest first."""
+    query = select(LoginSession).where(LoginSession.account_id == account_id)
+    now = database_now(session)
+    found = session.scalars(query.order_by(LoginSession.created_at.desc()))
+    return [login for login in found if is_alive(login, now)]
+
+
+def consents_of(session: Session, patient_id: str) -> list[Consent]:
+    """The newest decision of each purpose."""
+    query = select(Consent).where(Consent.patient_id == patient_id).order_by(Consent.recorded_at)
+    return list({row.purpose: row for row in session.scalars(query)}.values())

@@ -102,13 +102,27 @@ def about_patient(session: Session, patient_id: str, *, limit: int) -> list[Audi
     return list(session.scalars(query.order_by(AuditEntry.sequence.desc()).limit(limit)))
 
 
+@dataclass(frozen=True)
+class AuditQuery:
+    """`reference` is how a case's id begins."""
+
+    clinic_id: str
+    action: str | None = None
+    actor: str | None = None
+    reference: str | None = None
+
+
 def search(
-    session: Session, *, clinic_id: str, action: str | None, before: int | None, limit: int
+    session: Session, *, query: AuditQuery, before: int | None, limit: int
 ) -> list[AuditEntry]:
     """A clinic's entries, newest first, by key set (`before` is a sequence number)."""
-    query = select(AuditEntry).where(AuditEntry.clinic_id == clinic_id)
-    if action is not None:
-        query = query.where(AuditEntry.action == action)
+    found = select(AuditEntry).where(AuditEntry.clinic_id == query.clinic_id)
+    if query.action is not None:
+        found = found.where(AuditEntry.action == query.action)
+    if query.actor is not None:
+        found = found.where(AuditEntry.actor == query.actor)
+    if query.reference is not None:
+        found = found.where(AuditEntry.submission_id.startswith(query.reference, autoescape=True))
     if before is not None:
-        query = query.where(AuditEntry.sequence < before)
-    return list(session.scalars(query.order_by(AuditEntry.sequence.desc()).limit(limit)))
+        found = found.where(AuditEntry.sequence < before)
+    return list(session.scalars(found.order_by(AuditEntry.sequence.desc()).limit(limit)))

@@ -92,15 +92,20 @@ def _free(now: datetime) -> ColumnElement[bool]:
     return or_(Submission.claim_until.is_(None), Submission.claim_until <= now)
 
 
-def waiting_counts(session: Session, clinic_id: str) -> dict[int, int]:
-    """How many cases wait for a reader, by urgency."""
-    query = (
-        select(Submission.urgency, func.count())
-        .where(Submission.clinic_id == clinic_id)
-        .where(Submission.case_state == CaseState.AWAITING_REVIEW)
-        .group_by(Submission.urgency)
+def counts(session: Session, *, clinic_id: str, reader_id: str) -> dict[str, int]:
+    """How many cases each filter of the queue would show."""
+    now = database_now(session)
+    mine = (Submission.claimed_by == reader_id) & (Submission.claim_until > now)
+    query = select(
+        func.count(),
+        *(
+            func.count().filter(condition)
+            for condition in (mine, _free(now), Submission.urgency == 0, Submission.due_at < now)
+        ),
     )
-    return {urgency: count for urgency, count in session.execute(query) if urgency is not None}
+    query = query.where(Submission.clinic_id == clinic_id)
+    row = session.execute(query.where(Submission.case_state == CaseState.AWAITING_REVIEW)).one()
+    return dict(zip(("all", "mine", "unclaimed", "urgent", "overdue"), row, strict=True))
 
 
 def claim_next(session: Session, *, clinic_id: str, reader_id: str) -> Submission | None:

@@ -1,6 +1,7 @@
 """The portal for people: patients, dermatologists and administrators."""
 
 from web.portal import (
+    account,
     login,
     my_cases,
     operations,
@@ -14,6 +15,7 @@ from web.portal import (
 from web.portal.blueprint import portal
 
 __all__ = [
+    "account",
     "login",
     "my_cases",
     "operations",

@@ -1,5 +1,6 @@
 """Signing in and out: password, one-time code for staff, step-up before signing, demo links."""
 
+import re
 import time
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,6 +26,7 @@ from web.services import services
 TOTP_STEP_SECONDS = 30
 STEP_UP_LIFE_SECONDS = 15 * 60
 ISSUER = "DermQueue"
+LINK_SPENT = "This link was used before or is too old. Start the demo again for a new one."
 
 HOME_OF = {
     Role.PATIENT: "portal.my_cases",
@@ -70,14 +72,14 @@ def _account_key() -> str:
 def sign_in() -> AnyResponse:
     form = SignInForm()
     if not form.validate_on_submit():
-        return page("sign_in.html", form)
+        return page("sign_in.html", form, next_url=request.values.get("next", ""))
     account = accounts.account_by_email(db.session, services().account_secrets, form.email.data)
     stored = account.password_hash if account and account.disabled_at is None else None
     db.session.commit()
     if not services().passwords.matches(stored, form.password.data) or account is None:
         _audit_refusal(account)
         form.password.errors = ["Email address or password is not right. Check both."]
-        return page("sign_in.html", form)
+        return page("sign_in.html", form, next_url=request.values.get("next", ""))
     begin_session(account, second_factor=False)
     return redirect(_next(HOME_OF[Role(account.role)]))
 
@@ -95,7 +97,7 @@ def _audit_refusal(account: Account | None) -> None:
 
 def _next(endpoint: str) -> str:
     """Where to go after signing in: a path of ours, never another site."""
-    target = request.args.get("next", "")
+    target = request.values.get("next", "")
     parts = urlsplit(target)
     own = target.startswith("/") and not target.startswith("//") and not parts.netloc
     return target if own and "\\" not in target else url_for(endpoint)
@@ -126,7 +128,11 @@ def enrol_second_factor() -> AnyResponse:
         return redirect(url_for("portal.second_factor"))
     secret = session.setdefault("new_totp_secret", pyotp.random_base32())
     form = SecondFactorForm()
-    shown = {"secret": secret, "otpauth_uri": pyotp.TOTP(secret).provisioning_uri(issuer_name=ISSUER)}
+    shown = {
+        "secret": " ".join(re.findall("....", secret)),
+        "otpauth_uri": pyotp.TOTP(secret).provisioning_uri(issuer_name=ISSUER),
+        "qr_svg": None,
+    }
     if not form.validate_on_submit():
         return page("enrol_second_factor.html", form, **shown)
     if not _verify(account, secret, form.code.data):
@@ -146,12 +152,16 @@ def enrol_second_factor() -> AnyResponse:
 def step_up() -> AnyResponse:
     form = StepUpForm()
     if not form.validate_on_submit():
-        return page("step_up.html", form)
+        return page("step_up.html", form, **_step_up_context())
     if not _code_is_right(me().login.account, form.code.data):
         form.code.errors = ["This code is not right or was used before. Wait for the next one."]
-        return page("step_up.html", form)
+        return page("step_up.html", form, **_step_up_context())
     _mark_second_factor(AuditAction.STEPPED_UP)
     return redirect(_next(HOME_OF[me().role]))
+
+
+def _step_up_context() -> dict[str, str]:
+    return {"purpose": "sign this report", "next_url": request.values.get("next", "")}
 
 
 def stepped_up() -> bool:
@@ -210,10 +220,15 @@ def sign_in_link(token: str) -> AnyResponse:
     if not services().is_demo:
         abort(404)
     form = PortalForm()
+    link = accounts.find_sign_in_link(db.session, token)
+    if link is None:
+        abort(404, LINK_SPENT)
     if not form.validate_on_submit():
-        return page("sign_in_link.html", form)
+        account = db.session.get_one(Account, link.account_id)
+        shown = {"token": token, "role": account.role, "expires_at": link.expires_at}
+        return page("sign_in_link.html", form, **shown)
     account = accounts.use_sign_in_link(db.session, token)
     if account is None:
-        abort(404, "This link was used before or is too old. Start the demo again for a new one.")
+        abort(404, LINK_SPENT)
     begin_session(account, second_factor=True)
     return redirect(url_for(HOME_OF[Role(account.role)]))

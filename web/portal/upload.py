@@ -3,12 +3,23 @@
 import base64
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
-from flask import Response, abort, jsonify, redirect, render_template, request, url_for
+from flask import (
+    Response,
+    abort,
+    current_app,
+    flash,
+    jsonify,
+    redirect,
+    render_template,
+    request,
+    url_for,
+)
 from sqlalchemy import select
 from werkzeug.wrappers import Response as AnyResponse
 
@@ -16,7 +27,7 @@ from clinic.access import Permission, Role
 from clinic.audit_event import AuditAction
 from clinic.due_time import Clock, due_at
 from clinic.envelope import Context, EnvelopeError, PublicKey, Sealed, parse_container, seal
-from clinic.intake import History, StopRule, stop_rules
+from clinic.intake import ADULT_AGE, History, StopRule, stop_rules
 from clinic.keeper_protocol import ObjectKind
 from clinic.records import accounts, keys, sealed_objects, submissions
 from clinic.records.db import database_now, new_id
@@ -56,11 +67,11 @@ class ReceivedPhoto:
 
 
 class PhotoProblemError(Exception):
-    """A photo cannot be accepted; `field` names its input."""
+    """A photo cannot be accepted; `view` names its input."""
 
-    def __init__(self, field: str, message: str) -> None:
+    def __init__(self, view: str, message: str) -> None:
         super().__init__(message)
-        self.field = field
+        self.view = view
         self.message = message
 
 
@@ -103,13 +114,13 @@ def new_case() -> AnyResponse:
             return _received(earlier)
     stop = form.stop_at_once() if form.is_submitted() else None
     if stop is not None:
-        return _stop_card(stop)
+        return _stop_card([stop])
     if not form.validate_on_submit():
         return _ask_again(form, submission_id)
     history = form.history(age=_age(me().login.account))
     stops = stop_rules(history)
     if stops:
-        return _stop_card(stops[0])
+        return _stop_card(stops)
     try:
         photos = list(_received_photos(submission_id, photo_slots(0)))
     except PhotoProblemError as problem:
@@ -117,26 +128,33 @@ def new_case() -> AnyResponse:
     return _received(_store(submission_id, history, photos))
 
 
-@portal.route("/cases/<submission_id>/photos", methods=["GET", "POST"])
+@portal.post("/cases/<case_id>/photos")
 @roles(Role.PATIENT)
-@limiter.limit(UPLOADS_PER_ADDRESS, methods=["POST"])
-def retake_photos(submission_id: str) -> AnyResponse:
+@limiter.limit(UPLOADS_PER_ADDRESS)
+def replace_photos(case_id: str) -> AnyResponse:
     """New photos for a case that asked for them."""
-    row, _ = case_for(submission_id, Permission.REPLACE_PHOTOS)
+    row, _ = case_for(case_id, Permission.REPLACE_PHOTOS)
+    form = RetakePhotosForm()
     if row.case_state != CaseState.UNREADABLE:
         return _received(row)
-    form = RetakePhotosForm(submission_id=submission_id)
-    slots = photo_slots(submissions.next_photo_slot(db.session, submission_id))
     if not form.validate_on_submit():
-        return _retake_page(form, row, slots)
+        return _errors_as_json(form, None) if wants_json() else _received(row)
+    slots = photo_slots(submissions.next_photo_slot(db.session, case_id))
     try:
-        photos = list(_received_photos(submission_id, slots))
+        photos = list(_received_photos(case_id, slots))
     except PhotoProblemError as problem:
-        return _retake_page(form, row, slots, problem)
+        return _not_replaced(form, row, problem)
     submissions.replace_photos(db.session, row)
     _store_photos(row, photos)
     audit(AuditAction.PHOTOS_REPLACED, row, detail=f"{len(photos)} photos")
     db.session.commit()
+    return _received(row)
+
+
+def _not_replaced(form: PortalForm, row: Submission, problem: PhotoProblemError) -> AnyResponse:
+    if wants_json():
+        return _errors_as_json(form, problem)
+    flash(problem.message, "error")
     return _received(row)
 
 
@@ -223,7 +241,7 @@ def _received_photos(submission_id: str, slots: list[PhotoSlot]) -> Iterator[Rec
     for slot in slots:
         photo = _one_photo(submission_id, slot)
         if photo is None and slot.required:
-            raise PhotoProblemError(f"photo_{slot.view}", f"Add a photo: {slot.label.lower()}.")
+            raise PhotoProblemError(slot.view, f"Add a photo: {slot.label.lower()}.")
         if photo is not None:
             found += 1
             yield photo
@@ -231,53 +249,52 @@ def _received_photos(submission_id: str, slots: list[PhotoSlot]) -> Iterator[Rec
 
 def _one_photo(submission_id: str, slot: PhotoSlot) -> ReceivedPhoto | None:
     context = Context(submission=submission_id, slot=slot.slot, type=ObjectKind.PHOTO)
-    field = f"photo_{slot.view}"
     sealed = request.files.get(f"sealed_{slot.view}")
     if sealed is not None:
-        return ReceivedPhoto(slot.view, slot.slot, _checked(sealed.read(), context, field), "browser")
-    plain = request.files.get(field)
+        return ReceivedPhoto(slot.view, slot.slot, _checked(sealed.read(), context, slot.view), "browser")
+    plain = request.files.get(f"photo_{slot.view}")
     if plain is None or not plain.filename:
         return None
     data = plain.read()
     if not data.startswith(_MAGIC):
         message = "This file is not a photo we can use. Send a JPEG, PNG or WebP picture."
-        raise PhotoProblemError(field, message)
+        raise PhotoProblemError(slot.view, message)
     return ReceivedPhoto(
         slot.view, slot.slot, seal(data, context=context, recipients=[_recipient()]), "server"
     )
 
 
-def _checked(data: bytes, context: Context, field: str) -> Sealed:
+def _checked(data: bytes, context: Context, view: str) -> Sealed:
     """All that can be checked without a key: grammar, whose it is, and for which clinic key."""
     try:
         sealed = parse_container(data)
     except EnvelopeError as error:
         message = "A photo arrived damaged. Please send it again."
-        raise PhotoProblemError(field, message) from error
+        raise PhotoProblemError(view, message) from error
     if sealed.header.context != context:
-        raise PhotoProblemError(field, "A photo belongs to another form. Load the page again.")
+        raise PhotoProblemError(view, "A photo belongs to another form. Load the page again.")
     kids = [one.kid for one in sealed.header.recipients]
     if len(kids) != 1 or not keys.epoch_is_usable(db.session, kids[0]):
         message = "This page was open for too long. Load it again, then choose the photo again."
-        raise PhotoProblemError(field, message)
+        raise PhotoProblemError(view, message)
     return sealed
 
 
 def _received(row: Submission) -> AnyResponse:
-    location = url_for("portal.my_case", submission_id=row.id)
+    location = url_for("portal.my_case", case_id=row.id)
     if wants_json():
         return Response(json.dumps({"location": location}), 202, content_type="application/json")
     return redirect(location, 303)
 
 
-def _stop_card(stop: StopRule) -> AnyResponse:
+def _stop_card(stops: Sequence[StopRule]) -> AnyResponse:
     if wants_json():
         return Response(
-            json.dumps({"errors": [{"field": "", "message": f"{stop.title}. {stop.advice}"}]}),
+            json.dumps({"errors": [{"field": "", "message": f"{stops[0].title}. {stops[0].advice}"}]}),
             422,
             content_type="application/json",
         )
-    return Response(render_template("stop_card.html", stop=stop), 422)
+    return Response(render_template("stop_card.html", rules=stops), 422)
 
 
 def _ask_again(
@@ -288,50 +305,38 @@ def _ask_again(
     return page(
         "new_case.html",
         form,
-        submission_id=submission_id,
-        photo_slots=photo_slots(0),
-        **_sealing_context(),
-        photo_errors=_photo_errors(problem),
+        **upload_context(submission_id, photo_slots(0), problem),
         ai_permitted="ai_assistance"
         in accounts.permitted_purposes(db.session, me().actor.patient_id or ""),
+        is_minor=_age(me().login.account) < ADULT_AGE,
     )
 
 
-def _retake_page(
-    form: RetakePhotosForm,
-    row: Submission,
-    slots: list[PhotoSlot],
-    problem: PhotoProblemError | None = None,
-) -> AnyResponse:
-    if form.is_submitted() and wants_json():
-        return _errors_as_json(form, problem)
-    return page(
-        "retake_photos.html",
-        form,
-        submission_id=row.id,
-        reason=row.retake_reason,
-        photo_slots=slots,
-        photo_errors=_photo_errors(problem),
-        **_sealing_context(),
-    )
-
-
-def _sealing_context() -> dict[str, str]:
+def upload_context(
+    submission_id: str, slots: list[PhotoSlot], problem: PhotoProblemError | None = None
+) -> dict[str, Any]:
+    """What a page with photo inputs needs to seal them in the browser."""
     return {
+        "submission_id": submission_id,
+        "photo_slots": slots,
+        "photo_errors": _photo_errors(problem),
         "epoch_json": keys.current_epoch(db.session).to_json(),
         "root_key": base64.b64encode(services().root_public_key).decode(),
+        "max_megabytes": current_app.config["MAX_CONTENT_LENGTH"] // 1024**2,
     }
 
 
 def _photo_errors(problem: PhotoProblemError | None) -> dict[str, str]:
-    return {problem.field: problem.message} if problem else {}
+    return {problem.view: problem.message} if problem else {}
 
 
 def _errors_as_json(form: PortalForm, problem: PhotoProblemError | None) -> AnyResponse:
     errors = [
         {"field": name, "message": messages[0]} for name, messages in form.errors.items() if messages
     ]
-    errors += [{"field": name, "message": text} for name, text in _photo_errors(problem).items()]
+    errors += [
+        {"field": f"photo_{view}", "message": text} for view, text in _photo_errors(problem).items()
+    ]
     response = jsonify(errors=errors)
     response.status_code = 422
     return response

@@ -26,16 +26,16 @@ from web.services import services
 KEEPER_DOWN = "The pictures cannot be opened at the moment. Please try again in a minute."
 
 
-@portal.post("/cases/<submission_id>/grants")
+@portal.post("/cases/<case_id>/grants")
 @roles(Role.PATIENT, Role.DERMATOLOGIST)
-def ask_for_pictures(submission_id: str) -> tuple[Response, int]:
+def ask_for_pictures(case_id: str) -> tuple[Response, int]:
     """Ask the keeper to re-wrap this case's pictures to the page's public key."""
     patient = me().role is Role.PATIENT
     permission = Permission.SEE_OWN_PHOTOS if patient else Permission.READ_CASE
-    row, _ = case_for(submission_id, permission)
+    row, _ = case_for(case_id, permission)
     wanted = NewKeyRequest(
         purpose=KeyPurpose.VIEW,
-        object_ids=tuple(one.id for one in _pictures(row)),
+        object_ids=tuple(one.id for one in pictures_of(row)),
         recipient_key=_public_key(),
         login_session_id=me().login.id,
         submission_id=row.id,
@@ -72,9 +72,9 @@ def sealed_body(object_id: str) -> Response:
     row = db.session.get(SealedObject, object_id)
     if row is None or row.submission_id is None:
         abort(404)
-    permission, _ = case_for(row.submission_id, _needed(ObjectKind(row.kind)))
+    case, _ = case_for(row.submission_id, _needed(ObjectKind(row.kind)))
     body = sealed_objects.ciphertext(row, services().blobs)
-    audit(AuditAction.OBJECT_FETCHED, permission, detail=row.kind)
+    audit(AuditAction.OBJECT_FETCHED, case, detail=row.kind)
     db.session.commit()
     return Response(body, content_type="application/octet-stream")
 
@@ -86,7 +86,7 @@ def _needed(kind: ObjectKind) -> Permission:
     return Permission.SEE_COMPUTER_VIEW if seen else Permission.READ_CASE
 
 
-def _pictures(row: Submission) -> list[SealedObject]:
+def pictures_of(row: Submission) -> list[SealedObject]:
     """What this person may see now: renditions, or the originals where there are none yet."""
     found = sealed_objects.of_submission(db.session, row.id, [ObjectKind.RENDITION])
     may_see_originals = me().role is Role.PATIENT or row.screening_state == ScreeningState.DEAD

@@ -1,0 +1,77 @@
+"""Pages for everybody, and what every page shows in its frame."""
+
+import json
+from typing import Any
+
+from flask import render_template
+from flask_login import current_user
+from sqlalchemy.exc import SQLAlchemyError
+
+from clinic.access import Role
+from clinic.records import accounts
+from web.database import db
+from web.guard import me
+from web.permission import public
+from web.portal.blueprint import portal
+from web.portal.model_label import label_of
+from web.services import services
+
+ASSET_VERSION = "1"
+_ROLE_NAMES = {
+    Role.PATIENT: "Patient",
+    Role.DERMATOLOGIST: "Dermatologist",
+    Role.ADMINISTRATOR: "Administrator",
+}
+
+
+@portal.app_context_processor
+def frame() -> dict[str, Any]:
+    return {"viewer": _viewer(), "clinic": _clinic(), "asset_version": ASSET_VERSION}
+
+
+def _viewer() -> dict[str, str] | None:
+    if not current_user.is_authenticated:
+        return None
+    account = me().login.account
+    own_name = f"{account.given_name} {account.family_name}" if account.family_name else None
+    return {"role": me().role, "name": own_name or _ROLE_NAMES[me().role]}
+
+
+def _clinic() -> dict[str, str]:
+    """The clinic's name and phone; the frame must render even when the database is down."""
+    try:
+        clinic = accounts.the_clinic(db.session)
+    except (LookupError, SQLAlchemyError):
+        db.session.rollback()
+        return {"name": "the clinic", "phone": "the number on your letter"}
+    return {"name": clinic.name, "phone": clinic.phone}
+
+
+@portal.get("/")
+@public
+def home() -> str:
+    return render_template("home.html")
+
+
+@portal.get("/help")
+@public
+def help() -> str:  # noqa: A001 - the page's name
+    return render_template("help.html")
+
+
+@portal.get("/privacy")
+@public
+def privacy() -> str:
+    return render_template("privacy.html")
+
+
+@portal.get("/ai-label")
+@public
+def ai_label() -> str:
+    """The label of the model that is in use, from its own manifest."""
+    bundle = services().model_bundle
+    manifest = bundle / "manifest.json" if bundle else None
+    if manifest is None or not manifest.is_file():
+        return render_template("ai_label.html", card=None)
+    text = manifest.read_text(encoding="utf-8")
+    return render_template("ai_label.html", card=label_of(json.loads(text), text.encode()))

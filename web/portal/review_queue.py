@@ -1,0 +1,134 @@
+"""The dermatologists' queue: urgency first, then time left."""
+
+import base64
+import binascii
+import json
+from datetime import datetime
+from typing import Any
+
+from flask import abort, flash, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response as AnyResponse
+
+from clinic.access import Permission, Role
+from clinic.audit_event import AuditAction
+from clinic.records import review
+from clinic.records.db import database_now
+from clinic.records.models import Account
+from clinic.records.review import PAGE_SIZE, Cursor, Filters, QueueRow
+from clinic.submission import ScreeningState
+from web.database import db
+from web.guard import audit, case_for, me
+from web.permission import roles
+from web.portal.blueprint import portal
+from web.portal.forms import ReleaseForm
+from web.portal.wording import reference, site_words, urgency_word
+
+SHOWN = {
+    "all": Filters(),
+    "mine": Filters(mine=True),
+    "unclaimed": Filters(unclaimed=True),
+    "urgent": Filters(urgent=True),
+    "overdue": Filters(overdue=True),
+}
+
+
+@portal.get("/review")
+@roles(Role.DERMATOLOGIST)
+def review_queue() -> str:
+    active = request.args.get("show", "all")
+    if active not in SHOWN:
+        abort(404)
+    actor = me().actor
+    found = review.queue_page(
+        db.session,
+        clinic_id=actor.clinic_id,
+        reader_id=actor.user_id,
+        filters=SHOWN[active],
+        after=_cursor(request.args.get("after")),
+    )
+    now = database_now(db.session)
+    rows = [_row(one, now) for one in found[:PAGE_SIZE]]
+    counts = review.counts(db.session, clinic_id=actor.clinic_id, reader_id=actor.user_id)
+    audit(AuditAction.CASE_LISTED, detail=f"{active}, {len(rows)} rows")
+    db.session.commit()
+    more = _to_text(found[PAGE_SIZE - 1]) if len(found) > PAGE_SIZE else None
+    return render_template(
+        "review_queue.html", rows=rows, counts=counts, active=active, next_cursor=more
+    )
+
+
+@portal.post("/review/next")
+@roles(Role.DERMATOLOGIST)
+def claim_next() -> AnyResponse:
+    """Take the case that is due first."""
+    actor = me().actor
+    row = review.claim_next(db.session, clinic_id=actor.clinic_id, reader_id=actor.user_id)
+    if row is None:
+        db.session.commit()
+        flash("No case is waiting.")
+        return redirect(url_for("portal.review_queue"))
+    audit(AuditAction.CASE_CLAIMED, row, detail="next")
+    db.session.commit()
+    return redirect(url_for("portal.review_case", case_id=row.id))
+
+
+@portal.post("/review/<case_id>/claim")
+@roles(Role.DERMATOLOGIST)
+def claim_case(case_id: str) -> AnyResponse:
+    row, facts = case_for(case_id, Permission.SEE_IN_QUEUE)
+    if facts.signed or not review.claim(db.session, row.id, reader_id=me().actor.user_id):
+        db.session.rollback()
+        abort(409, "Another reader has this case, or it is closed. Go back to the queue.")
+    audit(AuditAction.CASE_CLAIMED, row, detail="chosen")
+    db.session.commit()
+    return redirect(url_for("portal.review_case", case_id=row.id))
+
+
+@portal.post("/review/<case_id>/release")
+@roles(Role.DERMATOLOGIST)
+def release_case(case_id: str) -> AnyResponse:
+    row, _ = case_for(case_id, Permission.READ_CASE)
+    form = ReleaseForm()
+    if not form.validate_on_submit():
+        flash("Choose a reason to give the case back.", "error")
+        return redirect(url_for("portal.review_case", case_id=row.id))
+    if not review.release(db.session, row.id, reader_id=me().actor.user_id):
+        db.session.rollback()
+        abort(409)
+    audit(AuditAction.CASE_RELEASED, row, detail=form.reason.data)
+    db.session.commit()
+    return redirect(url_for("portal.review_queue"))
+
+
+def _row(one: QueueRow, now: datetime) -> dict[str, Any]:
+    row = one.submission
+    held = row.claim_until is not None and row.claim_until > now
+    owner = db.session.get(Account, row.claimed_by) if held and row.claimed_by else None
+    return {
+        "id": row.id,
+        "reference": reference(row.id),
+        "urgency": urgency_word(row.urgency),
+        "reasons": one.result.reasons if one.result else [],
+        "site": site_words(row),
+        "waiting": now - row.received_at,
+        "left": row.due_at - now,
+        "owner": f"{owner.given_name} {owner.family_name}" if owner else None,
+        "mine": owner is not None and owner.id == me().actor.user_id,
+        "ai_available": row.screening_state == ScreeningState.DONE,
+    }
+
+
+def _to_text(last: QueueRow) -> str:
+    row = last.submission
+    place = [row.urgency, row.due_at.isoformat(), row.id]
+    return base64.urlsafe_b64encode(json.dumps(place).encode()).decode()
+
+
+def _cursor(text: str | None) -> Cursor | None:
+    if not text:
+        return None
+    try:
+        urgency, due_at, submission_id = json.loads(base64.urlsafe_b64decode(text))
+        return Cursor(int(urgency), datetime.fromisoformat(due_at), str(submission_id))
+    except (binascii.Error, ValueError, TypeError):
+        abort(400, "This page of the list does not exist. Start again from the queue.")

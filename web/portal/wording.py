@@ -1,0 +1,63 @@
+"""Codes as words: what pages say for states, urgencies, classes and probabilities."""
+
+from datetime import datetime
+
+from clinic.body_site import BodyLocation, BodySite, Side
+from clinic.records.models import Submission
+from ml.labels import CLASSES, CLINICAL_NAMES, MALIGNANT
+
+URGENCY_WORDS = ("urgent", "suspicious", "routine")
+
+VIEW_LABELS = {
+    "overview": "From further away",
+    "close_up": "Close-up",
+    "dermoscopic": "Through the skin lens",
+}
+
+
+def reference(submission_id: str) -> str:
+    """The short case number that people read out on the phone."""
+    return f"{submission_id[:4]}-{submission_id[4:8]}".upper()
+
+
+def urgency_word(urgency: int | None) -> str | None:
+    return None if urgency is None else URGENCY_WORDS[urgency]
+
+
+def site_words(row: Submission) -> str:
+    return BodyLocation(BodySite(row.body_site), Side(row.body_side)).words
+
+
+def is_late(row: Submission, now: datetime) -> bool:
+    return row.due_at < now
+
+
+def probability_words(probability: float) -> str:
+    """Calibrated words for a calibrated number, as in forecasting (Mastrandrea 2010, IPCC)."""
+    if probability >= 0.9:
+        return "very likely"
+    if probability >= 0.66:
+        return "likely"
+    if probability >= 0.33:
+        return "about as likely as not"
+    if probability >= 0.1:
+        return "unlikely"
+    return "very unlikely"
+
+
+def class_name(label: str) -> str:
+    return CLINICAL_NAMES.get(label, "Other diagnosis")
+
+
+def probability_rows(probabilities: dict[str, float]) -> list[dict[str, object]]:
+    """The seven classes, most probable first."""
+    ordered = sorted(CLASSES, key=lambda label: -probabilities[label])
+    return [
+        {
+            "label": class_name(label),
+            "probability": probabilities[label],
+            "words": probability_words(probabilities[label]),
+            "malignant": label in MALIGNANT,
+        }
+        for label in ordered
+    ]
