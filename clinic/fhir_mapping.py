@@ -8,7 +8,7 @@ used here they equal R4 4.0.1. What only an AI said is never a conclusion of the
 import base64
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -42,6 +42,19 @@ from clinic.terminology import Coding
 
 Resource = dict[str, Any]
 BundleKind = Literal["transaction", "collection"]
+
+# In this order every resource stands behind those it names.
+RESOURCE_TYPES = (
+    "Organization",
+    "Practitioner",
+    "Patient",
+    "Device",
+    "Media",
+    "Observation",
+    "DiagnosticReport",
+    "DocumentReference",
+    "Provenance",
+)
 
 _US_CORE = "http://hl7.org/fhir/us/core/StructureDefinition"
 _BASE = "http://hl7.org/fhir/StructureDefinition"
@@ -396,22 +409,14 @@ def to_binary(values: ReportValues, *, export: Export) -> Resource:
     )
 
 
-def to_resources(values: ReportValues, *, export: Export) -> list[Resource]:
+def to_resources(
+    values: ReportValues, *, export: Export, types: Collection[str] = RESOURCE_TYPES
+) -> list[Resource]:
     """Give the resources of one report, each after those it names; not the page behind its URL."""
     require_signed(values)
-    made = [
-        to_organization(values, export=export),
-        to_practitioner(values, export=export),
-        to_patient(values, export=export),
-        to_device(values, export=export),
-        *(to_media(values, photo, export=export) for photo in values.photos),
-        to_ai_observation(values, export=export),
-        to_finding_observation(values, export=export),
-        to_diagnostic_report(values, export=export),
-        to_document_reference(values, export=export),
-        *(to_photo_document_reference(values, photo, export=export) for photo in values.photos),
-        to_provenance(values, export=export),
-    ]
+    made: list[Resource | None] = []
+    for resource_type in (known for known in RESOURCE_TYPES if known in types):
+        made.extend(_MAKERS[resource_type](values, export))
     return [resource for resource in made if resource is not None]
 
 
@@ -622,3 +627,22 @@ def _report_attachment(values: ReportValues, export: Export) -> Resource:
         "title": "Dermatology report",
         "creation": _updated(values),
     }
+
+
+_MAKERS: Mapping[str, Callable[[ReportValues, Export], list[Resource | None]]] = {
+    "Organization": lambda values, export: [to_organization(values, export=export)],
+    "Practitioner": lambda values, export: [to_practitioner(values, export=export)],
+    "Patient": lambda values, export: [to_patient(values, export=export)],
+    "Device": lambda values, export: [to_device(values, export=export)],
+    "Media": lambda values, export: [to_media(values, p, export=export) for p in values.photos],
+    "Observation": lambda values, export: [
+        to_finding_observation(values, export=export),
+        to_ai_observation(values, export=export),
+    ],
+    "DiagnosticReport": lambda values, export: [to_diagnostic_report(values, export=export)],
+    "DocumentReference": lambda values, export: [
+        to_document_reference(values, export=export),
+        *(to_photo_document_reference(values, p, export=export) for p in values.photos),
+    ],
+    "Provenance": lambda values, export: [to_provenance(values, export=export)],
+}

@@ -1,0 +1,374 @@
+"""Search parameters of DiagnosticReport (FHIR R4, 3.1.1): a request in, a query as values out."""
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
+from typing import Any, Protocol
+
+from clinic.fhir_mapping import ReportKey
+from clinic.report_values import ReportStatus, ReportValues, require_signed
+from clinic.terminology import (
+    CASE_IDENTIFIER_SYSTEM,
+    IMAGING_SERVICE,
+    RADIOLOGY_CATEGORY,
+)
+
+DEFAULT_COUNT = 20
+MAX_COUNT = 100
+SIGNED_STATUSES = frozenset(ReportStatus) - {ReportStatus.UNSIGNED}
+
+# Which resource types of a report each include brings along.
+INCLUDES: Mapping[str, str] = MappingProxyType(
+    {
+        "DiagnosticReport:subject": "Patient",
+        "DiagnosticReport:patient": "Patient",
+        "DiagnosticReport:performer": "Organization Practitioner",
+        "DiagnosticReport:results-interpreter": "Practitioner",
+        "DiagnosticReport:result": "Observation",
+        "DiagnosticReport:media": "Media",
+    }
+)
+REVERSE_INCLUDES: Mapping[str, str] = MappingProxyType(
+    {"Provenance:target": "Provenance", "DocumentReference:related": "DocumentReference"}
+)
+
+
+class SearchError(Exception):
+    """A parameter that cannot be used; `parameter` is its name as the client wrote it."""
+
+    def __init__(self, parameter: str, message: str) -> None:
+        self.parameter = parameter
+        self.message = message
+        super().__init__(f"{parameter}: {message}")
+
+
+@dataclass(frozen=True)
+class Token:
+    """`system` None matches any system."""
+
+    system: str | None
+    value: str
+
+
+@dataclass(frozen=True)
+class Period:
+    """Half open: `start <= moment < end`; None means no limit."""
+
+    start: datetime | None = None
+    end: datetime | None = None
+
+    def narrowed(self, other: "Period") -> "Period":
+        starts = [p.start for p in (self, other) if p.start is not None]
+        ends = [p.end for p in (self, other) if p.end is not None]
+        return Period(max(starts, default=None), min(ends, default=None))
+
+    def holds(self, moment: datetime) -> bool:
+        return (self.start is None or self.start <= moment) and (
+            self.end is None or moment < self.end
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportQuery:
+    """All conditions must hold. `effective` is when the photos were sent, `signed` when signed.
+
+    `case_ids` None means any; `nothing` says that no report can match, so none need be looked for.
+    """
+
+    patient_id: str | None = None
+    patient_identifiers: tuple[Token, ...] = ()
+    case_ids: frozenset[str] | None = None
+    statuses: frozenset[ReportStatus] = SIGNED_STATUSES
+    effective: Period = field(default_factory=Period)
+    signed: Period = field(default_factory=Period)
+    nothing: bool = False
+
+
+@dataclass(frozen=True)
+class PageKey:
+    """The last report of a page; the next page starts behind it, newest signature first."""
+
+    signed_at: datetime
+    case_id: str
+
+    @classmethod
+    def of(cls, report: ReportValues) -> "PageKey":
+        return cls(require_signed(report).at, report.case.id)
+
+    @classmethod
+    def from_token(cls, token: str) -> "PageKey":
+        """Raise ValueError for what `to_token` did not make."""
+        if len(token) > 200:
+            raise ValueError("is no page of a search")
+        try:
+            moment, case_id = json.loads(base64.urlsafe_b64decode(token.encode("ascii")))
+            signed_at = datetime.fromisoformat(moment)
+        except (binascii.Error, TypeError, UnicodeError, ValueError) as error:
+            raise ValueError("is no page of a search") from error
+        if signed_at.tzinfo is None or not isinstance(case_id, str):
+            raise ValueError("is no page of a search")
+        return cls(signed_at, case_id)
+
+    def to_token(self) -> str:
+        moment = self.signed_at.astimezone(UTC).isoformat()
+        return base64.urlsafe_b64encode(json.dumps([moment, self.case_id]).encode()).decode()
+
+
+@dataclass(frozen=True)
+class ReportPage:
+    """`total` counts all matches; `more` tells that reports follow behind these."""
+
+    reports: tuple[ReportValues, ...]
+    total: int
+    more: bool
+
+
+class ReportSource(Protocol):
+    """Where signed reports come from; a clinic's client never gets a report of another clinic."""
+
+    def read(self, *, clinic_id: str, key: ReportKey) -> ReportValues | None:
+        """Give the newest signed version of the newest report that contains what `key` names."""
+
+    def search(
+        self, *, clinic_id: str, query: ReportQuery, count: int, after: PageKey | None
+    ) -> ReportPage:
+        """Give at most `count` reports behind `after`, newest (signed_at, case id) first.
+
+        `total` does not depend on `count`, which may be 0, nor on `after`.
+        """
+
+
+@dataclass(frozen=True)
+class Search:
+    """`used` are the parameters that counted, for the self link; `count` 0 asks for the total."""
+
+    query: ReportQuery = field(default_factory=ReportQuery)
+    count: int = DEFAULT_COUNT
+    after: PageKey | None = None
+    included: frozenset[str] = frozenset()
+    used: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def filters(self) -> tuple[tuple[str, str], ...]:
+        """The used parameters without the place of the page."""
+        return tuple(pair for pair in self.used if pair[0] != "_page")
+
+
+def parse_search(
+    parameters: Iterable[tuple[str, str]], *, base_url: str, strict: bool = False
+) -> Search:
+    """Raise SearchError for a bad value, an unknown modifier or, if `strict`, any unknown name."""
+    search = Search()
+    for name, value in parameters:
+        parse = _PARAMETERS.get(name)
+        if name in _IGNORED:
+            continue
+        if parse is None:
+            _refuse_unknown(name, strict=strict)
+            continue
+        if not value.strip():
+            raise SearchError(name, "has no value")
+        try:
+            changed = parse(search, value.removeprefix(f"{base_url}/"))
+        except ValueError as error:
+            raise SearchError(name, str(error)) from error
+        if changed is not None:
+            search = replace(changed, used=(*changed.used, (name, value)))
+        elif strict:
+            raise SearchError(name, "is not supported with this value")
+    return search
+
+
+def _refuse_unknown(name: str, *, strict: bool) -> None:
+    stem = re.split(r"[:.]", name, maxsplit=1)[0]
+    if stem in _PARAMETERS and stem != name:
+        raise SearchError(name, "has a modifier or a chain that is not supported")
+    if strict:
+        raise SearchError(name, "is not supported")
+
+
+def _narrowed(search: Search, **conditions: Any) -> Search:
+    return replace(search, query=replace(search.query, **conditions))
+
+
+def _patient(search: Search, value: str) -> Search:
+    patient_id = value.removeprefix("Patient/")
+    if not re.fullmatch(r"[A-Za-z0-9\-.]{1,64}", patient_id):
+        raise ValueError("is not the id of one Patient")
+    other = search.query.patient_id
+    contradicts = other is not None and other != patient_id
+    nothing = search.query.nothing or contradicts
+    return _narrowed(search, patient_id=patient_id, nothing=nothing)
+
+
+def _patient_identifier(search: Search, value: str) -> Search:
+    known = search.query.patient_identifiers
+    return _narrowed(search, patient_identifiers=(*known, _token(value)))
+
+
+def _identifier(search: Search, value: str) -> Search:
+    tokens = [_token(part) for part in value.split(",")]
+    ids = {t.value for t in tokens if t.system in {None, CASE_IDENTIFIER_SYSTEM}}
+    return _only(search, ids)
+
+
+def _id(search: Search, value: str) -> Search:
+    return _only(search, set(value.split(",")))
+
+
+def _only(search: Search, ids: set[str]) -> Search:
+    known = search.query.case_ids
+    kept = frozenset(ids if known is None else known & ids)
+    return _narrowed(search, case_ids=kept, nothing=search.query.nothing or not kept)
+
+
+def _status(search: Search, value: str) -> Search:
+    wanted: set[ReportStatus] = set()
+    for token in (_token(part) for part in value.split(",")):
+        if token.value not in _REPORT_STATUSES:
+            raise ValueError("is no status of a DiagnosticReport")
+        if token.system in {None, "http://hl7.org/fhir/diagnostic-report-status"}:
+            wanted |= {s for s in SIGNED_STATUSES if s.value == token.value}
+    kept = search.query.statuses & wanted
+    return _narrowed(search, statuses=kept, nothing=search.query.nothing or not kept)
+
+
+def _category(search: Search, value: str) -> Search:
+    """Match what every report carries, so a category finds either all reports or none."""
+    ours = {(c.system, c.code) for c in (IMAGING_SERVICE, RADIOLOGY_CATEGORY)}
+    tokens = [_token(part) for part in value.split(",")]
+    matches = any(
+        code == token.value and token.system in {None, system}
+        for token in tokens
+        for system, code in ours
+    )
+    return _narrowed(search, nothing=search.query.nothing or not matches)
+
+
+def _date(search: Search, value: str) -> Search:
+    return _narrowed(search, effective=search.query.effective.narrowed(_period(value)))
+
+
+def _issued(search: Search, value: str) -> Search:
+    return _narrowed(search, signed=search.query.signed.narrowed(_period(value)))
+
+
+def _count(search: Search, value: str) -> Search:
+    if not re.fullmatch(r"[0-9]{1,9}", value):
+        raise ValueError("is not a whole number from 0")
+    return replace(search, count=min(int(value), MAX_COUNT))
+
+
+def _summary(search: Search, value: str) -> Search | None:
+    return replace(search, count=0) if value == "count" else None
+
+
+def _page(search: Search, value: str) -> Search:
+    return replace(search, after=PageKey.from_token(value))
+
+
+def _include(search: Search, value: str) -> Search | None:
+    return _bring(search, value, INCLUDES)
+
+
+def _reverse_include(search: Search, value: str) -> Search | None:
+    return _bring(search, value, REVERSE_INCLUDES)
+
+
+def _bring(search: Search, value: str, known: Mapping[str, str]) -> Search | None:
+    source, _, rest = value.partition(":")
+    name, _, only = rest.partition(":")
+    types = frozenset(known.get(f"{source}:{name}", "").split())
+    kept = types & {only} if only else types
+    return replace(search, included=search.included | kept) if kept else None
+
+
+def _token(text: str) -> Token:
+    system, bar, value = text.strip().rpartition("|")
+    if not value:
+        raise ValueError("has no code or identifier")
+    return Token(system if bar else None, value)
+
+
+_DATE_VALUE = re.compile(
+    r"(?P<prefix>eq|ge|gt|le|lt|sa|eb)?"
+    r"(?P<year>\d{4})(-(?P<month>\d{2})(-(?P<day>\d{2})"
+    r"(T(?P<clock>\d{2}:\d{2}(?P<seconds>:\d{2})?)(\.\d+)?(?P<zone>Z|[+-]\d{2}:\d{2})?)?)?)?"
+)
+
+
+def _period(text: str) -> Period:
+    """Read a date with its prefix; a value without a zone counts as UTC."""
+    found = _DATE_VALUE.fullmatch(text.strip().replace(" ", "+"))
+    if found is None:
+        raise ValueError("is not a date with a prefix that is supported")
+    try:
+        start = _start(found)
+        end = _end(found, start)
+    except (ValueError, OverflowError) as error:
+        raise ValueError("is no date of the calendar") from error
+    prefix = found["prefix"] or "eq"
+    if prefix in {"gt", "sa"}:
+        return Period(start=end)
+    if prefix in {"lt", "eb"}:
+        return Period(end=start)
+    return Period(None if prefix == "le" else start, None if prefix == "ge" else end)
+
+
+def _start(found: re.Match[str]) -> datetime:
+    day = f"{found['year']}-{found['month'] or '01'}-{found['day'] or '01'}"
+    moment = datetime.fromisoformat(f"{day}T{found['clock'] or '00:00'}{found['zone'] or 'Z'}")
+    return moment.astimezone(UTC)
+
+
+def _end(found: re.Match[str], start: datetime) -> datetime:
+    if found["clock"]:
+        return start + (timedelta(seconds=1) if found["seconds"] else timedelta(minutes=1))
+    if found["day"]:
+        return start + timedelta(days=1)
+    if found["month"] and start.month < 12:
+        return start.replace(month=start.month + 1)
+    return start.replace(year=start.year + 1, month=1)
+
+
+_REPORT_STATUSES = frozenset(
+    {
+        "registered",
+        "partial",
+        "preliminary",
+        "final",
+        "amended",
+        "corrected",
+        "appended",
+        "cancelled",
+        "entered-in-error",
+        "unknown",
+    }
+)
+_IGNORED = frozenset({"_format", "_pretty", "_total", "_totalMethod"})
+_PARAMETERS: Mapping[str, Callable[[Search, str], Search | None]] = MappingProxyType(
+    {
+        "_id": _id,
+        "_lastUpdated": _issued,
+        "_count": _count,
+        "_include": _include,
+        "_page": _page,
+        "_revinclude": _reverse_include,
+        "_summary": _summary,
+        "category": _category,
+        "date": _date,
+        "identifier": _identifier,
+        "issued": _issued,
+        "patient": _patient,
+        "patient.identifier": _patient_identifier,
+        "status": _status,
+        "subject": _patient,
+        "subject:Patient": _patient,
+        "subject:Patient.identifier": _patient_identifier,
+    }
+)

@@ -1,0 +1,368 @@
+"""The FHIR R4 server for registered record systems: read and search of signed reports.
+
+Everything leaves through `_Api`: the token is checked first, then the scope that the route's mark
+names, then the clinic; each answer is checked and audited before it is sent. Photos are sealed for
+the web tier, so they are named but never served.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import cast
+from urllib.parse import urlencode
+
+from flask import Blueprint, Response, current_app, g, request
+from werkzeug.exceptions import HTTPException
+from werkzeug.http import http_date, parse_date, parse_etags
+
+from clinic.fhir_capability import READ_TYPES, to_capability_statement
+from clinic.fhir_checks import ensure_sound
+from clinic.fhir_mapping import (
+    Export,
+    KeyKind,
+    Resource,
+    report_key,
+    to_binary,
+    to_resources,
+)
+from clinic.fhir_search import (
+    PageKey,
+    ReportPage,
+    ReportSource,
+    Search,
+    SearchError,
+    parse_search,
+)
+from clinic.report_html import to_html
+from clinic.report_values import NotSignedError, ReportValues, require_signed
+from clinic.smart_scope import grants
+from web.fhir_answers import FHIR_JSON, FhirError, http_refusal, json_answer, outcome, page_answer
+from web.fhir_negotiation import wants_json, wants_page
+from web.permission import ehr_client, mark_of, public
+
+_PREFIX = "/fhir/R4"
+_ALL_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EhrClient:
+    """A registered record system; `scopes` are SMART v2 system scopes."""
+
+    id: str
+    clinic_id: str
+    scopes: frozenset[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FhirAccess:
+    """One answered or refused request, for the audit log; `client` is None for an unknown token."""
+
+    client: EhrClient | None
+    interaction: str
+    resource_type: str
+    status: int
+    resource_id: str | None = None
+    query: str = ""
+    case_ids: tuple[str, ...] = ()
+
+
+def create_fhir_blueprint(
+    *,
+    reports: ReportSource,
+    authenticate: Callable[[str], EhrClient | None],
+    base_url: str,
+    audit: Callable[[FhirAccess], None],
+    snomed: bool = True,
+) -> Blueprint:
+    """`base_url` is the absolute address of /fhir/R4; `audit` raises if it cannot record."""
+    api = _Api(reports, authenticate, Export(base_url=base_url, snomed=snomed), audit)
+    blueprint = Blueprint("fhir", __name__, url_prefix=_PREFIX)
+    blueprint.before_request(api.guard)
+    blueprint.register_error_handler(FhirError, api.refuse)
+    blueprint.register_error_handler(HTTPException, http_refusal)
+    blueprint.add_url_rule("/metadata", view_func=_metadata_view(api))
+    search = _search_view(api)
+    blueprint.add_url_rule("/DiagnosticReport", view_func=search, methods=["GET"])
+    blueprint.add_url_rule("/DiagnosticReport/_search", view_func=search, methods=["POST"])
+    for resource_type in READ_TYPES:
+        blueprint.add_url_rule(
+            f"/{resource_type}/<resource_id>",
+            endpoint=f"read_{resource_type.lower()}",
+            view_func=_read_view(api, resource_type),
+        )
+    for rest in ("/", "/<path:rest>"):
+        blueprint.add_url_rule(rest, view_func=unknown, methods=_ALL_METHODS)
+    return blueprint
+
+
+def _metadata_view(api: "_Api") -> Callable[[], Response]:
+    @public
+    def metadata() -> Response:
+        return api.metadata()
+
+    return metadata
+
+
+def _search_view(api: "_Api") -> Callable[[], Response]:
+    @ehr_client("system/DiagnosticReport.s")
+    def search() -> Response:
+        return api.search()
+
+    return search
+
+
+def _read_view(api: "_Api", resource_type: str) -> Callable[[str], Response]:
+    @ehr_client(f"system/{resource_type}.r")
+    def read(resource_id: str) -> Response:
+        if resource_type == "Binary":
+            return api.binary(resource_id)
+        return api.read(resource_type, resource_id)
+
+    return read
+
+
+@public
+def unknown(rest: str = "") -> Response:
+    """Answer what no route serves, so that also these errors are an OperationOutcome."""
+    if request.method not in {"GET", "HEAD"} and rest.partition("/")[0] in READ_TYPES:
+        raise FhirError(405, "Only read and search are offered.")
+    raise FhirError(404, "There is no such resource or operation.")
+
+
+@dataclass(frozen=True)
+class _Api:
+    reports: ReportSource
+    authenticate: Callable[[str], EhrClient | None]
+    export: Export
+    audit: Callable[[FhirAccess], None]
+
+    def guard(self) -> None:
+        """Close every route whose mark the request does not meet."""
+        view = current_app.view_functions[str(request.endpoint)]
+        mark = mark_of(view)
+        if mark is not None and mark.kind == "public":
+            return
+        if mark is None or mark.kind != "ehr_client" or mark.scope is None:
+            raise FhirError(403, "This address is closed.")
+        client = self._client()
+        g.fhir_client = client
+        if not grants(client.scopes, mark.scope):
+            challenge = f'error="insufficient_scope", scope="{mark.scope}"'
+            raise FhirError(403, f"The token lacks the scope {mark.scope}.", challenge=challenge)
+
+    def _client(self) -> EhrClient:
+        scheme, _, token = request.headers.get("Authorization", "").strip().partition(" ")
+        if scheme.lower() != "bearer" or not token.strip():
+            raise FhirError(401, "A bearer token is needed.", challenge='realm="fhir"')
+        client = self.authenticate(token.strip())
+        if client is None:
+            challenge = 'realm="fhir", error="invalid_token"'
+            raise FhirError(401, "The token is not valid.", challenge=challenge)
+        return client
+
+    def metadata(self) -> Response:
+        _require_json()
+        return json_answer(to_capability_statement(base_url=self.export.base_url))
+
+    def read(self, resource_type: str, resource_id: str) -> Response:
+        _require_json()
+        values = self._report(resource_type, resource_id)
+        made = to_resources(values, export=self.export, types={resource_type})
+        resource = next((r for r in made if r["id"] == resource_id), None)
+        if resource is None:
+            raise _not_found(resource_type, resource_id)
+        ensure_sound(resource)
+        return self._conditional(values, _etag(resource), lambda: json_answer(resource))
+
+    def binary(self, resource_id: str) -> Response:
+        page = wants_page(**_negotiation())
+        if not page:
+            _require_json()
+        values = self._report("Binary", resource_id)
+        key = report_key("Binary", resource_id)
+        if key is not None and key.kind is KeyKind.PHOTO:
+            raise FhirError(403, "The photo is not released to this client.")
+        etag = f'W/"{values.version}"'
+        if page:
+            return self._conditional(values, etag, lambda: page_answer(to_html(values)))
+        resource = to_binary(values, export=self.export)
+        ensure_sound(resource)
+        return self._conditional(values, etag, lambda: json_answer(resource))
+
+    def search(self) -> Response:
+        _require_json()
+        _require_form()
+        parameters = [*request.args.items(multi=True), *request.form.items(multi=True)]
+        strict = "handling=strict" in request.headers.get("Prefer", "").replace(" ", "").lower()
+        try:
+            search = parse_search(parameters, base_url=self.export.base_url, strict=strict)
+        except SearchError as error:
+            expression = f"http.{error.parameter}"
+            raise FhirError(
+                400, f"{error.parameter} {error.message}.", expression=expression
+            ) from (error)
+        page = self._page(search)
+        bundle = self._search_set(search, page)
+        ensure_sound(bundle)
+        self._record(200, case_ids=tuple(r.case.id for r in page.reports))
+        return json_answer(bundle)
+
+    def refuse(self, error: FhirError) -> Response:
+        """Answer with an OperationOutcome; a refusal is recorded like an access."""
+        mark = mark_of(current_app.view_functions[str(request.endpoint)])
+        if mark is not None and mark.kind == "ehr_client":
+            self._record(error.status)
+        response = outcome(error.status, error.message, expression=error.expression)
+        if error.challenge:
+            response.headers["WWW-Authenticate"] = f"Bearer {error.challenge}"
+        if error.status == 405:
+            response.headers["Allow"] = "GET, HEAD"
+        return response
+
+    def _report(self, resource_type: str, resource_id: str) -> ReportValues:
+        """Find the report that holds a resource; what is unsigned or unknown is not there."""
+        client = _current_client()
+        key = report_key(resource_type, resource_id)
+        values = None if key is None else self.reports.read(clinic_id=client.clinic_id, key=key)
+        if values is None:
+            raise _not_found(resource_type, resource_id)
+        try:
+            require_signed(values)
+        except NotSignedError as error:
+            raise _not_found(resource_type, resource_id) from error
+        self._require_own(values)
+        return values
+
+    def _require_own(self, values: ReportValues) -> None:
+        """Stand behind the source: a report of another clinic is refused even if it gives one."""
+        if values.organization.id != _current_client().clinic_id:
+            raise FhirError(403, "The resource belongs to another clinic.")
+
+    def _page(self, search: Search) -> ReportPage:
+        if search.query.nothing:
+            return ReportPage((), 0, more=False)
+        page = self.reports.search(
+            clinic_id=_current_client().clinic_id,
+            query=search.query,
+            count=search.count,
+            after=search.after,
+        )
+        for values in page.reports:
+            self._require_own(values)
+        return page
+
+    def _search_set(self, search: Search, page: ReportPage) -> Resource:
+        bundle: Resource = {
+            "resourceType": "Bundle",
+            "type": "searchset",
+            "total": page.total,
+            "link": self._links(search, page),
+        }
+        entries = self._entries(search, page)
+        return bundle | ({"entry": entries} if entries else {})
+
+    def _links(self, search: Search, page: ReportPage) -> list[Resource]:
+        links = [{"relation": "self", "url": self._search_url(search.used)}]
+        if page.more and page.reports:
+            behind = PageKey.of(page.reports[-1]).to_token()
+            parameters = (*search.filters, ("_page", behind))
+            links.append({"relation": "next", "url": self._search_url(parameters)})
+        return links
+
+    def _search_url(self, parameters: tuple[tuple[str, str], ...]) -> str:
+        address = f"{self.export.base_url}/DiagnosticReport"
+        return f"{address}?{urlencode(parameters)}" if parameters else address
+
+    def _entries(self, search: Search, page: ReportPage) -> list[Resource]:
+        """Give the matches, then what they bring along: once each, and only what is granted."""
+        scopes = _current_client().scopes
+        allowed = {t for t in search.included if grants(scopes, f"system/{t}.r")}
+        matches: dict[str, Resource] = {}
+        brought: dict[str, Resource] = {}
+        for values in page.reports:
+            wanted = {"DiagnosticReport", *allowed}
+            made = to_resources(values, export=self.export, types=wanted)
+            for resource in (r for r in made if not _is_photo_document(r)):
+                url = f"{self.export.base_url}/{resource['resourceType']}/{resource['id']}"
+                match = resource["resourceType"] == "DiagnosticReport"
+                mode = "match" if match else "include"
+                entry = {"fullUrl": url, "resource": resource, "search": {"mode": mode}}
+                (matches if match else brought).setdefault(url, entry)
+        return [*matches.values(), *brought.values()]
+
+    def _conditional(
+        self, values: ReportValues, etag: str, make: Callable[[], Response]
+    ) -> Response:
+        """Answer 304 without a body to who has this version already (RFC 9110, section 13)."""
+        changed_at = require_signed(values).at.replace(microsecond=0)
+        response = Response(status=304) if _is_known(etag, changed_at) else make()
+        response.headers["ETag"] = etag
+        response.headers["Last-Modified"] = http_date(changed_at.astimezone(UTC))
+        response.headers["Cache-Control"] = "no-store"
+        self._record(response.status_code, case_ids=(values.case.id,))
+        return response
+
+    def _record(self, status: int, *, case_ids: tuple[str, ...] = ()) -> None:
+        arguments = request.view_args or {}
+        path = request.path.partition(f"{_PREFIX}/")[2]
+        resource_id = arguments.get("resource_id")
+        self.audit(
+            FhirAccess(
+                client=cast("EhrClient | None", g.get("fhir_client")),
+                interaction="read" if resource_id is not None else "search-type",
+                resource_type=path.partition("/")[0],
+                resource_id=resource_id,
+                query=urlencode([*request.args.items(multi=True), *request.form.items(multi=True)]),
+                status=status,
+                case_ids=case_ids,
+            )
+        )
+
+
+def _current_client() -> EhrClient:
+    return cast("EhrClient", g.fhir_client)
+
+
+def _negotiation() -> Mapping[str, str | None]:
+    requested = request.args.get("_format") or request.form.get("_format")
+    return {"accept": request.headers.get("Accept"), "requested_format": requested}
+
+
+def _require_json() -> None:
+    if not wants_json(**_negotiation()):
+        raise FhirError(406, f"Only {FHIR_JSON} is offered.")
+
+
+def _require_form() -> None:
+    """Refuse a search whose body would be overlooked, since then it would find everything."""
+    if request.method == "POST" and request.mimetype != "application/x-www-form-urlencoded":
+        raise FhirError(415, "A search by POST is application/x-www-form-urlencoded.")
+
+
+def _is_known(etag: str, changed_at: datetime) -> bool:
+    none_match = request.headers.get("If-None-Match")
+    if none_match is not None:
+        return parse_etags(none_match).contains_weak(etag.removeprefix("W/").strip('"'))
+    since = parse_date(request.headers.get("If-Modified-Since"))
+    return since is not None and changed_at <= since
+
+
+def _etag(resource: Resource) -> str:
+    """Give the version; what belongs to many reports has none and is named by its content."""
+    version = resource["meta"].get("versionId")
+    if version is None:
+        version = hashlib.sha256(json.dumps(resource, sort_keys=True).encode()).hexdigest()[:32]
+    return f'W/"{version}"'
+
+
+def _is_photo_document(resource: Resource) -> bool:
+    """Tell whether a document relates to a photo only, and so not to the report that was found."""
+    kind = report_key(resource["resourceType"], resource["id"])
+    documents = resource["resourceType"] == "DocumentReference"
+    return documents and kind is not None and kind.kind is KeyKind.PHOTO
+
+
+def _not_found(resource_type: str, resource_id: str) -> FhirError:
+    return FhirError(404, f"{resource_type}/{resource_id} is not known.")
