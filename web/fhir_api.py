@@ -223,7 +223,7 @@ class _Api:
 
     def _report(self, resource_type: str, resource_id: str) -> ReportValues:
         """Find the report that holds a resource; what is unsigned or unknown is not there."""
-        client = _current_client()
+        client = current_client()
         key = report_key(resource_type, resource_id)
         values = None if key is None else self.reports.read(clinic_id=client.clinic_id, key=key)
         if values is None:
@@ -237,14 +237,14 @@ class _Api:
 
     def _require_own(self, values: ReportValues) -> None:
         """Stand behind the source: a report of another clinic is refused even if it gives one."""
-        if values.organization.id != _current_client().clinic_id:
+        if values.organization.id != current_client().clinic_id:
             raise FhirError(403, "The resource belongs to another clinic.")
 
     def _page(self, search: Search) -> ReportPage:
         if search.query.nothing:
             return ReportPage((), 0, more=False)
         page = self.reports.search(
-            clinic_id=_current_client().clinic_id,
+            clinic_id=current_client().clinic_id,
             query=search.query,
             count=search.count,
             after=search.after,
@@ -277,7 +277,7 @@ class _Api:
 
     def _entries(self, search: Search, page: ReportPage) -> list[Resource]:
         """Give the matches, then what they bring along: once each, and only what is granted."""
-        scopes = _current_client().scopes
+        scopes = current_client().scopes
         allowed = {t for t in search.included if grants(scopes, f"system/{t}.r")}
         matches: dict[str, Resource] = {}
         brought: dict[str, Resource] = {}
@@ -321,7 +321,7 @@ class _Api:
         )
 
 
-def _current_client() -> EhrClient:
+def current_client() -> EhrClient:
     return cast("EhrClient", g.fhir_client)
 
 

@@ -4,7 +4,7 @@ import signal
 import threading
 from collections.abc import Callable
 from datetime import timedelta
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from celery import Celery
@@ -24,7 +24,7 @@ from clinic.records.db import SessionFactory, make_engine, make_session_factory
 from clinic.records.keeper_client import KeeperClient
 from config import KEEPER, RECONCILER, RELAY, WORKER, Secret, Settings
 from worker.analyst import EnsembleAnalyst
-from worker.decode import LimitedDecoder
+from worker.decode import DecodeLimits, decode_photo
 from worker.keeper import Keeper
 from worker.reconciler import Reconciler
 from worker.relay import Relay
@@ -116,7 +116,7 @@ def screening_services() -> ScreeningServices:
         blobs=BlobStore(settings.blob_dir),
         keeper=KeeperClient(sessions, CeleryHints(settings.broker_url or ""), identity),
         auditor=Auditor(_secret(settings.audit_key)),
-        decoder=LimitedDecoder(),
+        decode=partial(decode_photo, limits=DecodeLimits()),
         analyst=analyst,
         root_public_key=settings.root_public_key or b"",
         lease=timedelta(seconds=settings.lease_seconds),

@@ -7,7 +7,7 @@ other fault puts the item back with a reason and is raised again.
 import io
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -32,7 +32,9 @@ from clinic.records.key_requests import NewKeyRequest
 from clinic.records.models import SealedObject
 from clinic.records.screening_queue import Claim, Finding
 from clinic.records.sealed_objects import Place
+from clinic.urgency import place_of
 from ml.prediction import Prediction
+from ml.quality import QualityFlag
 from ml.triage import Triage
 from worker.heartbeat import heartbeat
 
@@ -46,19 +48,18 @@ ANALYSED_VIEWS = ("dermoscopic", "close_up", "overview")
 Pixels = NDArray[np.uint8]
 
 
-class Analysis(Protocol):
-    """What an analyst says about one photo; see ml.ensemble.Analysis."""
+@dataclass(frozen=True)
+class Analysis:
+    """What the ensemble says about one photo; the heat-map is a PNG overlay of the same size."""
 
-    @property
-    def prediction(self) -> Prediction: ...
-    @property
-    def explained_class(self) -> str: ...
-    @property
-    def quality_flags(self) -> tuple[str, ...]: ...
+    prediction: Prediction
+    explained_class: str
+    quality_flags: tuple[QualityFlag, ...]
+    heatmap_png: bytes = field(repr=False)
 
 
 class Analyst(Protocol):
-    """The ensemble with its policy, as the worker needs it; see worker.analyst."""
+    """The ensemble with its triage policy; worker.analyst is the real one."""
 
     @property
     def version(self) -> str: ...
@@ -67,15 +68,12 @@ class Analyst(Protocol):
 
     def analyse(self, pixels: Pixels) -> Analysis: ...
 
-    def heatmap_png(self, analysis: Analysis) -> bytes: ...
-
     def triage(
         self, analysis: Analysis | None, *, score: int, strong_concern: bool
     ) -> Triage: ...
 
 
-class Decoder(Protocol):
-    def clean(self, data: bytes) -> Rendition: ...
+Decode = Callable[[bytes], Rendition]
 
 
 @dataclass(frozen=True)
@@ -86,7 +84,7 @@ class ScreeningServices:
     blobs: BlobStore
     keeper: KeeperClient
     auditor: Auditor
-    decoder: Decoder
+    decode: Decode
     analyst: Analyst
     root_public_key: bytes
     lease: timedelta
@@ -183,8 +181,7 @@ def _examine(services: ScreeningServices, held: Claim) -> Screened:
     with watch.stage("seal"):
         pictures = [(ObjectKind.RENDITION, photo, photo.rendition.data) for photo in clean]
         if analysis is not None:
-            png = services.analyst.heatmap_png(analysis)
-            pictures.append((ObjectKind.HEATMAP, chosen, png))
+            pictures.append((ObjectKind.HEATMAP, chosen, analysis.heatmap_png))
         objects = [_sealed(held, kind, of, data, recipient) for kind, of, data in pictures]
     finding = _finding(services.analyst, case.history, analysis, chosen.view, watch.seconds)
     return Screened(finding, tuple(objects))
@@ -235,7 +232,7 @@ _VIEW_NAMES = {
 
 def _clean(services: ScreeningServices, photo: OpenedPhoto) -> CleanPhoto:
     try:
-        rendition = services.decoder.clean(photo.data)
+        rendition = services.decode(photo.data)
     except PhotoRejected as rejected:
         raise PhotoUnusableError(f"Your {_VIEW_NAMES[photo.view]}: {rejected}") from rejected
     return CleanPhoto(photo.view, photo.slot, rendition)
@@ -265,7 +262,7 @@ def _finding(
     triage = analyst.triage(analysis, score=score, strong_concern=urgent_route(history))
     common = Finding(
         ai_used=False,
-        urgency=int(triage.urgency),
+        urgency=place_of(triage.urgency),
         reasons=triage.reasons,
         quality_flags=(),
         stage_seconds=seconds,
@@ -282,7 +279,7 @@ def _with_analysis(
     return replace(
         common,
         ai_used=True,
-        quality_flags=analysis.quality_flags,
+        quality_flags=tuple(str(flag) for flag in analysis.quality_flags),
         probabilities=dict(prediction.probabilities),
         members={name: dict(values) for name, values in prediction.members.items()},
         spread=prediction.spread,

@@ -22,9 +22,12 @@ from clinic.submission import (
     next_case_state,
     next_screening_state,
 )
+from clinic.urgency import place_of
+from ml.triage import Urgency
 
 HINT_AGAIN_AFTER = timedelta(seconds=5)
-URGENCY_WITHOUT_AI = 1  # suspicious: without the computer a person looks sooner, not later
+# Without the computer a person looks sooner, not later.
+URGENCY_WITHOUT_AI = place_of(Urgency.SUSPICIOUS)
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,8 @@ from datetime import datetime
 
 from clinic.body_site import BodyLocation, BodySite, Side
 from clinic.records.models import Submission
+from clinic.urgency import urgency_at
 from ml.labels import CLASSES, CLINICAL_NAMES, MALIGNANT
-
-URGENCY_WORDS = ("urgent", "suspicious", "routine")
 
 VIEW_LABELS = {
     "overview": "From further away",
@@ -21,7 +20,7 @@ def reference(submission_id: str) -> str:
 
 
 def urgency_word(urgency: int | None) -> str | None:
-    return None if urgency is None else URGENCY_WORDS[urgency]
+    return None if urgency is None else str(urgency_at(urgency))
 
 
 def site_words(row: Submission) -> str:

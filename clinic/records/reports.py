@@ -1,0 +1,121 @@
+"""Signed reports as the EHR side finds them: rows by key, by search, by page."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from clinic.fhir_mapping import KeyKind, ReportKey, device_id
+from clinic.fhir_search import PageKey, ReportQuery, Token
+from clinic.records.models import (
+    Patient,
+    ScreeningResult,
+    SealedObject,
+    SignedReport,
+    Submission,
+)
+from clinic.report_values import ReportStatus
+from clinic.terminology import PATIENT_IDENTIFIER_SYSTEM
+
+Found = Select[SignedReport]
+
+
+def by_key(session: Session, *, clinic_id: str, key: ReportKey) -> SignedReport | None:
+    """The newest signed report of this clinic that contains what `key` names."""
+    query = _of_clinic(clinic_id)
+    if key.kind is KeyKind.CASE:
+        query = query.where(SignedReport.submission_id == key.id)
+    elif key.kind is KeyKind.PATIENT:
+        query = query.where(SignedReport.patient_id == key.id)
+    elif key.kind is KeyKind.PRACTITIONER:
+        query = query.where(SignedReport.signer_id == key.id)
+    elif key.kind is KeyKind.ORGANIZATION:
+        query = query.where(SignedReport.clinic_id == key.id)
+    elif key.kind is KeyKind.PHOTO:
+        query = query.where(_has_photo(key.id))
+    else:
+        query = query.where(_used_device(key.id))
+    newest = (SignedReport.signed_at.desc(), SignedReport.submission_id.desc())
+    return session.scalar(query.order_by(*newest).limit(1))
+
+
+def search(
+    session: Session, *, clinic_id: str, query: ReportQuery, after: PageKey | None, limit: int
+) -> Sequence[SignedReport]:
+    """At most `limit` reports behind `after`, newest (signed_at, case id) first."""
+    found = _matching(clinic_id, query)
+    if found is None or limit == 0:
+        return []
+    if after is not None:
+        found = found.where(
+            or_(
+                SignedReport.signed_at < after.signed_at,
+                and_(
+                    SignedReport.signed_at == after.signed_at,
+                    SignedReport.submission_id < after.case_id,
+                ),
+            )
+        )
+    newest = (SignedReport.signed_at.desc(), SignedReport.submission_id.desc())
+    return session.scalars(found.order_by(*newest).limit(limit)).all()
+
+
+def count(session: Session, *, clinic_id: str, query: ReportQuery) -> int:
+    found = _matching(clinic_id, query)
+    if found is None:
+        return 0
+    return session.scalar(select(func.count()).select_from(found.subquery())) or 0
+
+
+def _of_clinic(clinic_id: str) -> Found:
+    return select(SignedReport).where(SignedReport.clinic_id == clinic_id)
+
+
+def _matching(clinic_id: str, query: ReportQuery) -> Found | None:
+    """The query's conditions; None when nothing can match. Every report is of version 1: final."""
+    if query.nothing or ReportStatus.FINAL not in query.statuses:
+        return None
+    found = _of_clinic(clinic_id)
+    if query.patient_id is not None:
+        found = found.where(SignedReport.patient_id == query.patient_id)
+    if query.patient_identifiers:
+        numbers = [_record_number(token) for token in query.patient_identifiers]
+        known = [number for number in numbers if number is not None]
+        patients = select(Patient.id).where(Patient.record_number.in_(known))
+        found = found.where(SignedReport.patient_id.in_(patients))
+    if query.case_ids is not None:
+        found = found.where(SignedReport.submission_id.in_(query.case_ids))
+    found = _within(found, SignedReport.signed_at, query.signed.start, query.signed.end)
+    sent = query.effective
+    if sent.start is not None or sent.end is not None:
+        found = found.join(Submission, Submission.id == SignedReport.submission_id)
+        found = _within(found, Submission.received_at, sent.start, sent.end)
+    return found
+
+
+def _within(found: Found, column: InstrumentedAttribute[datetime], start: datetime | None, end: datetime | None) -> Found:
+    if start is not None:
+        found = found.where(column >= start)
+    if end is not None:
+        found = found.where(column < end)
+    return found
+
+
+def _record_number(token: Token) -> str | None:
+    return token.value if token.system in {None, PATIENT_IDENTIFIER_SYSTEM} else None
+
+
+def _has_photo(object_id: str) -> ColumnElement[bool]:
+    owner = select(SealedObject.submission_id).where(
+        SealedObject.id == object_id, SealedObject.kind == "photo"
+    )
+    return SignedReport.submission_id.in_(owner)
+
+
+def _used_device(wanted: str) -> ColumnElement[bool]:
+    """A hex fingerprint is its own device id."""
+    used = select(ScreeningResult.submission_id).where(
+        ScreeningResult.model_fingerprint == device_id(wanted)
+    )
+    return SignedReport.submission_id.in_(used)

@@ -1,0 +1,13 @@
+"""How urgencies are ordered in rows: the smaller number is looked at first."""
+
+from ml.triage import Urgency
+
+ORDER = (Urgency.URGENT, Urgency.SUSPICIOUS, Urgency.ROUTINE)
+
+
+def place_of(urgency: Urgency) -> int:
+    return ORDER.index(urgency)
+
+
+def urgency_at(place: int) -> Urgency:
+    return ORDER[place]

@@ -1,0 +1,136 @@
+"""`flask ...`: what the clinic's engineer runs. `flask --app web.wsgi --help` lists it all."""
+
+import secrets
+from pathlib import Path
+
+import click
+from flask import Flask
+from flask.cli import AppGroup
+
+from clinic.access import Role
+from clinic.audit_event import AuditAction
+from clinic.key_files import KeyFilesExistError, create_key_files, read_root_private
+from clinic.master_key import MasterKeyError, read_master_key
+from clinic.records import accounts, audit_log, ehr_clients, keys
+from clinic.records.accounts import EmailTakenError, NewAccount
+from clinic.records.models import Clinic
+from web.database import db
+from web.services import services
+
+ACTOR = "command line"
+
+keys_commands = AppGroup("keys", help="Key files and the clinic's epoch keys.")
+users_commands = AppGroup("users", help="People of the clinic.")
+clinics_commands = AppGroup("clinics", help="Clinics of this installation.")
+audit_commands = AppGroup("audit", help="The audit chain.")
+ehr_commands = AppGroup("ehr-clients", help="Record systems that may read signed reports.")
+
+
+def register_commands(app: Flask) -> None:
+    for group in (
+        keys_commands,
+        users_commands,
+        clinics_commands,
+        audit_commands,
+        ehr_commands,
+    ):
+        app.cli.add_command(group)
+
+
+def _record(action: AuditAction, *, clinic_id: str | None = None, detail: str = "") -> None:
+    services().auditor.record(db.session, action, ACTOR, clinic_id=clinic_id, detail=detail)
+    db.session.commit()
+
+
+@keys_commands.command("epoch")
+@click.option("--master-key", type=click.Path(path_type=Path), required=True)
+@click.option("--root-key", type=click.Path(path_type=Path), required=True)
+def make_epoch(master_key: Path, root_key: Path) -> None:
+    """Make a new epoch key pair, signed by the root, valid from now."""
+    try:
+        master = read_master_key(master_key)
+    except MasterKeyError as error:
+        raise click.ClickException(str(error)) from error
+    kid = keys.publish_epoch(db.session, master, read_root_private(root_key))
+    _record(AuditAction.EPOCH_KEY_MADE, detail=kid)
+    click.echo(f"New epoch key {kid}.")
+
+
+@clinics_commands.command("create")
+@click.argument("name")
+@click.option("--phone", required=True, help="The number that patients call.")
+@click.option("--time-zone", default="Europe/London", show_default=True)
+def create_clinic(name: str, phone: str, time_zone: str) -> None:
+    """Create a clinic."""
+    clinic = Clinic(name=name, phone=phone, time_zone=time_zone)
+    db.session.add(clinic)
+    db.session.commit()
+    click.echo(f"Clinic {name} has the id {clinic.id}.")
+
+
+@users_commands.command("create")
+@click.argument("role", type=click.Choice([Role.DERMATOLOGIST, Role.ADMINISTRATOR]))
+@click.option("--email", required=True)
+@click.option("--given-name", required=True)
+@click.option("--family-name", required=True)
+@click.option("--registration-number", help="Needed for dermatologists.")
+def create_user(
+    role: str, email: str, given_name: str, family_name: str, registration_number: str | None
+) -> None:
+    """Create a member of staff. The first sign-in enrols the second factor."""
+    if role == Role.DERMATOLOGIST and not registration_number:
+        raise click.UsageError("A dermatologist needs --registration-number.")
+    password = secrets.token_urlsafe(12)
+    clinic = accounts.the_clinic(db.session)
+    new = NewAccount(
+        clinic.id,
+        Role(role),
+        email,
+        services().passwords.hash(password),
+        family_name,
+        given_name,
+        registration_number,
+    )
+    try:
+        accounts.create_account(db.session, services().account_secrets, new)
+    except EmailTakenError as error:
+        raise click.ClickException(f"{email} has an account already.") from error
+    _record(AuditAction.ACCOUNT_CREATED, clinic_id=clinic.id, detail=role)
+    click.echo(f"First password, shown once: {password}")
+
+
+@audit_commands.command("verify")
+def verify_audit() -> None:
+    """Check every link of the audit chain."""
+    problem = audit_log.verify(db.session, services().auditor.key)
+    if problem is not None:
+        raise click.ClickException(problem)
+    click.echo("The audit chain holds.")
+
+
+@ehr_commands.command("register")
+@click.argument("name")
+def register_ehr_client(name: str) -> None:
+    """Register a record system of the first clinic and print its bearer token once."""
+    clinic = accounts.the_clinic(db.session)
+    registered = ehr_clients.register(db.session, clinic_id=clinic.id, name=name)
+    _record(
+        AuditAction.EHR_CLIENT_REGISTERED, clinic_id=clinic.id, detail=registered.client_id
+    )
+    click.echo(f"Client {registered.client_id}. Bearer token, shown once: {registered.token}")
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+def init_key_files(folder: Path) -> None:
+    """Make the key files of a new installation in FOLDER. They are never overwritten."""
+    try:
+        public = create_key_files(folder)
+    except KeyFilesExistError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(f"Keys written to {folder}. Root public key: {public}")
+    click.echo("Move root.key to a place offline: it only signs new epoch keys.")
+
+
+if __name__ == "__main__":
+    init_key_files()

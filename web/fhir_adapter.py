@@ -1,0 +1,208 @@
+"""The FHIR API over the database: rows and texts opened for one client become report values."""
+
+from dataclasses import dataclass
+
+from flask import Flask
+from flask.blueprints import Blueprint
+from sqlalchemy.orm import Session
+
+from clinic.audit_event import AuditAction
+from clinic.fhir_mapping import ReportKey
+from clinic.fhir_search import PageKey, ReportPage, ReportQuery
+from clinic.keeper_protocol import KeyPurpose, ObjectKind
+from clinic.records import ehr_clients, reports, review, sealed_objects
+from clinic.records.key_requests import NewKeyRequest
+from clinic.records.models import Account, Clinic, Patient, SealedObject, SignedReport, Submission
+from clinic.report_values import (
+    CaseValues,
+    FindingValues,
+    Identifier,
+    OrganizationValues,
+    PatientValues,
+    PhotoValues,
+    PractitionerValues,
+    ReportStatus,
+    ReportValues,
+    ScreeningValues,
+)
+from clinic.terminology import PRACTITIONER_IDENTIFIER_SYSTEM
+from clinic.urgency import urgency_at
+from web.database import db
+from web.fhir_api import EhrClient, FhirAccess, create_fhir_blueprint, current_client
+from web.portal.texts import CaseTexts, open_texts, read_texts
+from web.services import EXTENSION, Services, services
+
+_LATERALITY = {"left": "left", "right": "right", "middle": "midline"}
+
+
+def fhir_blueprint(app: Flask) -> Blueprint:
+    parts: Services = app.extensions[EXTENSION]
+    return create_fhir_blueprint(
+        reports=DatabaseReports(),
+        authenticate=_authenticate,
+        base_url=f"{parts.public_url}/fhir/R4",
+        audit=_audit,
+        snomed=parts.snomed,
+    )
+
+
+def _authenticate(token: str) -> EhrClient | None:
+    row = ehr_clients.by_token(db.session, token)
+    if row is None:
+        return None
+    return EhrClient(id=row.id, clinic_id=row.clinic_id, scopes=frozenset(row.scopes.split()))
+
+
+def _audit(access: FhirAccess) -> None:
+    """One entry for each case that was sent, or one for the whole request."""
+    client = access.client
+    detail = f"{access.interaction} {access.resource_type} {access.status}"
+    cases = [_case_of(db.session, case_id) for case_id in access.case_ids] or [None]
+    for case in cases:
+        services().auditor.record(
+            db.session,
+            AuditAction.EHR_READ,
+            f"ehr:{client.id}" if client else "ehr:unknown",
+            clinic_id=client.clinic_id if client else None,
+            patient_id=case.patient_id if case else None,
+            submission_id=case.id if case else None,
+            allowed=access.status < 400,
+            detail=detail,
+        )
+    db.session.commit()
+
+
+def _case_of(session: Session, case_id: str) -> Submission | None:
+    return session.get(Submission, case_id)
+
+
+@dataclass(frozen=True)
+class DatabaseReports:
+    """Where the API's reports come from."""
+
+    def read(self, *, clinic_id: str, key: ReportKey) -> ReportValues | None:
+        report = reports.by_key(db.session, clinic_id=clinic_id, key=key)
+        return report_values(report) if report else None
+
+    def search(
+        self, *, clinic_id: str, query: ReportQuery, count: int, after: PageKey | None
+    ) -> ReportPage:
+        total = reports.count(db.session, clinic_id=clinic_id, query=query)
+        rows = reports.search(
+            db.session, clinic_id=clinic_id, query=query, after=after, limit=count + 1
+        )
+        values = tuple(report_values(row) for row in rows[:count])
+        return ReportPage(reports=values, total=total, more=len(rows) > count)
+
+
+def report_values(report: SignedReport) -> ReportValues:
+    """Everything that one report says, its texts opened by the keeper for this client."""
+    row = db.session.get_one(Submission, report.submission_id)
+    signer = db.session.get_one(Account, report.signer_id)
+    clinic = db.session.get_one(Clinic, report.clinic_id)
+    patient = db.session.get_one(Patient, report.patient_id)
+    photos = sealed_objects.of_submission(db.session, row.id, [ObjectKind.PHOTO])
+    screening = _screening(row)
+    texts = _texts(report)
+    return ReportValues(
+        patient=_patient(patient, texts),
+        practitioner=_practitioner(signer),
+        organization=OrganizationValues(id=clinic.id, name=clinic.name),
+        case=_case(row),
+        photos=tuple(_photo(photo) for photo in photos),
+        screening=screening,
+        finding=_finding(report, texts),
+        signed_at=report.signed_at,
+        status=ReportStatus.FINAL,
+        version=report.version,
+    )
+
+
+def _texts(report: SignedReport) -> CaseTexts:
+    kinds = [ObjectKind.FINDING, ObjectKind.LETTER]
+    rows = sealed_objects.of_submission(db.session, report.submission_id, kinds)
+    identity = sealed_objects.identity_of(db.session, report.patient_id)
+    rows += [identity] if identity else []
+    return read_texts(
+        open_texts(
+            rows,
+            NewKeyRequest(
+                purpose=KeyPurpose.EHR,
+                object_ids=tuple(one.id for one in rows),
+                recipient_key=b"",
+                ehr_client_id=current_client().id,
+                submission_id=report.submission_id,
+            ),
+        )
+    )
+
+
+def _patient(patient: Patient, texts: CaseTexts) -> PatientValues:
+    if texts.identity is None:
+        raise LookupError("A signed report's patient has no identity.")
+    sex = (texts.finding or {}).get("sex", "unknown")
+    return PatientValues(
+        id=patient.id,
+        identifiers=(Identifier(value=patient.record_number),),
+        family=texts.identity.family_name,
+        given=(texts.identity.given_name,),
+        birth_date=texts.identity.birth_date,
+        sex=sex if sex in {"female", "male", "other"} else "unknown",
+    )
+
+
+def _practitioner(signer: Account) -> PractitionerValues:
+    number = signer.registration_number or ""
+    return PractitionerValues(
+        id=signer.id,
+        registration=Identifier(value=number, system=PRACTITIONER_IDENTIFIER_SYSTEM),
+        family=signer.family_name or "",
+        given=(signer.given_name or "",),
+    )
+
+
+def _case(row: Submission) -> CaseValues:
+    return CaseValues(
+        id=row.id,
+        submitted_at=row.received_at,
+        body_site=row.body_site,
+        laterality=_LATERALITY.get(row.body_side),  # type: ignore[arg-type]
+    )
+
+
+def _photo(row: SealedObject) -> PhotoValues:
+    return PhotoValues(
+        id=row.id,
+        view=row.view or "close_up",  # type: ignore[arg-type]
+        content_type="image/jpeg",
+        created_at=row.created_at,
+    )
+
+
+def _screening(row: Submission) -> ScreeningValues | None:
+    result = review.result_of(db.session, row.id)
+    if result is None or result.probabilities is None:
+        return None
+    probabilities = result.probabilities
+    return ScreeningValues(
+        probabilities=probabilities,
+        top_class=max(probabilities, key=lambda label: probabilities[label]),
+        urgency=urgency_at(result.urgency),
+        reasons=tuple(result.reasons),
+        model_version=result.model_version or "",
+        model_fingerprint=result.model_fingerprint or "",
+        analysed_at=result.finished_at,
+    )
+
+
+def _finding(report: SignedReport, texts: CaseTexts) -> FindingValues:
+    finding = texts.finding or {}
+    return FindingValues(
+        diagnosis=report.diagnosis,
+        diagnosis_text=finding.get("diagnosis_text") or None,
+        icd10=report.icd10cm,
+        plan=report.plan,
+        confidence=report.confidence,
+        clinical_text=finding.get("clinical_note", ""),
+        patient_text=texts.letter or "",
+    )
