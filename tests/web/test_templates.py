@@ -1,0 +1,899 @@
+"""Renders every page in its states, with the view functions stubbed, and checks what must hold."""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from flask import Blueprint, Flask, flash, render_template
+from flask_wtf.csrf import CSRFProtect
+from jinja2 import StrictUndefined
+from werkzeug.datastructures import MultiDict
+
+from clinic.body_site import BodyLocation, BodySite, Side
+from clinic.intake import (
+    EMERGENCY,
+    INTIMATE_AREA,
+    NO_PHOTO_POSSIBLE,
+    NO_RESPONSIBLE_ADULT,
+    TOO_MANY_SPOTS,
+    Answer,
+    History,
+    Onset,
+    SevenPoint,
+    Sex,
+    SkinType,
+    Symptom,
+)
+from clinic.reading_grade import LIMIT, reading_grade
+from web.portal import forms
+
+PORTAL = Path(__file__).resolve().parents[2] / "web" / "portal"
+NOTICE = (
+    "Research and demonstration software. Not a medical device, no CE/UKCA mark, "
+    "not for clinical use. Not an NHS service."
+)
+NOW = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
+ENDPOINTS = {
+    "home": "/",
+    "help": "/help",
+    "privacy": "/privacy",
+    "ai_label": "/ai-label",
+    "register": "/register",
+    "sign_in": "/sign-in",
+    "sign_in_link": "/sign-in/<token>",
+    "sign_out": "/sign-out",
+    "second_factor": "/second-factor",
+    "enrol_second_factor": "/second-factor/new",
+    "step_up": "/step-up",
+    "my_cases": "/cases",
+    "new_case": "/cases/new",
+    "my_case": "/cases/<case_id>",
+    "replace_photos": "/cases/<case_id>/photos",
+    "my_access_log": "/access-log",
+    "account": "/account",
+    "change_consents": "/account/consents",
+    "end_session": "/account/sessions/<session_id>",
+    "review_queue": "/review",
+    "claim_next": "/review/next",
+    "review_case": "/review/<case_id>",
+    "claim_case": "/review/<case_id>/claim",
+    "release_case": "/review/<case_id>/release",
+    "record_first_read": "/review/<case_id>/first-read",
+    "request_retake": "/review/<case_id>/retake",
+    "sign_case": "/review/<case_id>/sign",
+    "operations": "/operations",
+    "audit_log": "/audit",
+}
+PATIENT = SimpleNamespace(role="patient", name="Ada Okafor")
+READER = SimpleNamespace(role="dermatologist", name="Dr. Lena Brandt")
+ADMINISTRATOR = SimpleNamespace(role="administrator", name="Sam Reyes")
+
+SLOTS = [
+    {
+        "view": "close_up",
+        "slot": 1,
+        "label": "Close-up photo",
+        "hint": "About 20 cm away. Put the spot in the middle and a ruler or a coin next to it.",
+        "required": True,
+    },
+    {
+        "view": "overview",
+        "slot": 0,
+        "label": "Photo from further away",
+        "hint": "Show where on the body the spot is, for example the whole arm.",
+        "required": False,
+    },
+    {
+        "view": "dermoscopic",
+        "slot": 2,
+        "label": "Photo through a skin lens",
+        "hint": "Only if you have one. Clean the lens. Touch the skin lightly, do not press.",
+        "required": False,
+    },
+]
+SEALING = {
+    "submission_id": "01hq7x",
+    "epoch_json": json.dumps({"kid": "2026-w47", "public": "AAAA", "signature": "BBBB"}),
+    "root_key": "Q0NDQw==",
+    "photo_slots": SLOTS,
+    "photo_errors": {},
+    "max_megabytes": 10,
+}
+PHOTOS = [
+    {"view": "overview", "label": "Overview"},
+    {"view": "close_up", "label": "Close-up"},
+    {"view": "dermoscopic", "label": "Dermoscopic"},
+]
+RESULT = {
+    "plan": "benign_advice",
+    "text": "The doctor thinks this is a harmless mole.\nYou do not need treatment.",
+    "ai_used": True,
+    "image_quality": "good",
+    "signed_at": NOW,
+    "signer_name": "Dr. Lena Brandt",
+    "registration_number": "GMC 7012345",
+    "version": 1,
+    "status": "final",
+}
+HISTORY = History(
+    age=41,
+    sex=Sex.FEMALE,
+    skin_type=SkinType.V,
+    location=BodyLocation(BodySite.LOWER_EXTREMITY, Side.LEFT),
+    onset=Onset.MONTHS,
+    seven_point={
+        **dict.fromkeys(SevenPoint, Answer.NO),
+        SevenPoint.CHANGE_IN_SIZE: Answer.YES,
+        SevenPoint.IRREGULAR_COLOUR: Answer.YES,
+        SevenPoint.OOZING: Answer.UNKNOWN,
+    },
+    symptoms={**dict.fromkeys(Symptom, Answer.NO), Symptom.BLEEDING: Answer.YES},
+    own_skin_cancer=Answer.NO,
+    family_skin_cancer=Answer.YES,
+    immunosuppressed=Answer.NO,
+    medicines="none",
+    strong_concern="It looks like the one my father had.",
+    notes="Started after the summer.",
+)
+PROBABILITIES = [
+    ("Melanoma", 0.58, "more likely than not", True),
+    ("Melanocytic nevus", 0.31, "possible", False),
+    ("Benign keratosis-like lesion", 0.06, "unlikely", False),
+    ("Basal cell carcinoma", 0.03, "very unlikely", True),
+    ("Actinic keratosis or intraepithelial carcinoma", 0.01, "very unlikely", True),
+    ("Dermatofibroma", 0.007, "very unlikely", False),
+    ("Vascular lesion", 0.003, "very unlikely", False),
+]
+COMPUTER = {
+    "probabilities": [
+        {"label": label, "probability": share, "words": words, "malignant": malignant}
+        for label, share, words, malignant in PROBABILITIES
+    ],
+    "reasons": ["melanoma 58 in 100 is above the limit of 10", "7-point score 4 (limit 3)"],
+    "warnings": ["The close-up photo is a little blurred.", "Skin tone: little evidence."],
+    "explained_label": "melanoma",
+    "heatmap_words": "The computer looked mostly at the upper edge.",
+    "agreement_words": "The three networks agree.",
+    "model_version": "0.3.0",
+    "fingerprint": "9f2c41d07ab3e8861122334455667788",
+}
+AUDIT = {"intact": True, "entries": 48211, "checked_at": NOW, "first_bad": None}
+CARD = {
+    "version": "0.3.0",
+    "fingerprint": "9f2c41d07ab3e8861122334455667788",
+    "sections": [
+        {"title": title, "text": "Not known."}
+        for title in (
+            *("Indication", "Intended user", "Training data", "Test data", "Algorithm design"),
+            *("Image processing", "Clinical validation", "Limitations", "Updates"),
+            "Adverse events",
+        )
+    ],
+    "metrics": [{"name": "Balanced accuracy", "value": "0.71", "interval": "0.67 to 0.75"}],
+    "classes": [{"label": "Melanoma", "recall": "0.66", "cases": 123}],
+    "tones": [{"tone": "Fitzpatrick V to VI", "result": "Not known: too few cases."}],
+}
+
+
+def case(state: str, **change: Any) -> dict[str, Any]:
+    return {
+        "id": "c1",
+        "reference": "K4M-7QP",
+        "state": state,
+        "site": "leg, left",
+        "site_detail": "below the knee",
+        "sent_at": NOW,
+        "promised_at": NOW + timedelta(days=2),
+        "late": False,
+        "urgency": "urgent",
+        "reasons": ["melanoma 58 in 100 is above the limit of 10", "7-point score 4 (limit 3)"],
+        "due_at": NOW + timedelta(days=1),
+        "left": timedelta(hours=19),
+        "ai_state": "available",
+    } | change
+
+
+def row(number: int, **change: Any) -> dict[str, Any]:
+    return {
+        "id": f"c{number}",
+        "reference": f"K4M-{number:03d}",
+        "urgency": ("urgent", "suspicious", "routine", None)[number % 4],
+        "reasons": ["melanoma 58 in 100 is above the limit of 10", "poor photo"][: number % 3],
+        "site": ("leg, left", "back, middle", "face, right")[number % 3],
+        "waiting": timedelta(hours=5 * number, minutes=12),
+        "left": timedelta(hours=7 * (number - 1)),
+        "owner": None,
+        "mine": False,
+        "ai_available": number != 3,
+    } | change
+
+
+def program(name: str, *, alive: bool) -> dict[str, Any]:
+    seen = NOW if alive else None
+    return {"name": name, "alive": alive, "last_seen": seen, "detail": "Started today"}
+
+
+def filled(kind: type, **values: str) -> Any:
+    form = kind(formdata=MultiDict(values))
+    form.validate()
+    return form
+
+
+def review(**change: Any) -> dict[str, Any]:
+    return {
+        "case": case("awaiting_review"),
+        "patient": {"age": 41, "sex": "female", "record_number": "R-20881"},
+        "history": HISTORY,
+        "owner": {"name": READER.name, "mine": True, "until": NOW + timedelta(minutes=30)},
+        "photos": PHOTOS,
+        "grant_url": "/review/c1/grant",
+        "first_read": None,
+        "computer": None,
+        "first_read_form": forms.FirstReadForm(formdata=None),
+        "decision_form": forms.DecisionForm(formdata=None),
+        "retake_form": forms.RetakeForm(formdata=None),
+        "release_form": forms.ReleaseForm(formdata=None),
+        "icd10_suggestions": [("D22.5", "Melanocytic nevi of trunk")],
+    } | change
+
+
+FIRST_READ = {"impression_label": "Melanoma", "confidence": "medium", "recorded_at": NOW}
+DECISION = [("Diagnosis", "Melanocytic nevus, D22.5"), ("Plan", "Benign: advice")]
+
+
+def status(state: str, **change: Any) -> dict[str, Any]:
+    return {
+        "case": case(state),
+        "result": None,
+        "retake": None,
+        "photos": PHOTOS[:2],
+        "grant_url": "/cases/c1/grant",
+    } | change
+
+
+def retake() -> dict[str, Any]:
+    return status(
+        "unreadable",
+        retake={"reasons": ["Not sharp", "Too dark"], "message": "Please go to a window."},
+        form=forms.RetakePhotosForm(formdata=None),
+        **SEALING,
+    )
+
+
+def new_case(**change: Any) -> dict[str, Any]:
+    base = {"form": forms.CaseForm(formdata=None), "ai_permitted": True, "is_minor": False}
+    return base | SEALING | change
+
+
+def session(number: int, *, current: bool) -> dict[str, Any]:
+    seen = {"started_at": NOW, "last_seen_at": NOW}
+    return {"id": f"s{number}", "current": current, "device": f"Firefox on Linux {number}"} | seen
+
+
+def account(**change: Any) -> dict[str, Any]:
+    return {
+        "sessions": [session(1, current=True), session(2, current=False)],
+        "consent_form": None,
+        "consents": [],
+        "second_factor_on": True,
+    } | change
+
+
+def queue(**change: Any) -> dict[str, Any]:
+    rows = [row(0), row(1, owner="Dr. Amin Sato"), row(2, mine=True, owner=READER.name)]
+    return {
+        "rows": rows + [row(number) for number in range(3, 12)],
+        "counts": {"all": 12, "mine": 1, "unclaimed": 10, "urgent": 3, "overdue": 1},
+        "active": "all",
+        "next_cursor": "abc",
+    } | change
+
+
+def operations() -> dict[str, Any]:
+    counts = {"urgent": 3, "suspicious": 9, "routine": 40, "unsorted": 2, "total": 54}
+    return {
+        "queue": [{"state": "Waiting for a reader", "oldest": timedelta(hours=30)} | counts],
+        "dead_cases": [
+            {
+                "reference": "K4M-009",
+                "attempts": 3,
+                "reason": "decoder ran out of memory",
+                "since": NOW,
+            }
+        ],
+        "programs": [program("Worker", alive=True), program("Keeper", alive=False)],
+        "model": {"version": "0.3.0", "fingerprint": COMPUTER["fingerprint"]},
+        "audit": AUDIT,
+    }
+
+
+def audit_search() -> dict[str, Any]:
+    entry = {"at": NOW, "actor": READER.name, "action": "case:photo:viewed", "subject": "K4M-7QP"}
+    return {
+        "filters": {"actor": "", "action": "", "reference": ""},
+        "actions": ["case:photo:viewed", "case:signed"],
+        "entries": [
+            entry | {"sequence": 48211, "allowed": True},
+            entry | {"sequence": 48210, "allowed": False},
+        ],
+        "audit": AUDIT,
+        "next_cursor": "48209",
+    }
+
+
+def signed(**change: Any) -> dict[str, Any]:
+    return {
+        "case": case("signed"),
+        "decision": DECISION,
+        "result": RESULT,
+        "computer_line": "Read after the first read; agreed.",
+    } | change
+
+
+def sign_review(grade: float) -> dict[str, Any]:
+    return {
+        "case": case("awaiting_review"),
+        "form": filled(forms.DecisionForm, diagnosis="nv", patient_text="It is harmless."),
+        "decision": DECISION,
+        "result": RESULT | {"plan": "urgent_clinic"},
+        "reading_grade": grade,
+    }
+
+
+def consented() -> dict[str, Any]:
+    decision = {"permitted": True, "recorded_at": NOW, "text_version": "2026-11"}
+    consents = [{"purpose": "Care"} | decision, {"purpose": "Research"} | decision]
+    return account(consent_form=forms.ConsentForm(formdata=None), consents=consents)
+
+
+Sample = tuple[str, Any, Callable[[], dict[str, Any]]]
+# The name of a state is the template's name, or begins with it and a plus sign.
+SAMPLES: dict[str, tuple[Any, Callable[[], dict[str, Any]]]] = {
+    "home": (None, dict),
+    "home+patient": (PATIENT, dict),
+    "home+reader": (READER, dict),
+    "home+administrator": (ADMINISTRATOR, dict),
+    "register": (None, lambda: {"form": forms.RegisterForm(formdata=None)}),
+    "register+errors": (None, lambda: {"form": filled(forms.RegisterForm, email="x")}),
+    "sign_in": (None, lambda: {"form": forms.SignInForm(formdata=None), "next_url": ""}),
+    "sign_in+errors": (None, lambda: {"form": filled(forms.SignInForm), "next_url": "/cases"}),
+    "second_factor": (None, lambda: {"form": forms.SecondFactorForm(formdata=None)}),
+    "enrol_second_factor": (
+        READER,
+        lambda: {
+            "form": filled(forms.SecondFactorForm, code="1"),
+            "secret": "JBSW Y3DP EHPK 3PXP",
+            "otpauth_uri": "otpauth://totp/DermQueue:ada?secret=JBSWY3DPEHPK3PXP",
+            "qr_svg": None,
+        },
+    ),
+    "step_up": (
+        READER,
+        lambda: {
+            "form": forms.StepUpForm(formdata=None),
+            "purpose": "sign this report",
+            "next_url": "/review/c1",
+        },
+    ),
+    "sign_in_link": (None, lambda: {"token": "t", "role": "patient", "expires_at": NOW}),
+    "dashboard": (
+        PATIENT,
+        lambda: {
+            "cases": [
+                case("unreadable"),
+                case("signed", site="back, middle"),
+                case("awaiting_review", site="face, right", late=True),
+                case("received", site="ear, left"),
+            ]
+        },
+    ),
+    "dashboard+empty": (PATIENT, lambda: {"cases": []}),
+    "new_case": (PATIENT, new_case),
+    "new_case+errors": (
+        PATIENT,
+        lambda: new_case(
+            form=filled(forms.CaseForm, site="back"),
+            photo_errors={"close_up": "Choose a close-up photo."},
+            ai_permitted=False,
+            is_minor=True,
+        ),
+    ),
+    "stop_card": (PATIENT, lambda: {"rules": (EMERGENCY, INTIMATE_AREA)}),
+    "stop_card+in_person": (
+        PATIENT,
+        lambda: {"rules": (TOO_MANY_SPOTS, NO_PHOTO_POSSIBLE, NO_RESPONSIBLE_ADULT)},
+    ),
+    "case_status": (PATIENT, lambda: status("awaiting_review")),
+    "case_status+received": (PATIENT, lambda: status("received", photos=[])),
+    "case_status+late": (
+        PATIENT,
+        lambda: status("awaiting_review", case=case("received", late=True)),
+    ),
+    "case_status+retake": (PATIENT, retake),
+    "case_status+signed": (PATIENT, lambda: status("signed", result=RESULT)),
+    "case_status+visit": (
+        PATIENT,
+        lambda: status(
+            "signed", result=RESULT | {"plan": "biopsy", "ai_used": False, "version": 2}
+        ),
+    ),
+    "my_record_access": (
+        PATIENT,
+        lambda: {
+            "entries": [
+                {"at": NOW, "who": READER.name, "role": "Skin doctor", "action": "Saw your photos"},
+                {"at": NOW, "who": "You", "role": "Patient", "action": "Sent a case"},
+            ],
+            "next_cursor": "9",
+        },
+    ),
+    "my_record_access+empty": (PATIENT, lambda: {"entries": [], "next_cursor": None}),
+    "account": (READER, account),
+    "account+patient": (PATIENT, consented),
+    "account+no_factor": (PATIENT, lambda: account(second_factor_on=False)),
+    "review_queue": (READER, queue),
+    "review_queue+empty": (READER, lambda: queue(rows=[], next_cursor=None)),
+    "review_case": (READER, review),
+    "review_case+computer": (READER, lambda: review(first_read=FIRST_READ, computer=COMPUTER)),
+    "review_case+errors": (
+        READER,
+        lambda: review(
+            first_read=FIRST_READ,
+            computer=COMPUTER,
+            decision_form=filled(forms.DecisionForm, diagnosis="other", agreement="override"),
+        ),
+    ),
+    "review_case+unavailable": (
+        READER,
+        lambda: review(
+            case=case("awaiting_review", ai_state="unavailable", left=timedelta(hours=-3)),
+            first_read=FIRST_READ,
+        ),
+    ),
+    "review_case+unclaimed": (
+        READER,
+        lambda: review(owner=None, case=case("awaiting_review", ai_state="pending", urgency=None)),
+    ),
+    "review_case+colleague": (
+        READER,
+        lambda: review(
+            owner={"name": "Dr. Amin Sato", "mine": False, "until": NOW},
+            case=case("awaiting_review", ai_state="not_permitted"),
+        ),
+    ),
+    "sign_review": (READER, lambda: sign_review(4.8)),
+    "sign_review+hard_to_read": (READER, lambda: sign_review(9.3)),
+    "signed_case": (READER, signed),
+    "operations": (ADMINISTRATOR, operations),
+    "operations+alarm": (
+        ADMINISTRATOR,
+        lambda: (
+            operations()
+            | {"model": None, "audit": AUDIT | {"intact": False, "first_bad": 77}, "dead_cases": []}
+        ),
+    ),
+    "audit_search": (ADMINISTRATOR, audit_search),
+    "audit_search+empty": (ADMINISTRATOR, lambda: audit_search() | {"entries": []}),
+    "help": (None, dict),
+    "privacy": (None, dict),
+    "ai_label": (None, lambda: {"card": CARD}),
+    "ai_label+none": (None, lambda: {"card": None}),
+    "error": (None, lambda: {"code": 404, "detail": "", "request_id": "01hq"}),
+} | {
+    f"error+{code}": (PATIENT, lambda code=code: {"code": code, "detail": "", "request_id": ""})
+    for code in (400, 403, 409, 413, 415, 422, 429, 500, 503)
+}
+
+
+@cache
+def make_app() -> Flask:
+    app = Flask(
+        __name__, template_folder=str(PORTAL / "templates"), static_folder=str(PORTAL / "static")
+    )
+    app.config.update(SECRET_KEY="x" * 32)
+    # A variable that a view forgot must be an error and never an empty place on a page.
+    app.jinja_env.undefined = StrictUndefined
+    CSRFProtect(app)
+    portal = Blueprint("portal", __name__)
+    for name, rule in ENDPOINTS.items():
+        portal.add_url_rule(rule, name, lambda **_: "", methods=["GET", "POST"])
+    app.register_blueprint(portal)
+    clinic = {"name": "Harbour Skin Clinic", "phone": "01632 960 983"}
+    app.context_processor(lambda: {"clinic": clinic, "asset_version": "1"})
+    return app
+
+
+@cache
+def render(state: str) -> str:
+    viewer, context = SAMPLES[state]
+    with make_app().test_request_context("/"):
+        return render_template(f"{state.partition('+')[0]}.html", viewer=viewer, **context())
+
+
+class Page(HTMLParser):
+    """The elements of a page as (tag, attributes), and its text as a reader hears it."""
+
+    def __init__(self, state: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.blocks: list[str] = [""]
+        self.main_blocks: list[str] = [""]
+        self._in_main = False
+        self.feed(render(state))
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        self._in_main = self._in_main or tag == "main"
+        if tag not in {"a", "b", "span", "strong", "time", "code", "i", "abbr"}:
+            self._new_block()
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "main":
+            self._in_main = False
+        if tag not in {"a", "b", "span", "strong", "time", "code", "i", "abbr"}:
+            self._new_block()
+
+    def handle_data(self, data: str) -> None:
+        self.blocks[-1] += data
+        if self._in_main:
+            self.main_blocks[-1] += data
+
+    def _new_block(self) -> None:
+        self.blocks.append("")
+        self.main_blocks.append("")
+
+    def all(self, *tags: str) -> list[dict[str, str | None]]:
+        return [attributes for tag, attributes in self.elements if tag in tags]
+
+    def sentences(self) -> list[str]:
+        texts = (" ".join(block.split()) for block in self.main_blocks)
+        return [part for text in texts for part in re.split(r"(?<=[.?!]) ", text) if part]
+
+
+every_state = pytest.mark.parametrize("state", list(SAMPLES))
+
+
+def test_every_template_is_rendered_in_at_least_one_state() -> None:
+    pages = {path.stem for path in (PORTAL / "templates").glob("*.html")}
+
+    assert pages - {"layout", "_patient_result"} == {state.partition("+")[0] for state in SAMPLES}
+
+
+def test_every_page_says_which_variables_it_needs() -> None:
+    for path in (PORTAL / "templates").rglob("*.html"):
+        assert path.read_text().startswith("{#-"), path.name
+
+
+@every_state
+def test_nothing_is_inline_so_that_the_strict_policy_holds(state: str) -> None:
+    page = Page(state)
+
+    assert not page.all("style", "object", "iframe", "base")
+    for attributes in page.all("script"):
+        assert attributes["type"] == "module"
+        assert attributes["src"].startswith("/static/js/")
+    for tag, attributes in page.elements:
+        assert "style" not in attributes, tag
+        assert not [name for name in attributes if name.startswith("on")], tag
+
+
+@every_state
+def test_no_page_calls_another_server(state: str) -> None:
+    addresses = [
+        value
+        for _, attributes in Page(state).elements
+        for name, value in attributes.items()
+        if name in {"href", "src", "action", "srcset", "poster", "data-grant-url"}
+    ]
+
+    for address in addresses:
+        assert address.startswith(("/", "#", "otpauth:")), address
+        assert not address.startswith("//"), address
+
+
+def test_no_style_sheet_and_no_picture_calls_another_server() -> None:
+    for path in (PORTAL / "static").rglob("*"):
+        if path.suffix in {".css", ".svg"}:
+            text = path.read_text().replace("http://www.w3.org/2000/svg", "")
+            assert not re.search(r"https?://|url\(\s*['\"]?//|@import", text), path.name
+
+
+def test_the_vendored_files_are_the_ones_that_were_checked() -> None:
+    folder = PORTAL / "static" / "vendor" / "nhsuk"
+    sums = dict(
+        reversed(line.split("  ")) for line in (folder / "SHA256SUMS").read_text().splitlines()
+    )
+
+    assert {f"./{path.relative_to(folder)}" for path in folder.rglob("*.*")} == set(sums)
+    for name, digest in sums.items():
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest, name
+
+
+def test_the_vendored_style_sheet_carries_no_foreign_identity() -> None:
+    css = (PORTAL / "static" / "vendor" / "nhsuk" / "nhsuk.css").read_text().lower()
+
+    assert "frutiger" not in css
+    assert "@font-face" not in css
+    for picture in re.findall(r'url\("?([^")]+)"?\)', css):
+        assert (PORTAL / picture.removeprefix("/")).exists(), picture
+
+
+@every_state
+def test_every_page_says_that_it_is_no_medical_device(state: str) -> None:
+    assert NOTICE in " ".join(" ".join(Page(state).blocks).split())
+
+
+@every_state
+def test_a_title_tells_nothing_clinical(state: str) -> None:
+    title = re.search(r"<title>(.*?)</title>", render(state), re.DOTALL).group(1).lower()
+
+    page, _, product = title.rpartition(" \N{EN DASH} ")
+    assert page
+    assert product == "dermqueue"
+    words = "melanoma|cancer|nevus|naevus|lesion|mole|biops|urgent|benign|diagnos|skin|leg|result"
+    assert not re.search(words, page)
+
+
+@every_state
+def test_every_input_has_a_name_for_screen_readers(state: str) -> None:
+    page = Page(state)
+    labelled = {attributes.get("for") for attributes in page.all("label")}
+
+    for attributes in page.all("input", "select", "textarea"):
+        if attributes.get("type") != "hidden":
+            assert attributes.get("id") in labelled or attributes.get("aria-label"), attributes
+
+
+@every_state
+def test_every_reference_inside_a_page_meets_its_target_once(state: str) -> None:
+    page = Page(state)
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    targets = [
+        target
+        for _, attributes in page.elements
+        for name in ("for", "aria-describedby", "aria-labelledby", "list")
+        for target in (attributes.get(name) or "").split()
+    ]
+    anchors = [a["href"][1:] for a in page.all("a") if a["href"].startswith("#")]
+
+    assert len(ids) == len(set(ids))
+    assert set(targets + anchors) <= set(ids)
+
+
+@every_state
+def test_a_page_has_one_main_heading_and_skips_no_level(state: str) -> None:
+    levels = [int(tag[1]) for tag, _ in Page(state).elements if re.fullmatch(r"h[1-6]", tag)]
+
+    assert levels.count(1) == 1
+    for before, after in pairwise(levels):
+        assert after <= before + 1
+
+
+@every_state
+def test_every_form_that_changes_something_carries_a_token(state: str) -> None:
+    html = render(state)
+
+    for form in re.findall(r"<form\b.*?</form>", html, re.DOTALL):
+        if 'method="post"' in form:
+            assert form.count('name="csrf_token"') == 1
+
+
+def test_a_wrong_form_lists_its_errors_with_links_to_the_fields() -> None:
+    html = render("register+errors")
+
+    assert 'href="#email">Enter an email address' in html
+    assert 'href="#birth_date-day">Enter your date of birth.' in html
+    assert 'href="#consent_ai-0">Choose yes or no.' in html
+    assert "<title>Error: Register" in html
+
+
+def test_a_missing_photo_is_listed_among_the_errors() -> None:
+    assert 'href="#photo_close_up">Choose a close-up photo.' in render("new_case+errors")
+
+
+def test_the_form_for_a_case_works_without_javascript() -> None:
+    html = render("new_case")
+    form = next(f for f in Page("new_case").all("form") if "data-case-form" in f)
+
+    assert form["method"] == "post"
+    assert form["enctype"] == "multipart/form-data"
+    assert json.loads(form["data-epoch"]) == json.loads(SEALING["epoch_json"])
+    assert '<input type="hidden" name="submission_id" value="01hq7x">' in html
+    inputs = {a["name"]: a for a in Page("new_case").all("input") if a.get("type") == "file"}
+    assert {name: a["data-slot"] for name, a in inputs.items()} == {
+        "photo_close_up": "1",
+        "photo_overview": "0",
+        "photo_dermoscopic": "2",
+    }
+    assert "required" in inputs["photo_close_up"]
+
+
+def test_a_guardian_is_asked_for_only_where_the_patient_is_a_child() -> None:
+    assert "Name of the parent" not in render("new_case")
+    assert "Name of the parent" in render("new_case+errors")
+
+
+def test_intimate_areas_are_refused_in_words_before_the_camera() -> None:
+    html = render("new_case")
+
+    assert html.index("No photos of private parts.") < html.index('type="file"')
+
+
+@pytest.mark.parametrize("state", [s for s in SAMPLES if s.startswith(("dash", "case_status"))])
+def test_a_patient_never_sees_what_the_computer_found_or_the_urgency(state: str) -> None:
+    text = " ".join(Page(state).main_blocks).lower()
+
+    for word in ("melanoma", "58 in 100", "suspicious", "probability", "7-point"):
+        assert word not in text
+
+
+def test_before_the_signature_a_patient_sees_status_date_and_safety_net() -> None:
+    text = " ".join(" ".join(Page("case_status").main_blocks).split())
+
+    assert "You should hear from us by Wednesday 25 November 2026" in text
+    assert "01632 960 983" in text
+    assert "Your result" not in text
+
+
+def test_a_signed_result_comes_in_the_order_that_helps() -> None:
+    html = render("case_status+signed")
+    order = ["The doctor thinks this is harmless", "What the doctor says", "What to do now"]
+    order += ["When to get help", "We only looked at the spots you sent", "GMC 7012345"]
+
+    places = [html.index(words) for words in order]
+    assert places == sorted(places)
+
+
+def test_a_visit_is_announced_without_frightening() -> None:
+    assert "This does not mean you have cancer." in render("case_status+visit")
+    assert "No computer took part in this decision." in render("case_status+visit")
+
+
+@pytest.mark.parametrize("plan", [plan for plan, _ in forms.PLANS])
+def test_every_plan_has_words_for_the_patient(plan: str) -> None:
+    with make_app().test_request_context("/"):
+        html = render_template("_patient_result.html", result=RESULT | {"plan": plan})
+
+    assert "dq-result__headline" in html
+
+
+def test_a_doctors_text_is_never_taken_for_markup() -> None:
+    with make_app().test_request_context("/"):
+        html = render_template(
+            "_patient_result.html", result=RESULT | {"text": "<script>alert(1)</script>"}
+        )
+
+    assert "<script>" not in html
+    assert "&lt;script&gt;" in html
+
+
+@pytest.mark.parametrize("state", ["review_case", "review_case+unclaimed", "review_case+colleague"])
+def test_the_computers_view_is_not_on_the_page_before_the_first_read(state: str) -> None:
+    html = render(state)
+
+    assert "Computer's view</h2>" not in html
+    assert "dq-bar__" not in html
+    assert 'data-layer="heatmap"' not in html
+    assert "data-opacity" not in html
+
+
+def test_after_the_first_read_probabilities_stand_as_words_and_numbers() -> None:
+    text = " ".join(" ".join(Page("review_case+computer").main_blocks).split())
+
+    assert "more likely than not, 58 in 100" in text
+    assert "very unlikely, 1 in 100" in text
+    assert ", fewer than 1 in 100" in text
+    assert ", 0 in 100" not in text
+
+
+def test_a_reader_who_does_not_hold_the_case_gets_no_form_and_no_photo() -> None:
+    html = render("review_case+colleague")
+
+    assert "data-sealed-viewer" not in html
+    assert "Your first read</h2>" not in html
+    assert "You can look; you cannot change it." in html
+
+
+def test_an_unavailable_computer_is_named_and_nothing_is_invented() -> None:
+    html = render("review_case+unavailable")
+
+    assert "AI unavailable" in html
+    assert "3 h overdue" in html
+    assert "dq-bar__" not in html
+    assert "Your decision" in html
+
+
+def test_the_viewer_offers_buttons_beside_drag_and_an_off_switch() -> None:
+    html = render("review_case+computer")
+
+    for hook in (
+        'data-zoom="in"',
+        'data-zoom="out"',
+        'data-zoom="fit"',
+        "data-opacity",
+        "<noscript>",
+    ):
+        assert hook in html
+    assert 'data-layer="photo"' in html
+    assert "data-heatmap checked" in html
+
+
+def test_the_preview_carries_the_whole_decision_on() -> None:
+    html = render("sign_review")
+
+    assert '<input type="hidden" name="diagnosis" value="nv">' in html
+    assert '<input type="hidden" name="patient_text" value="It is harmless.">' in html
+
+
+def test_a_hard_text_is_pointed_out_before_it_is_signed() -> None:
+    assert "Try shorter words" in render("sign_review+hard_to_read")
+    assert "Try shorter words" not in render("sign_review")
+
+
+def test_operations_show_no_picture_of_anybody() -> None:
+    assert not Page("operations").all("canvas", "figure")
+    assert "data-sealed-viewer" not in render("operations")
+
+
+@pytest.mark.parametrize("viewer", [PATIENT, READER, ADMINISTRATOR])
+def test_each_role_has_its_own_navigation_and_can_sign_out(viewer: Any) -> None:
+    with make_app().test_request_context("/cases"):
+        html = render_template("home.html", viewer=viewer)
+
+    own = {"patient": "/cases", "dermatologist": "/review", "administrator": "/operations"}
+    header = html[: html.index("</header>")]
+    assert f'href="{own.pop(viewer.role)}"' in header
+    assert 'action="/sign-out"' in header
+    for foreign in own.values():
+        assert f'href="{foreign}"' not in header
+
+
+def test_messages_of_the_last_request_are_shown() -> None:
+    with make_app().test_request_context("/"):
+        flash("Your case was received.", "success")
+        html = render_template("home.html", viewer=None)
+
+    assert "Your case was received." in html
+
+
+FOR_PATIENTS = ("home", "register", "sign_in", "second_factor", "dashboard", "new_case")
+FOR_PATIENTS += ("stop_card", "case_status", "my_record_access", "account", "help", "error")
+# The wording on encryption is fixed by the security design and names its ends exactly.
+FIXED_WORDING = ("Photos are encrypted from your browser", "If your browser has no JavaScript")
+
+
+@pytest.mark.parametrize(
+    "state", [s for s in SAMPLES if s.partition("+")[0] in FOR_PATIENTS] + ["privacy"]
+)
+def test_what_patients_read_keeps_to_grade_six(state: str) -> None:
+    sentences = [s for s in Page(state).sentences() if not s.startswith(FIXED_WORDING)]
+    prose = [s for s in sentences if s.endswith((".", "?", "!")) and len(s.split()) > 2]
+
+    assert reading_grade(" ".join(prose)) <= LIMIT
+    assert not [s for s in prose if len(s.split()) > 22]
+
+
+def test_every_label_hint_and_error_for_patients_keeps_to_grade_six() -> None:
+    kinds = (forms.RegisterForm, forms.CaseForm, forms.SignInForm, forms.ConsentForm)
+    with make_app().test_request_context("/"):
+        fields = [field for kind in kinds for field in kind(formdata=None)]
+        errors = [
+            text for kind in kinds for texts in filled(kind).errors.values() for text in texts
+        ]
+    texts = (
+        [field.label.text for field in fields] + [field.description for field in fields] + errors
+    )
+    sentences = [f"{text.rstrip('.?')}." for text in texts if len(text.split()) > 2]
+
+    assert len(sentences) > 60
+    assert reading_grade(" ".join(sentences)) <= LIMIT
