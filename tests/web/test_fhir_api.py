@@ -9,13 +9,14 @@ import pytest
 from fhir.resources.R4B import get_fhir_model_class
 from flask import Flask
 
+from clinic.ehr_client import EhrClient
 from clinic.fhir_capability import READ_TYPES
 from clinic.fhir_checks import problems
 from clinic.fhir_mapping import KeyKind, device_id
 from clinic.fhir_search import PageKey, ReportPage
 from clinic.report_values import Identifier, ReportStatus
 from tests.clinic.report_factory import CLINIC, FINGERPRINT, PATIENT, PHOTOS, make_report
-from web.fhir_api import EhrClient, create_fhir_blueprint
+from web.fhir_api import create_fhir_blueprint
 from web.permission import mark_of
 
 BASE = "https://derm.example/fhir/R4"
