@@ -17,6 +17,7 @@ from flask import Blueprint, Response, current_app, g, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.http import http_date, parse_date, parse_etags
 
+from clinic.ehr_client import EhrClient, FhirAccess, grants
 from clinic.fhir_capability import READ_TYPES, to_capability_statement
 from clinic.fhir_checks import ensure_sound
 from clinic.fhir_mapping import (
@@ -37,35 +38,12 @@ from clinic.fhir_search import (
 )
 from clinic.report_html import to_html
 from clinic.report_values import NotSignedError, ReportValues, require_signed
-from clinic.smart_scope import grants
 from web.fhir_answers import FHIR_JSON, FhirError, http_refusal, json_answer, outcome, page_answer
 from web.fhir_negotiation import wants_json, wants_page
 from web.permission import ehr_client, mark_of, public
 
 _PREFIX = "/fhir/R4"
 _ALL_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class EhrClient:
-    """A registered record system; `scopes` are SMART v2 system scopes."""
-
-    id: str
-    clinic_id: str
-    scopes: frozenset[str]
-
-
-@dataclass(frozen=True, kw_only=True)
-class FhirAccess:
-    """One answered or refused request, for the audit log; `client` is None for an unknown token."""
-
-    client: EhrClient | None
-    interaction: str
-    resource_type: str
-    status: int
-    resource_id: str | None = None
-    query: str = ""
-    case_ids: tuple[str, ...] = ()
 
 
 def create_fhir_blueprint(

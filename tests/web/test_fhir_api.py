@@ -9,13 +9,14 @@ import pytest
 from fhir.resources.R4B import get_fhir_model_class
 from flask import Flask
 
+from clinic.ehr_client import EhrClient
 from clinic.fhir_capability import READ_TYPES
 from clinic.fhir_checks import problems
 from clinic.fhir_mapping import KeyKind, device_id
 from clinic.fhir_search import PageKey, ReportPage
 from clinic.report_values import Identifier, ReportStatus
 from tests.clinic.report_factory import CLINIC, FINGERPRINT, PATIENT, PHOTOS, make_report
-from web.fhir_api import EhrClient, create_fhir_blueprint
+from web.fhir_api import create_fhir_blueprint
 from web.permission import mark_of
 
 BASE = "https://derm.example/fhir/R4"
@@ -526,6 +527,7 @@ def test_pages_lead_to_each_other_and_lose_nothing(http):
         links = {link["relation"]: link["url"] for link in bundle["link"]}
         assert links["self"].startswith(f"{BASE}/DiagnosticReport?")
         assert all("patient=patient-1" in u and "_count=2" in u for u in links.values())
+        assert all(u.count("_page=") <= 1 for u in links.values())
         path = links.get("next", "").removeprefix(f"{BASE}/")
     assert pages == 3
     assert seen == [f"DiagnosticReport/case-{n}" for n in (5, 4, 3, 2, 1)]
@@ -685,3 +687,4 @@ def test_an_unsound_resource_is_not_sent():
     http = make_client([crooked])
     http.application.config["PROPAGATE_EXCEPTIONS"] = False
     refused(ask(http, "DiagnosticReport/case-1"), 500, "exception")
+    refused(ask(http, "DiagnosticReport"), 500, "exception")

@@ -1,9 +1,35 @@
-"""SMART App Launch scopes of backend services: version 2, and version 1's `.read`."""
+"""Registered record systems: what they may, and what is written down when they ask.
+
+Scopes are SMART App Launch's for backend services: version 2, and version 1's `.read`.
+"""
 
 import re
+from dataclasses import dataclass
 
 _RIGHTS = re.compile(r"c?r?u?d?s?")
 _VERSION_1 = {"read": "rs", "*": "cruds"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class EhrClient:
+    """A registered record system; `scopes` are SMART v2 system scopes."""
+
+    id: str
+    clinic_id: str
+    scopes: frozenset[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FhirAccess:
+    """One answered or refused request, for the audit log; `client` is None for an unknown token."""
+
+    client: EhrClient | None
+    interaction: str
+    resource_type: str
+    status: int
+    resource_id: str | None = None
+    query: str = ""
+    case_ids: tuple[str, ...] = ()
 
 
 def grants(scopes: frozenset[str], needed: str) -> bool:

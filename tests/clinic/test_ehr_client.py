@@ -1,6 +1,6 @@
 import pytest
 
-from clinic.smart_scope import grants
+from clinic.ehr_client import grants
 
 
 @pytest.mark.parametrize(
