@@ -174,7 +174,7 @@ def parse_container(data: bytes) -> Sealed:
     """Take header and body apart; sizes and grammar are checked, nothing is opened."""
     length = int.from_bytes(data[:LENGTH_FIELD_SIZE], "big")
     end = LENGTH_FIELD_SIZE + length
-    if len(data) < end or not 0 < length <= MAX_HEADER_SIZE:
+    if len(data) < end or length > MAX_HEADER_SIZE:
         raise MalformedContainer("header length does not fit the container")
     try:
         text = data[LENGTH_FIELD_SIZE:end].decode("ascii")

@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 HERE = Path(__file__).parent
 STATIC = HERE.parents[1] / "web" / "portal" / "static"
@@ -32,6 +32,9 @@ CHROMIUM_ARGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+
+# Generous, because a loaded machine is slow and not wrong.
+expect.set_options(timeout=30_000)
 
 
 @dataclass(frozen=True, kw_only=True)

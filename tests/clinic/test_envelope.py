@@ -511,6 +511,12 @@ def test_a_header_length_that_does_not_fit_is_refused(length: int) -> None:
         parse_container(length.to_bytes(4, "big") + data[4:])
 
 
+def test_a_header_that_is_long_enough_but_over_the_limit_is_refused_by_its_length() -> None:
+    length = (MAX_HEADER_SIZE + 1).to_bytes(4, "big")
+    with pytest.raises(MalformedContainer, match="length"):
+        parse_container(length + b" " * MAX_HEADER_SIZE + seal_photo(b"lesion").to_bytes())
+
+
 @given(data=st.binary(max_size=300))
 @example(data=b"")
 @example(data=b"\x00\x00\x00\x02{}")

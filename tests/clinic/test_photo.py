@@ -1,6 +1,7 @@
 import hashlib
 import io
 import struct
+import warnings
 import zipfile
 import zlib
 from typing import Any
@@ -180,6 +181,21 @@ def test_a_transparent_palette_colour_becomes_white() -> None:
     assert_close(pixels(rendition).getpixel((150, 150)), (255, 255, 255), by=2)
 
 
+def test_a_colour_marked_as_transparent_becomes_white() -> None:
+    image = Image.new("RGB", (300, 300), (255, 0, 0))
+    rendition = clean_photo(encoded(image, "PNG", transparency=(255, 0, 0)), limits=LIMITS)
+    assert_close(pixels(rendition).getpixel((150, 150)), (255, 255, 255), by=2)
+
+
+def test_colour_keeps_its_full_resolution() -> None:
+    stripes = Image.new("RGB", (300, 300), (200, 60, 60))
+    for x in range(0, 300, 2):
+        stripes.paste((60, 120, 200), (x, 0, x + 1, 300))
+    rendition = clean_photo(encoded(stripes, "PNG"), limits=LIMITS)
+    assert_close(pixels(rendition).getpixel((150, 150)), (60, 120, 200), by=12)
+    assert_close(pixels(rendition).getpixel((151, 150)), (200, 60, 60), by=12)
+
+
 def test_a_phone_photo_with_a_second_picture_inside_is_no_animation() -> None:
     depth_map = Image.new("L", (100, 75))
     data = encoded(picture(), "MPO", save_all=True, append_images=[depth_map])
@@ -217,6 +233,13 @@ def test_a_pixel_bomb_is_refused_before_it_is_decoded() -> None:
 @pytest.mark.parametrize("side", [5_001, 9_600, 60_000])
 def test_the_pixel_limit_holds_below_and_above_the_librarys_own(side: int) -> None:
     assert reason_for(png_of_size(side, side)) is RejectReason.TOO_MANY_PIXELS
+
+
+def test_the_librarys_own_warning_is_taken_as_a_refusal() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        limits = PhotoLimits(max_pixels=10**9)
+        assert reason_for(png_of_size(10_000, 10_000), limits) is RejectReason.TOO_MANY_PIXELS
 
 
 def test_a_header_that_promises_the_largest_size_is_refused() -> None:

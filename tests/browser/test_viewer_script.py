@@ -1,0 +1,205 @@
+import base64
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect
+
+from clinic.envelope import Context, PublicKey, Sealed, seal
+from tests.browser.sealing_site import Reply, Request, Site, running_browser, running_site
+
+pytestmark = pytest.mark.browser
+
+STATUS = "[data-viewer-status]"
+SKIN, HEAT = (224, 172, 150), (255, 0, 0, 128)
+
+
+def png(image: Image.Image) -> bytes:
+    out = io.BytesIO()
+    image.save(out, format="PNG")
+    return out.getvalue()
+
+
+PICTURES = {
+    "photo": png(Image.new("RGB", (640, 480), SKIN)),
+    "heatmap": png(Image.new("RGBA", (64, 48), HEAT)),
+}
+
+
+class Keeper:
+    """The server's side of a grant: seals the pictures to the page's own key."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.types = ["heatmap", "photo"]
+        self.submission = "sub-1"
+        self.waits = 2
+        self.final = 200
+        self.asked: list[Request] = []
+        self.bodies: dict[str, bytes] = {}
+        site.answer("POST", "/cases/7/grants", self.grant)
+        site.answer("GET", "/grants/g1", self.poll)
+
+    def grant(self, request: Request) -> Reply:
+        self.asked.append(request)
+        return Reply(status=202, body=b'{"grant":"g1","url":"/grants/g1"}')
+
+    def poll(self, _: Request) -> Reply:
+        if self.waits:
+            self.waits -= 1
+            return Reply(status=202)
+        objects = [self.object(type_) for type_ in self.types]
+        return Reply(status=self.final, body=json.dumps({"objects": objects}).encode())
+
+    def object(self, type_: str) -> dict[str, Any]:
+        sealed = self.sealed(type_)
+        body = self.bodies.get(type_, sealed.body)
+        self.site.answer("GET", f"/blobs/{type_}", lambda _: Reply(body=body))
+        return {
+            "id": type_,
+            "type": type_,
+            "slot": 1,
+            "view": "close_up",
+            "header": sealed.header.to_json(),
+            "url": f"/blobs/{type_}",
+        }
+
+    def sealed(self, type_: str) -> Sealed:
+        raw = base64.b64decode(json.loads(self.asked[-1].body)["public_key"])
+        context = Context(submission=self.submission, slot=1, type=type_)
+        viewer = PublicKey(kid="viewer", raw=raw)
+        return seal(PICTURES[type_], context=context, recipients=[viewer])
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with running_browser() as browser:
+        yield browser
+
+
+@pytest.fixture
+def keeper() -> Iterator[Keeper]:
+    with running_site() as site:
+        yield Keeper(site)
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    page = browser.new_page()
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(f"error: {error}"))
+    yield page
+    page.close()
+    expected = ("Failed to load resource", "sealed object refused")
+    assert [line for line in complaints if not line.startswith(expected)] == []
+
+
+def show(page: Page, keeper: Keeper) -> None:
+    page.goto(f"{keeper.site.url}/viewer.html")
+
+
+def pixel(page: Page, layer: str) -> list[int]:
+    return page.evaluate(
+        "(layer) => { const c = document.querySelector(`[data-layer=${layer}]`);"
+        " return [c.width, c.height, ...c.getContext('2d').getImageData(9, 9, 1, 1).data]; }",
+        layer,
+    )
+
+
+def style(page: Page, layer: str, name: str) -> str:
+    return page.evaluate(
+        "([layer, name]) => document.querySelector(`[data-layer=${layer}]`).style[name]",
+        [layer, name],
+    )
+
+
+def test_photo_and_heat_map_are_opened_in_the_page_and_lie_on_each_other(
+    page: Page, keeper: Keeper
+) -> None:
+    show(page, keeper)
+    expect(page.locator(STATUS)).to_have_text("The photos are open.")
+    assert pixel(page, "photo") == [640, 480, *SKIN, 255]
+    assert pixel(page, "heatmap") == [640, 480, *HEAT]
+    boxes = [page.locator(f"[data-layer={layer}]").bounding_box() for layer in PICTURES]
+    assert boxes[0] == boxes[1]
+    assert keeper.asked[0].headers["x-csrftoken"] == "token-1"
+    assert keeper.site.count("GET", "/grants/g1") == 3
+
+
+def test_a_patient_sees_the_photo_without_a_heat_map(page: Page, keeper: Keeper) -> None:
+    keeper.types = ["photo"]
+    show(page, keeper)
+    expect(page.locator(STATUS)).to_have_text("The photos are open.")
+    assert pixel(page, "photo") == [640, 480, *SKIN, 255]
+
+
+def test_the_slider_sets_how_strongly_the_heat_map_covers(page: Page, keeper: Keeper) -> None:
+    show(page, keeper)
+    expect(page.locator(STATUS)).to_have_text("The photos are open.")
+    assert style(page, "heatmap", "opacity") == "0.4"
+    page.locator("[data-opacity]").fill("75")
+    assert style(page, "heatmap", "opacity") == "0.75"
+    assert style(page, "photo", "opacity") == ""
+
+
+def test_zoom_and_pan_work_by_buttons_and_keys(page: Page, keeper: Keeper) -> None:
+    show(page, keeper)
+    expect(page.locator(STATUS)).to_have_text("The photos are open.")
+    start = style(page, "photo", "transform")
+    page.click("[data-zoom=in]")
+    zoomed = style(page, "photo", "transform")
+    assert "scale(1.5)" in zoomed
+    page.focus("figure")
+    page.keyboard.press("ArrowLeft")
+    panned = style(page, "photo", "transform")
+    assert "translate(40px" in panned
+    assert style(page, "heatmap", "transform") == panned
+    page.keyboard.press("-")
+    assert style(page, "photo", "transform") == start
+    page.keyboard.press("+")
+    page.click("[data-zoom=fit]")
+    assert style(page, "photo", "transform") == start
+
+
+def test_pictures_of_another_submission_are_not_shown(page: Page, keeper: Keeper) -> None:
+    keeper.submission = "sub-2"
+    show(page, keeper)
+    expect(page.locator(STATUS)).to_contain_text("failed its safety check")
+    assert page.locator("[data-shown]").count() == 0
+
+
+def test_a_changed_ciphertext_is_not_shown(page: Page, keeper: Keeper) -> None:
+    keeper.bodies["photo"] = bytes(500)
+    show(page, keeper)
+    expect(page.locator(STATUS)).to_contain_text("failed its safety check")
+    assert page.locator("[data-shown]").count() == 0
+
+
+@pytest.mark.parametrize(("status", "words"), [(403, "may not see"), (503, "just now")])
+def test_a_refused_grant_is_put_into_words(
+    page: Page, keeper: Keeper, status: int, words: str
+) -> None:
+    keeper.final = status
+    show(page, keeper)
+    expect(page.locator(STATUS)).to_contain_text(words)
+    keeper.final = 200
+    page.click("button:text('Try again')")
+    expect(page.locator(STATUS)).to_have_text("The photos are open.")
+
+
+def test_a_request_that_is_refused_at_once_is_put_into_words(page: Page, keeper: Keeper) -> None:
+    keeper.site.answer("POST", "/cases/7/grants", lambda _: Reply(status=403))
+    show(page, keeper)
+    expect(page.locator(STATUS)).to_contain_text("may not see")
+
+
+def test_each_try_uses_a_key_of_its_own(page: Page, keeper: Keeper) -> None:
+    show(page, keeper)
+    expect(page.locator(STATUS)).to_have_text("The photos are open.")
+    show(page, keeper)
+    expect(page.locator(STATUS)).to_have_text("The photos are open.")
+    assert keeper.asked[0].body != keeper.asked[1].body

@@ -1,0 +1,189 @@
+// Shows sealed photos and heat-maps: makes a key that dies with the page, asks for the file keys
+// to be wrapped to it, opens the ciphertext here and draws it. No plaintext comes from the server.
+
+import { generateViewerKey, openSealed, SealError } from "./dseal.js";
+import { startZoom } from "./zoom.js";
+
+const POLL_MS = 250;
+const PATIENCE_MS = 20_000;
+const VIEWER_KID = "viewer";
+
+const WORDS = {
+    asking: "Opening the photos…",
+    shown: "The photos are open.",
+    none: "There are no photos to show.",
+    refused: "You may not see these photos now. Sign in again, or ask who looks after this case.",
+    busy: "The photos cannot be opened just now. Please try again in a minute.",
+    slow: "Opening the photos takes too long. Please try again.",
+    broken: "A photo failed its safety check and is not shown. Please tell your administrator.",
+    unsupported: "This browser cannot open encrypted photos. Please use a newer one.",
+    tryAgain: "Try again",
+};
+
+class Refusal extends Error {
+    constructor(words) {
+        super(words);
+        this.words = words;
+    }
+}
+
+async function open(section) {
+    const status = section.querySelector("[data-viewer-status]");
+    say(status, WORDS.asking);
+    try {
+        const { keyPair, publicKey } = await generateViewerKey();
+        const grant = await postGrant(section.dataset, publicKey);
+        const objects = await pollGrant(grant.url);
+        // Photos first: a heat-map takes its size from the photo below it.
+        objects.sort((a, b) => (a.type === "heatmap") - (b.type === "heatmap"));
+        for (const object of objects) {
+            await show(section, object, keyPair);
+        }
+        say(status, objects.length ? WORDS.shown : WORDS.none);
+    } catch (error) {
+        explain(section, status, error);
+    }
+}
+
+async function postGrant({ grantUrl, csrf }, publicKey) {
+    const headers = { "Content-Type": "application/json", "X-CSRFToken": csrf ?? "" };
+    const body = JSON.stringify({ public_key: publicKey });
+    return (await ask(grantUrl, { method: "POST", headers, body })).json();
+}
+
+async function pollGrant(url) {
+    const end = Date.now() + PATIENCE_MS;
+    while (Date.now() < end) {
+        const answer = await ask(url, {});
+        if (answer.status === 200) {
+            return (await answer.json()).objects;
+        }
+        await new Promise((resolve) => {
+            setTimeout(resolve, POLL_MS);
+        });
+    }
+    throw new Refusal(WORDS.slow);
+}
+
+async function ask(url, options) {
+    const headers = { Accept: "application/json", ...options.headers };
+    const how = { ...options, headers, cache: "no-store", credentials: "same-origin" };
+    const answer = await fetch(url, how).catch(() => {
+        throw new Refusal(WORDS.busy);
+    });
+    if (answer.ok) {
+        return answer;
+    }
+    const refused = answer.status >= 400 && answer.status < 500 && answer.status !== 429;
+    throw new Refusal(refused ? WORDS.refused : WORDS.busy);
+}
+
+async function show(section, object, keyPair) {
+    const layer = object.type === "heatmap" ? "heatmap" : "photo";
+    const figure = section.querySelector(`figure[data-view="${CSS.escape(object.view)}"]`);
+    const canvas = figure?.querySelector(`canvas[data-layer="${layer}"]`);
+    if (!canvas) {
+        return;
+    }
+    const answer = await ask(object.url, { headers: { Accept: "application/octet-stream" } });
+    const bytes = await openSealed({
+        headerText: object.header,
+        body: new Uint8Array(await answer.arrayBuffer()),
+        kid: VIEWER_KID,
+        keyPair,
+        expected: {
+            submission: section.dataset.submission,
+            slot: object.slot,
+            type: object.type,
+        },
+    });
+    try {
+        await draw(canvas, bytes, figure.querySelector('canvas[data-layer="photo"]'));
+    } finally {
+        bytes.fill(0);
+    }
+    canvas.dataset.shown = object.type;
+}
+
+async function draw(canvas, bytes, photo) {
+    const bitmap = await createImageBitmap(new Blob([bytes]));
+    const size = canvas !== photo && photo?.dataset.shown ? photo : bitmap;
+    canvas.width = size.width;
+    canvas.height = size.height;
+    canvas.getContext("2d").drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+    bitmap.close();
+}
+
+function explain(section, status, error) {
+    if (error instanceof Refusal) {
+        say(status, error.words, () => open(section));
+    } else if (error instanceof SealError && error.reason === "unsupported") {
+        say(status, WORDS.unsupported);
+    } else {
+        // Refused by its seal or not a picture: the reason is for the log, the words for people.
+        say(status, WORDS.broken);
+        console.error(`sealed object refused: ${error.reason ?? error.name}`);
+    }
+}
+
+function say(status, text, retry) {
+    const words = document.createElement("span");
+    words.textContent = text;
+    status?.replaceChildren(words);
+    if (status && retry) {
+        const button = document.createElement("button");
+        button.type = "button";
+        button.className = "nhsuk-button nhsuk-button--secondary";
+        button.textContent = WORDS.tryAgain;
+        button.addEventListener("click", retry);
+        status.append(" ", button);
+    }
+}
+
+function startOpacity(section) {
+    for (const slider of section.querySelectorAll("input[data-opacity]")) {
+        const scope = slider.closest("figure") ?? section;
+        const apply = () => {
+            const share = Number(slider.value) / Number(slider.max || 100);
+            slider.setAttribute("aria-valuetext", `${Math.round(100 * share)} percent`);
+            for (const canvas of scope.querySelectorAll('canvas[data-layer="heatmap"]')) {
+                canvas.style.opacity = String(share);
+            }
+        };
+        slider.addEventListener("input", apply);
+        apply();
+    }
+}
+
+/** Styles by script, because the content policy rightly refuses style attributes. */
+function stack(figure) {
+    figure.style.position = "relative";
+    const heatmap = figure.querySelector('canvas[data-layer="heatmap"]');
+    const photo = figure.querySelector('canvas[data-layer="photo"]');
+    for (const canvas of [photo, heatmap]) {
+        canvas?.style.setProperty("display", "block");
+        canvas?.style.setProperty("width", "100%");
+    }
+    if (heatmap && photo) {
+        // The photo's canvas is the reference, wherever it stands in the figure.
+        const follow = () => {
+            Object.assign(heatmap.style, {
+                position: "absolute",
+                top: `${photo.offsetTop}px`,
+                left: `${photo.offsetLeft}px`,
+                width: `${photo.offsetWidth}px`,
+                height: `${photo.offsetHeight}px`,
+                pointerEvents: "none",
+            });
+        };
+        new ResizeObserver(follow).observe(photo);
+        follow();
+    }
+}
+
+for (const section of document.querySelectorAll("[data-sealed-viewer]")) {
+    section.querySelectorAll("figure[data-view]").forEach(stack);
+    startOpacity(section);
+    startZoom(section);
+    open(section);
+}
