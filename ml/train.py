@@ -223,6 +223,7 @@ def main() -> None:  # noqa: PLR0915 - one flat loop reads better than its piece
     images = load_images(records, options.images, options.cache)
     places = read_folds()
     rows = training_rows(records, places, held_out=HELD_OUT_FOLD)
+    origin = provenance(options, images, recipe)
     print(class_by_source(records, images, rows), flush=True)
     lesions = group_lesions(records, images, rows)
     sampler = LesionSampler(
@@ -321,7 +322,7 @@ def main() -> None:  # noqa: PLR0915 - one flat loop reads better than its piece
         "seconds": spent,
         "steps": step,
         "history": history,
-        "provenance": provenance(options, images, recipe),
+        "provenance": origin,
     }
     (options.out / RUN_FILE).write_text(json.dumps(run, indent=2), encoding="utf-8")
 
