@@ -1,11 +1,20 @@
 """Alembic's environment: the tables are clinic.records.models, the address is a setting."""
 
+from typing import Any
+
 from alembic import context
 from sqlalchemy import Connection
 
-from clinic.records.db import make_engine
+from clinic.records.db import UtcDateTime, make_engine
 from clinic.records.models import Base
 from config import ADMIN, Settings
+
+
+def render_item(kind: str, item: Any, _: Any) -> str | bool:
+    """Migrations name plain types: they must still run when the code has moved on."""
+    if kind == "type" and isinstance(item, UtcDateTime):
+        return "sa.DateTime(timezone=True)"
+    return False
 
 
 def run(connection: Connection) -> None:
@@ -14,6 +23,7 @@ def run(connection: Connection) -> None:
         target_metadata=Base.metadata,
         render_as_batch=connection.dialect.name == "sqlite",
         compare_type=True,
+        render_item=render_item,
     )
     with context.begin_transaction():
         context.run_migrations()

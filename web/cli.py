@@ -38,7 +38,7 @@ def register_commands(app: Flask) -> None:
 
 
 def _record(action: AuditAction, *, clinic_id: str | None = None, detail: str = "") -> None:
-    services().auditor.record(db.session, action, ACTOR, clinic_id=clinic_id, detail=detail)
+    services().auditor.record(db.session(), action, ACTOR, clinic_id=clinic_id, detail=detail)
     db.session.commit()
 
 
@@ -51,7 +51,7 @@ def make_epoch(master_key: Path, root_key: Path) -> None:
         master = read_master_key(master_key)
     except MasterKeyError as error:
         raise click.ClickException(str(error)) from error
-    kid = keys.publish_epoch(db.session, master, read_root_private(root_key))
+    kid = keys.publish_epoch(db.session(), master, read_root_private(root_key))
     _record(AuditAction.EPOCH_KEY_MADE, detail=kid)
     click.echo(f"New epoch key {kid}.")
 
@@ -81,7 +81,7 @@ def create_user(
     if role == Role.DERMATOLOGIST and not registration_number:
         raise click.UsageError("A dermatologist needs --registration-number.")
     password = secrets.token_urlsafe(12)
-    clinic = accounts.the_clinic(db.session)
+    clinic = accounts.the_clinic(db.session())
     new = NewAccount(
         clinic.id,
         Role(role),
@@ -92,7 +92,7 @@ def create_user(
         registration_number,
     )
     try:
-        accounts.create_account(db.session, services().account_secrets, new)
+        accounts.create_account(db.session(), services().account_secrets, new)
     except EmailTakenError as error:
         raise click.ClickException(f"{email} has an account already.") from error
     _record(AuditAction.ACCOUNT_CREATED, clinic_id=clinic.id, detail=role)
@@ -102,7 +102,7 @@ def create_user(
 @audit_commands.command("verify")
 def verify_audit() -> None:
     """Check every link of the audit chain."""
-    problem = audit_log.verify(db.session, services().auditor.key)
+    problem = audit_log.verify(db.session(), services().auditor.key)
     if problem is not None:
         raise click.ClickException(problem)
     click.echo("The audit chain holds.")
@@ -112,8 +112,8 @@ def verify_audit() -> None:
 @click.argument("name")
 def register_ehr_client(name: str) -> None:
     """Register a record system of the first clinic and print its bearer token once."""
-    clinic = accounts.the_clinic(db.session)
-    registered = ehr_clients.register(db.session, clinic_id=clinic.id, name=name)
+    clinic = accounts.the_clinic(db.session())
+    registered = ehr_clients.register(db.session(), clinic_id=clinic.id, name=name)
     _record(
         AuditAction.EHR_CLIENT_REGISTERED, clinic_id=clinic.id, detail=registered.client_id
     )

@@ -4,10 +4,10 @@ from flask import Flask
 from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
 
+from clinic.records import models
 from clinic.records.db import engine_options, prepare_engine
-from clinic.records.models import Base
 
-db = SQLAlchemy(metadata=Base.metadata, session_options={"expire_on_commit": False})
+db = SQLAlchemy(metadata=models.Base.metadata, session_options={"expire_on_commit": False})
 migrate = Migrate()
 
 

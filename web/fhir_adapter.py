@@ -28,7 +28,8 @@ from clinic.report_values import (
 from clinic.terminology import PRACTITIONER_IDENTIFIER_SYSTEM
 from clinic.urgency import urgency_at
 from web.database import db
-from web.fhir_api import EhrClient, FhirAccess, create_fhir_blueprint, current_client
+from clinic.ehr_client import EhrClient, FhirAccess
+from web.fhir_api import create_fhir_blueprint, current_client
 from web.portal.texts import CaseTexts, open_texts, read_texts
 from web.services import EXTENSION, Services, services
 
@@ -47,7 +48,7 @@ def fhir_blueprint(app: Flask) -> Blueprint:
 
 
 def _authenticate(token: str) -> EhrClient | None:
-    row = ehr_clients.by_token(db.session, token)
+    row = ehr_clients.by_token(db.session(), token)
     if row is None:
         return None
     return EhrClient(id=row.id, clinic_id=row.clinic_id, scopes=frozenset(row.scopes.split()))
@@ -57,10 +58,10 @@ def _audit(access: FhirAccess) -> None:
     """One entry for each case that was sent, or one for the whole request."""
     client = access.client
     detail = f"{access.interaction} {access.resource_type} {access.status}"
-    cases = [_case_of(db.session, case_id) for case_id in access.case_ids] or [None]
+    cases = [_case_of(db.session(), case_id) for case_id in access.case_ids] or [None]
     for case in cases:
         services().auditor.record(
-            db.session,
+            db.session(),
             AuditAction.EHR_READ,
             f"ehr:{client.id}" if client else "ehr:unknown",
             clinic_id=client.clinic_id if client else None,
@@ -81,15 +82,15 @@ class DatabaseReports:
     """Where the API's reports come from."""
 
     def read(self, *, clinic_id: str, key: ReportKey) -> ReportValues | None:
-        report = reports.by_key(db.session, clinic_id=clinic_id, key=key)
+        report = reports.by_key(db.session(), clinic_id=clinic_id, key=key)
         return report_values(report) if report else None
 
     def search(
         self, *, clinic_id: str, query: ReportQuery, count: int, after: PageKey | None
     ) -> ReportPage:
-        total = reports.count(db.session, clinic_id=clinic_id, query=query)
+        total = reports.count(db.session(), clinic_id=clinic_id, query=query)
         rows = reports.search(
-            db.session, clinic_id=clinic_id, query=query, after=after, limit=count + 1
+            db.session(), clinic_id=clinic_id, query=query, after=after, limit=count + 1
         )
         values = tuple(report_values(row) for row in rows[:count])
         return ReportPage(reports=values, total=total, more=len(rows) > count)
@@ -101,7 +102,7 @@ def report_values(report: SignedReport) -> ReportValues:
     signer = db.session.get_one(Account, report.signer_id)
     clinic = db.session.get_one(Clinic, report.clinic_id)
     patient = db.session.get_one(Patient, report.patient_id)
-    photos = sealed_objects.of_submission(db.session, row.id, [ObjectKind.PHOTO])
+    photos = sealed_objects.of_submission(db.session(), row.id, [ObjectKind.PHOTO])
     screening = _screening(row)
     texts = _texts(report)
     return ReportValues(
@@ -120,8 +121,8 @@ def report_values(report: SignedReport) -> ReportValues:
 
 def _texts(report: SignedReport) -> CaseTexts:
     kinds = [ObjectKind.FINDING, ObjectKind.LETTER]
-    rows = sealed_objects.of_submission(db.session, report.submission_id, kinds)
-    identity = sealed_objects.identity_of(db.session, report.patient_id)
+    rows = sealed_objects.of_submission(db.session(), report.submission_id, kinds)
+    identity = sealed_objects.identity_of(db.session(), report.patient_id)
     rows += [identity] if identity else []
     return read_texts(
         open_texts(
@@ -180,7 +181,7 @@ def _photo(row: SealedObject) -> PhotoValues:
 
 
 def _screening(row: Submission) -> ScreeningValues | None:
-    result = review.result_of(db.session, row.id)
+    result = review.result_of(db.session(), row.id)
     if result is None or result.probabilities is None:
         return None
     probabilities = result.probabilities

@@ -48,10 +48,10 @@ def init_guard(app: Flask) -> None:
 
 
 def _load(token: str) -> SignedIn | None:
-    login = accounts.live_login(db.session, token)
+    login = accounts.live_login(db.session(), token)
     if login is None:
         return None
-    actor = accounts.actor_of(db.session, login)
+    actor = accounts.actor_of(db.session(), login)
     db.session.commit()
     return SignedIn(token, login, actor)
 
@@ -93,7 +93,7 @@ def deny(row: Submission | None = None, *, detail: str = "") -> None:
     """Audit the refusal and answer 403."""
     actor = me().actor
     services().auditor.record(
-        db.session,
+        db.session(),
         AuditAction.ACCESS_DENIED,
         actor.user_id,
         clinic_id=actor.clinic_id,
@@ -108,10 +108,10 @@ def deny(row: Submission | None = None, *, detail: str = "") -> None:
 
 def case_for(submission_id: str, permission: Permission) -> tuple[Submission, CaseFacts]:
     """The case, if this person may do `permission` on it; 404 and 403 otherwise."""
-    row = submissions.find(db.session, submission_id)
+    row = submissions.find(db.session(), submission_id)
     if row is None:
         abort(404)
-    facts = submissions.facts(db.session, row)
+    facts = submissions.facts(db.session(), row)
     if not may(me().actor, permission, facts):
         deny(row, detail=permission)
     return row, facts
@@ -121,7 +121,7 @@ def audit(action: AuditAction, row: Submission | None = None, *, detail: str = "
     """One entry about what this person did."""
     actor = me().actor
     services().auditor.record(
-        db.session,
+        db.session(),
         action,
         actor.user_id,
         clinic_id=actor.clinic_id,

@@ -59,12 +59,12 @@ def _at_head() -> bool:
 
 def _has_epoch() -> bool:
     try:
-        keys.current_epoch(db.session)
+        keys.current_epoch(db.session())
     except keys.NoEpochKeyError:
         return False
     return True
 
 
 def _has_worker() -> bool:
-    since = database_now(db.session) - WORKER_SEEN_WITHIN
-    return keys.newest_worker(db.session, since=since) is not None
+    since = database_now(db.session()) - WORKER_SEEN_WITHIN
+    return keys.newest_worker(db.session(), since=since) is not None

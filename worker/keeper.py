@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from clinic.access import Actor
 from clinic.audit_event import AuditAction
 from clinic.envelope import (
     EnvelopeError,
@@ -190,7 +191,7 @@ def _wanted(row: SealedObject) -> WantedObject:
     return WantedObject(ObjectKind(row.kind), row.patient_id, row.submission_id)
 
 
-def _actor(session: Session, request: KeyRequest) -> accounts.Actor | None:
+def _actor(session: Session, request: KeyRequest) -> Actor | None:
     if request.login_session_id is None:
         return None
     login = session.get(LoginSession, request.login_session_id)

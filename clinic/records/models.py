@@ -24,7 +24,8 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from clinic.access import Role
-from clinic.records.db import Base, UtcDateTime, new_id
+from clinic.records.db import Base as Base  # noqa: PLC0414 - the tables are in its metadata
+from clinic.records.db import UtcDateTime, new_id
 from clinic.submission import CaseState, ScreeningState
 
 ID = String(32)

@@ -26,10 +26,10 @@ def account() -> str:
             "last_seen_at": one.last_seen_at,
             "device": "this browser" if one.id == own.id else "another browser",
         }
-        for one in accounts.logins_of(db.session, own.account_id)
+        for one in accounts.logins_of(db.session(), own.account_id)
     ]
     patient_id = me().actor.patient_id
-    consents = accounts.consents_of(db.session, patient_id) if patient_id else []
+    consents = accounts.consents_of(db.session(), patient_id) if patient_id else []
     return render_template(
         "account.html",
         sessions=sessions,
@@ -40,7 +40,7 @@ def account() -> str:
 
 
 def _consent_form(patient_id: str) -> ConsentForm:
-    permitted = accounts.permitted_purposes(db.session, patient_id)
+    permitted = accounts.permitted_purposes(db.session(), patient_id)
     return ConsentForm(
         formdata=None,
         consent_ai="ai_assistance" in permitted,
@@ -61,7 +61,7 @@ def change_consents() -> AnyResponse:
         "research": bool(form.consent_research.data),
         "teaching": bool(form.consent_teaching.data),
     }
-    accounts.record_consents(db.session, patient, decisions)
+    accounts.record_consents(db.session(), patient, decisions)
     audit(AuditAction.CONSENT_RECORDED)
     db.session.commit()
     flash("Your choices are saved.")
@@ -78,7 +78,7 @@ def end_session(session_id: str) -> AnyResponse:
         abort(404)
     if login.account_id != me().login.account_id:
         abort(404)
-    accounts.end_login(db.session, login)
+    accounts.end_login(db.session(), login)
     audit(AuditAction.SIGNED_OUT, detail="another browser")
     db.session.commit()
     flash("That browser is signed out.")

@@ -8,8 +8,8 @@ import re
 from datetime import UTC, date, datetime
 from typing import Any, ClassVar, Final
 
-from flask_wtf import FlaskForm  # type: ignore[import-untyped]
-from wtforms import (  # type: ignore[import-untyped]
+from flask_wtf import FlaskForm
+from wtforms import (
     BooleanField,
     Field,
     HiddenField,
@@ -21,7 +21,7 @@ from wtforms import (  # type: ignore[import-untyped]
     StringField,
     TextAreaField,
 )
-from wtforms.validators import (  # type: ignore[import-untyped]
+from wtforms.validators import (
     DataRequired,
     InputRequired,
     Length,

@@ -44,13 +44,13 @@ def page(template: str, form: PortalForm, **context: Any) -> AnyResponse:
 def begin_session(account: Account, *, second_factor: bool) -> None:
     """Start a fresh login session and put its token into the cookie."""
     session.clear()
-    token = accounts.start_login(db.session, account, second_factor=second_factor)
-    login = accounts.live_login(db.session, token)
+    token = accounts.start_login(db.session(), account, second_factor=second_factor)
+    login = accounts.live_login(db.session(), token)
     if login is None:
         raise LookupError("The login session that was just made is gone.")
-    actor = accounts.actor_of(db.session, login)
+    actor = accounts.actor_of(db.session(), login)
     services().auditor.record(
-        db.session,
+        db.session(),
         AuditAction.SIGNED_IN,
         account.id,
         clinic_id=account.clinic_id,
@@ -73,7 +73,7 @@ def sign_in() -> AnyResponse:
     form = SignInForm()
     if not form.validate_on_submit():
         return page("sign_in.html", form, next_url=request.values.get("next", ""))
-    account = accounts.account_by_email(db.session, services().account_secrets, form.email.data)
+    account = accounts.account_by_email(db.session(), services().account_secrets, form.email.data)
     stored = account.password_hash if account and account.disabled_at is None else None
     db.session.commit()
     if not services().passwords.matches(stored, form.password.data) or account is None:
@@ -86,7 +86,7 @@ def sign_in() -> AnyResponse:
 
 def _audit_refusal(account: Account | None) -> None:
     services().auditor.record(
-        db.session,
+        db.session(),
         AuditAction.SIGN_IN_REFUSED,
         account.id if account else "unknown",
         clinic_id=account.clinic_id if account else None,
@@ -167,13 +167,13 @@ def _step_up_context() -> dict[str, str]:
 def stepped_up() -> bool:
     """Whether this person proved themselves recently enough to sign."""
     at = me().login.stepped_up_at
-    now = database_now(db.session)
+    now = database_now(db.session())
     return at is not None and (now - at).total_seconds() < STEP_UP_LIFE_SECONDS
 
 
 def _mark_second_factor(action: AuditAction) -> None:
     login = db.session.merge(me().login)
-    login.second_factor_at = login.stepped_up_at = database_now(db.session)
+    login.second_factor_at = login.stepped_up_at = database_now(db.session())
     audit(action)
     db.session.commit()
 
@@ -193,7 +193,7 @@ def _verify(account: Account, secret: str, code: str) -> bool:
     expected = pyotp.TOTP(secret).at(step * TOTP_STEP_SECONDS)
     if not pyotp.utils.strings_equal(expected, code):
         return False
-    accepted = accounts.accept_totp_step(db.session, account, step)
+    accepted = accounts.accept_totp_step(db.session(), account, step)
     db.session.commit()
     return accepted
 
@@ -201,7 +201,7 @@ def _verify(account: Account, secret: str, code: str) -> bool:
 @portal.post("/sign-out")
 @roles(*Role)
 def sign_out() -> AnyResponse:
-    accounts.end_login(db.session, db.session.merge(me().login))
+    accounts.end_login(db.session(), db.session.merge(me().login))
     audit(AuditAction.SIGNED_OUT)
     db.session.commit()
     logout_user()
@@ -220,14 +220,14 @@ def sign_in_link(token: str) -> AnyResponse:
     if not services().is_demo:
         abort(404)
     form = PortalForm()
-    link = accounts.find_sign_in_link(db.session, token)
+    link = accounts.find_sign_in_link(db.session(), token)
     if link is None:
         abort(404, LINK_SPENT)
     if not form.validate_on_submit():
-        account = db.session.get_one(Account, link.account_id)
-        shown = {"token": token, "role": account.role, "expires_at": link.expires_at}
+        role = db.session.get_one(Account, link.account_id).role
+        shown = {"token": token, "role": role, "expires_at": link.expires_at}
         return page("sign_in_link.html", form, **shown)
-    account = accounts.use_sign_in_link(db.session, token)
+    account = accounts.use_sign_in_link(db.session(), token)
     if account is None:
         abort(404, LINK_SPENT)
     begin_session(account, second_factor=True)

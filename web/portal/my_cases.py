@@ -49,7 +49,7 @@ _PROGRAM_WORDS = {
 @portal.get("/cases")
 @roles(Role.PATIENT)
 def my_cases() -> str:
-    rows = submissions.of_patient(db.session, me().actor.patient_id or "")
+    rows = submissions.of_patient(db.session(), me().actor.patient_id or "")
     cases = [_card(row) for row in rows]
     audit(AuditAction.STATUS_READ, detail="list")
     db.session.commit()
@@ -60,7 +60,7 @@ def my_cases() -> str:
 @roles(Role.PATIENT)
 def my_case(case_id: str) -> str:
     row, facts = case_for(case_id, Permission.SEE_OWN_STATUS)
-    report = submissions.signed_report(db.session, row.id) if facts.signed else None
+    report = submissions.signed_report(db.session(), row.id) if facts.signed else None
     photos = [
         {"view": one.view, "label": VIEW_LABELS.get(one.view or "", "Photo")}
         for one in pictures_of(row)
@@ -86,7 +86,7 @@ def my_case(case_id: str) -> str:
 def my_access_log() -> str:
     """Who opened my record, and why."""
     patient_id = me().actor.patient_id or ""
-    entries = audit_log.about_patient(db.session, patient_id, limit=ACCESS_LOG_LENGTH)
+    entries = audit_log.about_patient(db.session(), patient_id, limit=ACCESS_LOG_LENGTH)
     shown = [_entry(one) for one in entries if AuditAction(one.action) in _ACTION_WORDS]
     audit(AuditAction.ACCESS_LOG_READ)
     db.session.commit()
@@ -101,12 +101,12 @@ def _card(row: Submission) -> dict[str, Any]:
         "site": site_words(row),
         "sent_at": row.received_at,
         "promised_at": row.due_at,
-        "late": row.case_state != CaseState.SIGNED and is_late(row, database_now(db.session)),
+        "late": row.case_state != CaseState.SIGNED and is_late(row, database_now(db.session())),
     }
 
 
 def _retake_context(row: Submission) -> dict[str, Any]:
-    slots = photo_slots(submissions.next_photo_slot(db.session, row.id))
+    slots = photo_slots(submissions.next_photo_slot(db.session(), row.id))
     form = RetakePhotosForm(formdata=None, submission_id=row.id)
     retake = {"reasons": [row.retake_reason or ""], "message": ""}
     return {"retake": retake, "form": form, **upload_context(row.id, slots)}
@@ -114,7 +114,7 @@ def _retake_context(row: Submission) -> dict[str, Any]:
 
 def _result(row: Submission, report: SignedReport) -> dict[str, Any]:
     signer = db.session.get_one(Account, report.signer_id)
-    screening = review.result_of(db.session, row.id)
+    screening = review.result_of(db.session(), row.id)
     texts = case_texts(row, [ObjectKind.LETTER])
     return {
         "plan": report.plan,

@@ -25,11 +25,11 @@ PAGE_SIZE = 50
 @portal.get("/operations")
 @roles(Role.ADMINISTRATOR)
 def operations() -> str:
-    now = database_now(db.session)
-    processes = records.newest_processes(db.session)
+    now = database_now(db.session())
+    processes = records.newest_processes(db.session())
     worker = processes.get("worker")
     context = {
-        "queue": [_depth(one, now) for one in records.depths(db.session)],
+        "queue": [_depth(one, now) for one in records.depths(db.session())],
         "dead_cases": [
             {
                 "reference": reference(row.id),
@@ -37,7 +37,7 @@ def operations() -> str:
                 "reason": row.last_failure or "",
                 "since": row.received_at,
             }
-            for row in records.dead_cases(db.session, limit=PAGE_SIZE)
+            for row in records.dead_cases(db.session(), limit=PAGE_SIZE)
         ],
         "programs": [_program("worker", worker, now), _program("web", processes.get("web"), now)],
         "model": {"version": worker.model_version, "fingerprint": worker.model_fingerprint}
@@ -57,7 +57,7 @@ def search_audit_log() -> str:
     if action is not None and action not in {str(one) for one in AuditAction}:
         abort(400, "There is no such action.")
     found = audit_log.search(
-        db.session,
+        db.session(),
         query=audit_log.AuditQuery(
             clinic_id=me().actor.clinic_id,
             action=action,
@@ -68,7 +68,7 @@ def search_audit_log() -> str:
         limit=PAGE_SIZE + 1,
     )
     more = str(found[PAGE_SIZE - 1].sequence) if len(found) > PAGE_SIZE else None
-    chain = _chain(database_now(db.session))
+    chain = _chain(database_now(db.session()))
     audit(AuditAction.AUDIT_SEARCHED, detail=action or "all")
     db.session.commit()
     filters = {name: request.args.get(name, "") for name in ("actor", "action", "reference")}
@@ -108,10 +108,10 @@ def _program(name: str, row: ProcessKey | None, now: datetime) -> dict[str, Any]
 
 
 def _chain(now: datetime) -> dict[str, Any]:
-    broken = audit_log.verify(db.session, services().auditor.key)
+    broken = audit_log.verify(db.session(), services().auditor.key)
     return {
         "intact": broken is None,
-        "entries": records.audit_entries(db.session),
+        "entries": records.audit_entries(db.session()),
         "checked_at": now,
         "first_bad": broken,
     }

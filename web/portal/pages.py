@@ -40,7 +40,7 @@ def _viewer() -> dict[str, str] | None:
 def _clinic() -> dict[str, str]:
     """The clinic's name and phone; the frame must render even when the database is down."""
     try:
-        clinic = accounts.the_clinic(db.session)
+        clinic = accounts.the_clinic(db.session())
     except (LookupError, SQLAlchemyError):
         db.session.rollback()
         return {"name": "the clinic", "phone": "the number on your letter"}

@@ -43,29 +43,32 @@ def register() -> AnyResponse:
 
 
 def _create(form: RegisterForm) -> Account:
-    box, clinic = services().account_secrets, accounts.the_clinic(db.session)
+    box, clinic = services().account_secrets, accounts.the_clinic(db.session())
     hashed = services().passwords.hash(form.password.data)
     new = NewAccount(clinic.id, Role.PATIENT, form.email.data, hashed)
-    account = accounts.create_account(db.session, box, new)
+    account = accounts.create_account(db.session(), box, new)
+    birth_date = form.birth_date.data
+    if birth_date is None:
+        raise LookupError("A valid form has a birth date.")
     account.birth_date_sealed = box.seal(
-        form.birth_date.data.isoformat(), account_id=account.id, column="birth_date"
+        birth_date.isoformat(), account_id=account.id, column="birth_date"
     )
-    patient = accounts.create_patient(db.session, account)
-    accounts.record_consents(db.session, patient, form.consents)
-    _seal_identity(patient, form)
+    patient = accounts.create_patient(db.session(), account)
+    accounts.record_consents(db.session(), patient, form.consents)
+    identity = Identity(form.family_name.data, form.given_name.data, birth_date)
+    _seal_identity(patient, identity)
     for action in (AuditAction.ACCOUNT_CREATED, AuditAction.CONSENT_RECORDED):
         services().auditor.record(
-            db.session, action, account.id, clinic_id=clinic.id, patient_id=patient.id
+            db.session(), action, account.id, clinic_id=clinic.id, patient_id=patient.id
         )
     return account
 
 
-def _seal_identity(patient: Patient, form: RegisterForm) -> None:
-    identity = Identity(form.family_name.data, form.given_name.data, form.birth_date.data)
+def _seal_identity(patient: Patient, identity: Identity) -> None:
     sealed_objects.add_text(
-        db.session,
+        db.session(),
         services().blobs,
         Place(patient.id, None, ObjectKind.IDENTITY),
         write_identity(identity),
-        recipient=keys.sealing_recipient(db.session, services().root_public_key),
+        recipient=keys.sealing_recipient(db.session(), services().root_public_key),
     )

@@ -12,7 +12,14 @@ from clinic.audit_event import AuditAction
 from clinic.keeper_protocol import ObjectKind
 from clinic.records import keys, review, sealed_objects, submissions
 from clinic.records.db import database_now
-from clinic.records.models import Account, Patient, ScreeningResult, SignedReport, Submission
+from clinic.records.models import (
+    Account,
+    Patient,
+    ScreeningResult,
+    SealedObject,
+    SignedReport,
+    Submission,
+)
 from clinic.records.review import Decision, Impression, NotOwnerError
 from clinic.records.sealed_objects import Place
 from clinic.submission import CaseState, ScreeningState
@@ -47,7 +54,7 @@ def record_first_read(case_id: str) -> AnyResponse:
     if not form.validate_on_submit():
         return _desk(row, facts, first_read_form=form)
     blind = Impression(form.impression.data, form.confidence.data)
-    review.record_first_read(db.session, row.id, reader_id=me().actor.user_id, blind=blind)
+    review.record_first_read(db.session(), row.id, reader_id=me().actor.user_id, blind=blind)
     audit(AuditAction.FIRST_READ_RECORDED, row)
     db.session.commit()
     return redirect(url_for("portal.review_case", case_id=row.id))
@@ -80,7 +87,7 @@ def request_retake(case_id: str) -> AnyResponse:
         return _desk(row, facts, retake_form=form)
     reason = case_view.retake_words(form.reasons.data, form.message.data or "")
     if not review.request_retake(
-        db.session, row.id, reader_id=me().actor.user_id, reason=reason
+        db.session(), row.id, reader_id=me().actor.user_id, reason=reason
     ):
         db.session.rollback()
         abort(409)
@@ -98,9 +105,9 @@ def _desk(row: Submission, facts: CaseFacts, **forms: Any) -> AnyResponse:
     """The page of a case in review; what a form got wrong stays in it."""
     if not may(me().actor, Permission.READ_CASE, facts):
         return _closed_desk(row, facts)
-    first_read = review.first_read(db.session, row.id)
+    first_read = review.first_read(db.session(), row.id)
     revealed = may(me().actor, Permission.SEE_COMPUTER_VIEW, facts)
-    result = review.result_of(db.session, row.id)
+    result = review.result_of(db.session(), row.id)
     photos = [one for one in pictures_of(row) if one.kind != ObjectKind.HEATMAP]
     audit(AuditAction.CASE_READ, row, detail="computer's view" if revealed else "blind")
     texts = case_texts(row, TEXTS)
@@ -157,9 +164,9 @@ def _forms(row: Submission, given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _case(row: Submission, texts: CaseTexts | None) -> dict[str, Any]:
-    result = review.result_of(db.session, row.id)
+    result = review.result_of(db.session(), row.id)
     detail = texts.history.location.detail if texts and texts.history else ""
-    now = database_now(db.session)
+    now = database_now(db.session())
     return case_view.case(row, result, site_detail=detail, now=now)
 
 
@@ -181,12 +188,12 @@ def _owner(row: Submission, facts: CaseFacts) -> dict[str, Any] | None:
     return {
         "name": f"{account.given_name} {account.family_name}",
         "mine": account.id == me().actor.user_id,
-        "until": row.claim_until or database_now(db.session) + timedelta(0),
+        "until": row.claim_until or database_now(db.session()) + timedelta(0),
     }
 
 
 def _preview(row: Submission, form: DecisionForm) -> AnyResponse:
-    result = review.result_of(db.session, row.id)
+    result = review.result_of(db.session(), row.id)
     db.session.commit()
     letter = {
         "plan": form.plan.data,
@@ -233,7 +240,7 @@ def _sign(row: Submission, form: DecisionForm) -> None:
         letter=letter,
     )
     try:
-        review.sign(db.session, row, reader_id=me().actor.user_id, decision=decision)
+        review.sign(db.session(), row, reader_id=me().actor.user_id, decision=decision)
     except NotOwnerError:
         db.session.rollback()
         abort(409, "You do not hold this case any more. Nothing was signed.")
@@ -241,19 +248,19 @@ def _sign(row: Submission, form: DecisionForm) -> None:
     db.session.commit()
 
 
-def _sealed_text(row: Submission, kind: ObjectKind, text: str) -> sealed_objects.SealedObject:
-    recipient = keys.sealing_recipient(db.session, services().root_public_key)
+def _sealed_text(row: Submission, kind: ObjectKind, text: str) -> SealedObject:
+    recipient = keys.sealing_recipient(db.session(), services().root_public_key)
     place = Place(row.patient_id, row.id, kind)
-    return sealed_objects.add_text(db.session, services().blobs, place, text, recipient=recipient)
+    return sealed_objects.add_text(db.session(), services().blobs, place, text, recipient=recipient)
 
 
 def _signed(row: Submission, facts: CaseFacts) -> AnyResponse:
     if not may(me().actor, Permission.READ_CASE, facts):
         deny(row, detail=Permission.READ_CASE)
-    report = submissions.signed_report(db.session, row.id)
+    report = submissions.signed_report(db.session(), row.id)
     if report is None or row.case_state != CaseState.SIGNED:
         abort(404)
-    result = review.result_of(db.session, row.id)
+    result = review.result_of(db.session(), row.id)
     audit(AuditAction.CASE_READ, row, detail="signed record")
     texts = case_texts(row, [ObjectKind.FINDING, ObjectKind.LETTER])
     return _signed_page(row, report, result, texts)

@@ -40,15 +40,15 @@ def review_queue() -> str:
         abort(404)
     actor = me().actor
     found = review.queue_page(
-        db.session,
+        db.session(),
         clinic_id=actor.clinic_id,
         reader_id=actor.user_id,
         filters=SHOWN[active],
         after=_cursor(request.args.get("after")),
     )
-    now = database_now(db.session)
+    now = database_now(db.session())
     rows = [_row(one, now) for one in found[:PAGE_SIZE]]
-    counts = review.counts(db.session, clinic_id=actor.clinic_id, reader_id=actor.user_id)
+    counts = review.counts(db.session(), clinic_id=actor.clinic_id, reader_id=actor.user_id)
     audit(AuditAction.CASE_LISTED, detail=f"{active}, {len(rows)} rows")
     db.session.commit()
     more = _to_text(found[PAGE_SIZE - 1]) if len(found) > PAGE_SIZE else None
@@ -62,7 +62,7 @@ def review_queue() -> str:
 def claim_next() -> AnyResponse:
     """Take the case that is due first."""
     actor = me().actor
-    row = review.claim_next(db.session, clinic_id=actor.clinic_id, reader_id=actor.user_id)
+    row = review.claim_next(db.session(), clinic_id=actor.clinic_id, reader_id=actor.user_id)
     if row is None:
         db.session.commit()
         flash("No case is waiting.")
@@ -76,7 +76,7 @@ def claim_next() -> AnyResponse:
 @roles(Role.DERMATOLOGIST)
 def claim_case(case_id: str) -> AnyResponse:
     row, facts = case_for(case_id, Permission.SEE_IN_QUEUE)
-    if facts.signed or not review.claim(db.session, row.id, reader_id=me().actor.user_id):
+    if facts.signed or not review.claim(db.session(), row.id, reader_id=me().actor.user_id):
         db.session.rollback()
         abort(409, "Another reader has this case, or it is closed. Go back to the queue.")
     audit(AuditAction.CASE_CLAIMED, row, detail="chosen")
@@ -92,7 +92,7 @@ def release_case(case_id: str) -> AnyResponse:
     if not form.validate_on_submit():
         flash("Choose a reason to give the case back.", "error")
         return redirect(url_for("portal.review_case", case_id=row.id))
-    if not review.release(db.session, row.id, reader_id=me().actor.user_id):
+    if not review.release(db.session(), row.id, reader_id=me().actor.user_id):
         db.session.rollback()
         abort(409)
     audit(AuditAction.CASE_RELEASED, row, detail=form.reason.data)

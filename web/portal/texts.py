@@ -44,9 +44,9 @@ def case_texts(row: Submission, kinds: Sequence[ObjectKind]) -> CaseTexts:
         KeeperUnavailableError, KeeperRefusedError: nothing is shown.
     """
     wanted = [kind for kind in kinds if kind is not ObjectKind.IDENTITY]
-    rows = sealed_objects.of_submission(db.session, row.id, wanted)
+    rows = sealed_objects.of_submission(db.session(), row.id, wanted)
     if ObjectKind.IDENTITY in kinds:
-        identity = sealed_objects.identity_of(db.session, row.patient_id)
+        identity = sealed_objects.identity_of(db.session(), row.patient_id)
         rows += [identity] if identity else []
     opened = open_texts(
         rows,

@@ -139,12 +139,12 @@ def replace_photos(case_id: str) -> AnyResponse:
         return _received(row)
     if not form.validate_on_submit():
         return _errors_as_json(form, None) if wants_json() else _received(row)
-    slots = photo_slots(submissions.next_photo_slot(db.session, case_id))
+    slots = photo_slots(submissions.next_photo_slot(db.session(), case_id))
     try:
         photos = list(_received_photos(case_id, slots))
     except PhotoProblemError as problem:
         return _not_replaced(form, row, problem)
-    submissions.replace_photos(db.session, row)
+    submissions.replace_photos(db.session(), row)
     _store_photos(row, photos)
     audit(AuditAction.PHOTOS_REPLACED, row, detail=f"{len(photos)} photos")
     db.session.commit()
@@ -170,7 +170,7 @@ def _submission_id(given: str | None) -> str:
 def _sent_before(submission_id: str) -> Submission | None:
     patient_id = me().actor.patient_id or ""
     try:
-        return submissions.existing(db.session, submission_id, patient_id=patient_id)
+        return submissions.existing(db.session(), submission_id, patient_id=patient_id)
     except NotYourSubmissionError:
         abort(409, "This form was used before. Please load the page again.")
 
@@ -179,11 +179,11 @@ def _store(submission_id: str, history: History, photos: list[ReceivedPhoto]) ->
     """Bodies on disk, then row, objects and audit entry in one transaction. No broker call."""
     actor = me().actor
     patient_id = actor.patient_id or ""
-    permitted = accounts.permitted_purposes(db.session, patient_id)
+    permitted = accounts.permitted_purposes(db.session(), patient_id)
     if not {"care", "teledermatology"} <= permitted:
         abort(403, "You have not agreed to online care, so nothing can be sent.")
     row = submissions.create(
-        db.session,
+        db.session(),
         NewSubmission(
             submission_id=submission_id,
             patient_id=patient_id,
@@ -198,7 +198,7 @@ def _store(submission_id: str, history: History, photos: list[ReceivedPhoto]) ->
     place = Place(patient_id, submission_id, ObjectKind.HISTORY)
     text = json.dumps(history.to_dict())
     recipient = _recipient()
-    sealed_objects.add_text(db.session, services().blobs, place, text, recipient=recipient)
+    sealed_objects.add_text(db.session(), services().blobs, place, text, recipient=recipient)
     audit(AuditAction.SUBMISSION_RECEIVED, row, detail=f"{len(photos)} photos")
     db.session.commit()
     return row
@@ -208,12 +208,12 @@ def _store_photos(row: Submission, photos: list[ReceivedPhoto]) -> None:
     for photo in photos:
         place = Place(row.patient_id, row.id, ObjectKind.PHOTO, photo.slot, photo.view)
         sealed_objects.add(
-            db.session, services().blobs, place, photo.sealed, sealed_by=photo.sealed_by
+            db.session(), services().blobs, place, photo.sealed, sealed_by=photo.sealed_by
         )
 
 
 def _recipient() -> PublicKey:
-    return keys.sealing_recipient(db.session, services().root_public_key)
+    return keys.sealing_recipient(db.session(), services().root_public_key)
 
 
 def _promised(clinic_id: str) -> datetime:
@@ -222,7 +222,7 @@ def _promised(clinic_id: str) -> datetime:
     days = set(db.session.scalars(select(Holiday.day).where(Holiday.clinic_id == clinic_id)))
     zone = ZoneInfo(clinic.time_zone)
     return due_at(
-        Clock.ROUTINE, start=database_now(db.session), holidays=days, timezone=zone
+        Clock.ROUTINE, start=database_now(db.session()), holidays=days, timezone=zone
     )
 
 
@@ -274,7 +274,7 @@ def _checked(data: bytes, context: Context, view: str) -> Sealed:
     if sealed.header.context != context:
         raise PhotoProblemError(view, "A photo belongs to another form. Load the page again.")
     kids = [one.kid for one in sealed.header.recipients]
-    if len(kids) != 1 or not keys.epoch_is_usable(db.session, kids[0]):
+    if len(kids) != 1 or not keys.epoch_is_usable(db.session(), kids[0]):
         message = "This page was open for too long. Load it again, then choose the photo again."
         raise PhotoProblemError(view, message)
     return sealed
@@ -307,7 +307,7 @@ def _ask_again(
         form,
         **upload_context(submission_id, photo_slots(0), problem),
         ai_permitted="ai_assistance"
-        in accounts.permitted_purposes(db.session, me().actor.patient_id or ""),
+        in accounts.permitted_purposes(db.session(), me().actor.patient_id or ""),
         is_minor=_age(me().login.account) < ADULT_AGE,
     )
 
@@ -320,7 +320,7 @@ def upload_context(
         "submission_id": submission_id,
         "photo_slots": slots,
         "photo_errors": _photo_errors(problem),
-        "epoch_json": keys.current_epoch(db.session).to_json(),
+        "epoch_json": keys.current_epoch(db.session()).to_json(),
         "root_key": base64.b64encode(services().root_public_key).decode(),
         "max_megabytes": current_app.config["MAX_CONTENT_LENGTH"] // 1024**2,
     }

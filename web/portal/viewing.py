@@ -40,7 +40,7 @@ def ask_for_pictures(case_id: str) -> tuple[Response, int]:
         login_session_id=me().login.id,
         submission_id=row.id,
     )
-    asked = key_requests.ask(db.session, wanted)
+    asked = key_requests.ask(db.session(), wanted)
     audit(AuditAction.KEYS_ASKED, row, detail=f"{len(wanted.object_ids)} pictures")
     db.session.commit()
     try:
@@ -55,7 +55,7 @@ def ask_for_pictures(case_id: str) -> tuple[Response, int]:
 @roles(Role.PATIENT, Role.DERMATOLOGIST)
 def pictures(request_id: str) -> tuple[Response, int]:
     """The keeper's answer, once it is there: 202 waiting, 200 with headers, 403 refused."""
-    row = key_requests.find(db.session, request_id)
+    row = key_requests.find(db.session(), request_id)
     if row is None or row.login_session_id != me().login.id:
         abort(404)
     if row.state == "refused":
@@ -88,17 +88,17 @@ def _needed(kind: ObjectKind) -> Permission:
 
 def pictures_of(row: Submission) -> list[SealedObject]:
     """What this person may see now: renditions, or the originals where there are none yet."""
-    found = sealed_objects.of_submission(db.session, row.id, [ObjectKind.RENDITION])
+    found = sealed_objects.of_submission(db.session(), row.id, [ObjectKind.RENDITION])
     may_see_originals = me().role is Role.PATIENT or row.screening_state == ScreeningState.DEAD
     if not found and may_see_originals:
-        found = sealed_objects.of_submission(db.session, row.id, [ObjectKind.PHOTO])
+        found = sealed_objects.of_submission(db.session(), row.id, [ObjectKind.PHOTO])
     if me().role is Role.DERMATOLOGIST and _revealed(row):
-        found += sealed_objects.of_submission(db.session, row.id, [ObjectKind.HEATMAP])
+        found += sealed_objects.of_submission(db.session(), row.id, [ObjectKind.HEATMAP])
     return found
 
 
 def _revealed(row: Submission) -> bool:
-    return submissions.facts(db.session, row).first_read_by == me().actor.user_id
+    return submissions.facts(db.session(), row).first_read_by == me().actor.user_id
 
 
 def _public_key() -> bytes:

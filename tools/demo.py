@@ -1,0 +1,386 @@
+"""The demo: the whole system on this machine, one photo through it, each role one click away.
+
+The photo takes the real way: sealed here as a browser seals it, sent over HTTP, queued, analysed
+by the worker, read and (with --once) signed at the dermatologist's desk, exported over FHIR.
+"""
+
+import argparse
+import io
+import json
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import httpx
+from PIL import Image
+
+from clinic.access import Role
+from clinic.records import review, submissions
+from clinic.records.models import ScreeningResult
+from clinic.submission import CaseState
+from clinic.terminology import LESION_CLASSES
+from clinic.urgency import urgency_at
+from tools import installation as setup
+from tools.installation import DemoPerson, Installation, PortInUseError
+from tools.lesion_drawing import save_drawn
+from tools.portal_client import Picture, PortalClient, PortalError
+from tools.supervisor import Supervisor
+
+ROOT = setup.ROOT
+START_SECONDS = 120.0
+ANALYSIS_SECONDS = 180.0
+DRAWN_SEED = 7
+HEATMAP_STRENGTH = 0.6
+
+HISTORY = {
+    "spot_count": "1",
+    "can_be_photographed": "yes",
+    "site": "back",
+    "side": "left",
+    "site_detail": "Below the shoulder blade",
+    "onset": "months",
+    "change_in_size": "yes",
+    "irregular_shape": "unknown",
+    "irregular_colour": "no",
+    "diameter_7_mm": "no",
+    "inflammation": "no",
+    "oozing": "no",
+    "change_in_sensation": "no",
+    "bleeding": "no",
+    "not_healing_4_weeks": "no",
+    "firm_growing_lump": "no",
+    "pink_and_changing": "no",
+    "new_nail_streak": "no",
+    "sex": "female",
+    "skin_type": "II",
+    "own_skin_cancer": "no",
+    "family_skin_cancer": "no",
+    "immunosuppressed": "no",
+    "notes": "This is a demonstration.",
+}
+
+PATIENT_TEXT = (
+    "This is a demonstration. No doctor has looked at this photo. "
+    "Please do not use it to decide about your skin. "
+    "If a spot worries you, show it to a doctor."
+)
+
+
+class DemoError(Exception):
+    """The demo could not do its job; the message says what to look at."""
+
+
+class Stopped(Exception):  # noqa: N818 - a wish, not an error
+    """Ctrl-C, or a signal to end."""
+
+
+@dataclass
+class Run:
+    """One run of the demo: where, for whom, and how long each stage took."""
+
+    installation: Installation
+    people: dict[Role, DemoPerson]
+    supervisor: Supervisor
+    ehr_token: str
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str, words: str) -> Iterator[None]:
+        _say(f"{words} ...")
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = round(time.perf_counter() - start, 2)
+        _say(f"  done in {self.seconds[name]} s")
+
+
+def main() -> int:
+    options = _options()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _stop)
+    supervisor = Supervisor()
+    try:
+        _demo(options, supervisor)
+    except Stopped:
+        _say("Stopping.")
+        return 0 if not options.once else 130
+    except (DemoError, PortalError, PortInUseError, httpx.TransportError) as error:
+        _say(f"The demo did not work: {error}")
+        return 1
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        supervisor.stop()
+    return 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="bin/demo", description=__doc__)
+    parser.add_argument("--photo", type=Path, help="a JPEG, PNG or WebP; without it one is drawn")
+    parser.add_argument("--once", action="store_true", help="do the whole job, then stop")
+    parser.add_argument("--out", type=Path, help="leave report, heat-map, result and timings here")
+    parser.add_argument("--port", type=int, default=8000, help="port of the portal")
+    parser.add_argument("--data", type=Path, default=ROOT / "var" / "demo", help="data folder")
+    parser.add_argument(
+        "--weights", type=Path, default=ROOT / "ml" / "weights", help="folder of model bundles"
+    )
+    return parser.parse_args()
+
+
+def _stop(_number: int, _frame: FrameType | None) -> None:
+    raise Stopped
+
+
+def _demo(options: argparse.Namespace, supervisor: Supervisor) -> None:
+    photo = _photo(options.photo, options.data)
+    setup.refuse_port_in_use(options.port)
+    run = _start(options, supervisor)
+    patient, case_id = _send(run, photo)
+    result = _await_result(run, case_id)
+    _print_result(run, case_id, result)
+    pictures: list[Picture] = []
+    bundle: dict[str, Any] = {}
+    if options.once:
+        pictures = _review_and_sign(run, case_id, result)
+        bundle = _export(run, case_id)
+    if options.out is not None:
+        _leave_files(options.out, run, result=result, pictures=pictures, bundle=bundle)
+    patient.close()
+    if not options.once:
+        _print_addresses(run)
+        _keep_running(run)
+
+
+def _photo(path: Path | None, data: Path) -> bytes:
+    if path is None:
+        data.mkdir(parents=True, exist_ok=True)
+        path = data / "drawn-lesion.jpg"
+        save_drawn(path, DRAWN_SEED)
+        _say(f"No photo given: a lesion was drawn ({path.name}); it shows no real skin.")
+    try:
+        content = path.read_bytes()
+        with Image.open(io.BytesIO(content), formats=("JPEG", "PNG", "WEBP")) as image:
+            image.verify()
+    except FileNotFoundError as error:
+        raise DemoError(f"There is no file {path}. Give the path of a photo.") from error
+    except (OSError, SyntaxError) as error:
+        raise DemoError(f"{path} is not a JPEG, PNG or WebP photo that can be read.") from error
+    return content
+
+
+def _start(options: argparse.Namespace, supervisor: Supervisor) -> Run:
+    installation = Installation(
+        options.data.resolve(), options.port, setup.free_port(), options.weights.resolve()
+    )
+    begun = time.perf_counter()
+    _say("Preparing keys, database and people ...")
+    people = {person.role: person for person in setup.prepare(installation)}
+    run = Run(installation, people, supervisor, setup.register_ehr_client(installation))
+    run.seconds["prepare"] = round(time.perf_counter() - begun, 2)
+    with run.stage("start", "Starting broker, keeper, worker, relay, reconciler and portal"):
+        for program in setup.programs(installation):
+            supervisor.start(program)
+        _await_ready(run)
+    return run
+
+
+def _await_ready(run: Run) -> None:
+    """Until portal and worker answer; a worker that refuses to start is said, not waited for."""
+    give_up_at = time.monotonic() + START_SECONDS
+    url = f"{run.installation.base_url}/readyz"
+    while time.monotonic() < give_up_at:
+        run.supervisor.watch()
+        worker = next(one for one in run.supervisor.programs if one.name == "worker")
+        if worker.given_up:
+            raise DemoError(f"The analysis worker cannot start: {_last_line(worker.log)}")
+        parts = _ready_parts(url)
+        if parts.get("ready") and parts.get("worker"):
+            return
+        time.sleep(0.2)
+    logs = run.installation.folder / "logs"
+    raise DemoError(f"The system was not ready in {START_SECONDS:.0f} s. Look into {logs}.")
+
+
+def _ready_parts(url: str) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = httpx.get(url, timeout=5, trust_env=False).json()
+    except (httpx.TransportError, ValueError):
+        return {}
+    return found
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1] if lines else "no message"
+
+
+def _send(run: Run, photo: bytes) -> tuple[PortalClient, str]:
+    person = run.people[Role.PATIENT]
+    patient = PortalClient(run.installation.base_url)
+    with run.stage("send", "The patient signs in, seals the photo and sends it"):
+        patient.sign_in(person.email, person.password)
+        case_id = patient.send_case(HISTORY, {"dermoscopic": photo, "close_up": photo})
+    return patient, case_id
+
+
+def _await_result(run: Run, case_id: str) -> ScreeningResult:
+    """Wait as the clinic's own records show it, while the processes are watched."""
+    sessions = run.installation.sessions()
+    give_up_at = time.monotonic() + ANALYSIS_SECONDS
+    with run.stage("analyse", "The worker analyses the photo"):
+        while time.monotonic() < give_up_at:
+            run.supervisor.watch()
+            with sessions() as session:
+                row = submissions.find(session, case_id)
+                found = review.result_of(session, case_id)
+            if row is not None and row.case_state == CaseState.UNREADABLE:
+                raise DemoError(f"The photo could not be used. {row.retake_reason}")
+            if row is not None and row.case_state == CaseState.AWAITING_REVIEW:
+                if found is None:
+                    raise DemoError(f"AI unavailable: {row.last_failure}. A human reads the case.")
+                return found
+            time.sleep(0.1)
+    raise DemoError(f"No result in {ANALYSIS_SECONDS:.0f} s; the case waits in the queue.")
+
+
+def _review_and_sign(run: Run, case_id: str, result: ScreeningResult) -> list[Picture]:
+    person = run.people[Role.DERMATOLOGIST]
+    desk = PortalClient(run.installation.base_url)
+    probabilities = result.probabilities or {}
+    top = max(probabilities, key=lambda label: probabilities[label])
+    with run.stage("review", "The demo dermatologist reads, decides and signs"):
+        desk.sign_in(person.email, person.password)
+        queue = desk.prove_second_factor(person.totp_secret or "")
+        page = desk.post(f"/review/{case_id}/claim", {}, page=queue)
+        first = {"impression": top, "confidence": "low"}
+        page = desk.post(f"/review/{case_id}/first-read", first, page=page)
+        pictures = desk.pictures(case_id, page=page)
+        decision = {
+            "diagnosis": top,
+            "icd10_code": LESION_CLASSES[top].targets[0].icd10.code,
+            "confidence": "low",
+            "image_quality": "acceptable",
+            "plan": "in_person",
+            "agreement": "agree",
+            "override_reason": "",
+            "clinical_note": "Signed by the demo program. No doctor looked at this photo.",
+            "patient_text": PATIENT_TEXT,
+        }
+        preview = desk.post(f"/review/{case_id}/sign", decision, page=page)
+        signing = {**decision, "action": "sign"}
+        desk.post(f"/review/{case_id}/sign", signing, page=preview)
+    desk.close()
+    return pictures
+
+
+def _export(run: Run, case_id: str) -> dict[str, Any]:
+    """The signed report with all that it refers to, as a registered EHR client reads it."""
+    ehr = PortalClient(run.installation.base_url)
+    includes = ["subject", "performer", "results-interpreter", "result", "media"]
+    query = "&".join(f"_include=DiagnosticReport:{name}" for name in includes)
+    with run.stage("export", "The record system reads the report over FHIR"):
+        bundle = ehr.fhir(
+            f"DiagnosticReport?_id={case_id}&{query}&_revinclude=Provenance:target", run.ehr_token
+        )
+    ehr.close()
+    if bundle.get("total") != 1:
+        raise DemoError("The signed report did not appear on the FHIR side.")
+    return bundle
+
+
+def _leave_files(
+    out: Path,
+    run: Run,
+    *,
+    result: ScreeningResult,
+    pictures: list[Picture],
+    bundle: dict[str, Any],
+) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    _write_json(out / "result.json", _as_dict(result))
+    _write_json(out / "timings.json", {**run.seconds, "worker": result.stage_seconds})
+    if bundle:
+        _write_json(out / "report.json", bundle)
+    if pictures:
+        _blend(pictures).save(out / "heatmap.png")
+    _say(f"Files are in {out}.")
+
+
+def _as_dict(result: ScreeningResult) -> dict[str, Any]:
+    return {
+        "probabilities": result.probabilities,
+        "members": result.members,
+        "spread": result.spread,
+        "urgency": urgency_at(result.urgency),
+        "reasons": result.reasons,
+        "quality_flags": result.quality_flags,
+        "explained_class": result.explained_class,
+        "analysed_view": result.analysed_view,
+        "seven_point_score": result.seven_point_score,
+        "model_version": result.model_version,
+        "model_fingerprint": result.model_fingerprint,
+    }
+
+
+def _blend(pictures: list[Picture]) -> Image.Image:
+    """The heat-map over the photo that it explains, as the desk shows it."""
+    overlay = next(one for one in pictures if one.kind == "heatmap")
+    below = next(one for one in pictures if one.kind == "rendition" and one.view == overlay.view)
+    photo = Image.open(io.BytesIO(below.data)).convert("RGBA")
+    heat = Image.open(io.BytesIO(overlay.data)).convert("RGBA").resize(photo.size)
+    alpha = heat.getchannel("A").point([round(value * HEATMAP_STRENGTH) for value in range(256)])
+    heat.putalpha(alpha)
+    return Image.alpha_composite(photo, heat).convert("RGB")
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _print_result(run: Run, case_id: str, result: ScreeningResult) -> None:
+    _say("")
+    _say(f"Result of case {case_id[:8]}: urgency {urgency_at(result.urgency)}")
+    for reason in result.reasons:
+        _say(f"  - {reason}")
+    probabilities = result.probabilities or {}
+    for label in sorted(probabilities, key=lambda one: -probabilities[one]):
+        _say(f"  {probabilities[label]:6.1%}  {LESION_CLASSES[label].display}")
+    _say(f"  model {result.model_version}, fingerprint {(result.model_fingerprint or '')[:16]}")
+    stages = ", ".join(f"{name} {seconds} s" for name, seconds in result.stage_seconds.items())
+    _say(f"  inside the worker: {stages}")
+    _say(f"  all stages: {', '.join(f'{name} {value} s' for name, value in run.seconds.items())}")
+
+
+def _print_addresses(run: Run) -> None:
+    links = setup.sign_in_links(run.installation, list(run.people.values()))
+    _say("")
+    _say(f"The portal runs at {run.installation.base_url}. One click for each role:")
+    for role, link in links.items():
+        _say(f"  {role:14} {link}")
+    _say("The links work once and for 10 minutes. After that, sign in with:")
+    for role, person in run.people.items():
+        factor = f", second factor (TOTP) {person.totp_secret}" if person.totp_secret else ""
+        _say(f"  {role:14} {person.email}  {person.password}{factor}")
+    _say(f"FHIR: curl -H 'Authorization: Bearer {run.ehr_token}' "
+         f"{run.installation.base_url}/fhir/R4/DiagnosticReport")
+    _say("Research and demonstration software, not a medical device. Ctrl-C stops everything.")
+
+
+def _keep_running(run: Run) -> None:
+    while True:
+        run.supervisor.watch()
+        time.sleep(0.5)
+
+
+def _say(words: str) -> None:
+    sys.stdout.write(words + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
