@@ -109,9 +109,9 @@ SEALING = {
     "max_megabytes": 10,
 }
 PHOTOS = [
-    {"view": "overview", "label": "Overview"},
-    {"view": "close_up", "label": "Close-up"},
     {"view": "dermoscopic", "label": "Dermoscopic"},
+    {"view": "close_up", "label": "Close-up"},
+    {"view": "overview", "label": "Overview"},
 ]
 RESULT = {
     "plan": "benign_advice",
