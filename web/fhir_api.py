@@ -20,10 +20,10 @@ from werkzeug.http import http_date, parse_date, parse_etags
 from clinic.ehr_client import EhrClient, FhirAccess, grants
 from clinic.fhir_capability import READ_TYPES, to_capability_statement
 from clinic.fhir_checks import ensure_sound
+from clinic.fhir_elements import Resource
 from clinic.fhir_mapping import (
     Export,
     KeyKind,
-    Resource,
     report_key,
     to_binary,
     to_resources,
