@@ -21,7 +21,10 @@ class EhrClient:
 
 @dataclass(frozen=True, kw_only=True)
 class FhirAccess:
-    """One answered or refused request, for the audit log; `client` is None for an unknown token."""
+    """One answered or refused request, for the audit log; `client` is None for an unknown token.
+
+    `query` holds known search parameters only, so a token put there by mistake is not kept.
+    """
 
     client: EhrClient | None
     interaction: str

@@ -7,20 +7,27 @@ used here they equal R4 4.0.1. What only an AI said is never a conclusion of the
 
 import base64
 import hashlib
-import json
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Literal
-
-from fhir.resources.R4B import get_fhir_model_class
+from typing import Literal
 
 from clinic import terminology as codes
+from clinic.fhir_elements import (
+    Resource,
+    checked,
+    coding_element,
+    concept,
+    generated_text,
+    human_name,
+    identifier_element,
+    instant,
+    notes,
+    reference,
+)
 from clinic.report_html import (
     AI_NOTICE,
     AI_UNAVAILABLE,
-    narrative,
     patient_name,
     plain,
     reader_name,
@@ -40,7 +47,6 @@ from clinic.report_values import (
 )
 from clinic.terminology import Coding
 
-Resource = dict[str, Any]
 BundleKind = Literal["transaction", "collection"]
 
 # In this order every resource stands behind those it names.
@@ -128,15 +134,15 @@ def device_id(model_fingerprint: str) -> str:
 def to_patient(values: ReportValues, *, export: Export) -> Resource:
     del export
     patient = values.patient
-    return _checked(
+    return checked(
         {
             "resourceType": "Patient",
             "id": patient.id,
             "meta": {"profile": [f"{_US_CORE}/us-core-patient"]},
-            "text": _text("Patient", [("Name", patient_name(values))]),
-            "identifier": [_identifier(i) for i in patient.identifiers],
+            "text": generated_text("Patient", [("Name", patient_name(values))]),
+            "identifier": [identifier_element(i) for i in patient.identifiers],
             "active": True,
-            "name": [_human_name(patient.family, patient.given)],
+            "name": [human_name(patient.family, patient.given)],
             "gender": patient.sex,
             "birthDate": patient.birth_date.isoformat() if patient.birth_date else None,
             "managingOrganization": _organization(values),
@@ -147,15 +153,15 @@ def to_patient(values: ReportValues, *, export: Export) -> Resource:
 def to_practitioner(values: ReportValues, *, export: Export) -> Resource:
     del export
     practitioner = values.practitioner
-    return _checked(
+    return checked(
         {
             "resourceType": "Practitioner",
             "id": practitioner.id,
             "meta": {"profile": [f"{_US_CORE}/us-core-practitioner"]},
-            "text": _text("Dermatologist", [("Name", reader_name(values))]),
-            "identifier": [_identifier(practitioner.registration)],
+            "text": generated_text("Dermatologist", [("Name", reader_name(values))]),
+            "identifier": [identifier_element(practitioner.registration)],
             "active": True,
-            "name": [_human_name(practitioner.family, practitioner.given)],
+            "name": [human_name(practitioner.family, practitioner.given)],
         }
     )
 
@@ -164,13 +170,13 @@ def to_organization(values: ReportValues, *, export: Export) -> Resource:
     del export
     organization = values.organization
     own = Identifier(system=codes.ORGANIZATION_IDENTIFIER_SYSTEM, value=organization.id)
-    return _checked(
+    return checked(
         {
             "resourceType": "Organization",
             "id": organization.id,
             "meta": {"profile": [f"{_US_CORE}/us-core-organization"]},
-            "text": _text("Clinic", [("Name", organization.name)]),
-            "identifier": [_identifier(own)],
+            "text": generated_text("Clinic", [("Name", organization.name)]),
+            "identifier": [identifier_element(own)],
             "active": True,
             "name": plain(organization.name),
         }
@@ -184,17 +190,17 @@ def to_device(values: ReportValues, *, export: Export) -> Resource | None:
     if screening is None:
         return None
     name = "DermQueue lesion classifier"
-    return _checked(
+    return checked(
         {
             "resourceType": "Device",
             "id": device_id(screening.model_fingerprint),
             "meta": {"profile": [f"{_BASE}/Device"]},
-            "text": _text(name, [("Version", screening.model_version)]),
+            "text": generated_text(name, [("Version", screening.model_version)]),
             "status": "active",
             "manufacturer": _MANUFACTURER,
             "deviceName": [{"name": name, "type": "model-name"}],
             "modelNumber": screening.model_version,
-            "type": _concept(codes.AI_DEVICE, text="Artificial intelligence software"),
+            "type": concept(codes.AI_DEVICE, text="Artificial intelligence software"),
             "version": [
                 {"type": {"text": "model"}, "value": screening.model_version},
                 {"type": {"text": "weights fingerprint"}, "value": screening.model_fingerprint},
@@ -208,19 +214,19 @@ def to_media(values: ReportValues, photo: PhotoValues, *, export: Export) -> Res
     require_signed(values)
     dermoscopic = photo.view == "dermoscopic"
     modality = codes.DERMOSCOPY_MODALITY if dermoscopic else codes.CAMERA_MODALITY
-    return _checked(
+    return checked(
         {
             "resourceType": "Media",
             "id": photo.id,
             "meta": _meta(values, f"{_BASE}/Media"),
-            "text": _text(VIEW_NAMES[photo.view], [("Site", site_text(values))]),
+            "text": generated_text(VIEW_NAMES[photo.view], [("Site", site_text(values))]),
             "status": "completed",
-            "type": _concept(codes.IMAGE_MEDIA),
-            "modality": _concept(modality),
+            "type": concept(codes.IMAGE_MEDIA),
+            "modality": concept(modality),
             "view": {"text": VIEW_NAMES[photo.view]},
             "subject": _patient(values),
-            "createdDateTime": _time(photo.created_at),
-            "issued": _time(values.case.submitted_at),
+            "createdDateTime": instant(photo.created_at),
+            "issued": instant(values.case.submitted_at),
             "bodySite": _body_site(values, export),
             "content": _photo_attachment(photo, export),
         }
@@ -234,7 +240,7 @@ def to_ai_observation(values: ReportValues, *, export: Export) -> Resource | Non
     if screening is None:
         return None
     top = codes.LESION_CLASSES[screening.top_class]
-    return _checked(
+    return checked(
         {
             "resourceType": "Observation",
             "id": f"{values.case.id}-ai",
@@ -243,18 +249,18 @@ def to_ai_observation(values: ReportValues, *, export: Export) -> Resource | Non
                 f"{_US_CORE}/us-core-observation-clinical-result",
                 security=codes.AI_ASSERTED,
             ),
-            "text": _text(AI_NOTICE, screening_rows(screening)),
+            "text": generated_text(AI_NOTICE, screening_rows(screening)),
             "status": "preliminary",
-            "category": [_concept(codes.CATEGORY_IMAGING)],
-            "code": _concept(codes.AI_LESION_CLASS, text=AI_NOTICE),
+            "category": [concept(codes.CATEGORY_IMAGING)],
+            "code": concept(codes.AI_LESION_CLASS, text=AI_NOTICE),
             "subject": _patient(values),
-            "effectiveDateTime": _time(values.case.submitted_at),
-            "issued": _time(screening.analysed_at),
+            "effectiveDateTime": instant(values.case.submitted_at),
+            "issued": instant(screening.analysed_at),
             "performer": [_organization(values)],
-            "valueCodeableConcept": _concept(top.coding),
-            "note": _notes(_screening_notes(screening)),
+            "valueCodeableConcept": concept(top.coding),
+            "note": notes(_screening_notes(screening)),
             "bodySite": _body_site(values, export),
-            "device": _reference("Device", device_id(screening.model_fingerprint)),
+            "device": reference("Device", device_id(screening.model_fingerprint)),
             "derivedFrom": _media(values),
             "component": _probabilities(screening),
         }
@@ -265,26 +271,26 @@ def to_finding_observation(values: ReportValues, *, export: Export) -> Resource:
     sign_off = require_signed(values)
     finding = sign_off.finding
     plan = codes.MANAGEMENT_PLANS[finding.plan]
-    return _checked(
+    return checked(
         {
             "resourceType": "Observation",
             "id": f"{values.case.id}-finding",
             "meta": _meta(values, f"{_US_CORE}/us-core-observation-clinical-result"),
-            "text": _text("Dermatologist's finding", summary_rows(values)),
+            "text": generated_text("Dermatologist's finding", summary_rows(values)),
             "status": sign_off.status.value,
-            "category": [_concept(codes.CATEGORY_EXAM)],
-            "code": _concept(codes.FINDINGS, text="Dermatologist's finding"),
+            "category": [concept(codes.CATEGORY_EXAM)],
+            "code": concept(codes.FINDINGS, text="Dermatologist's finding"),
             "subject": _patient(values),
-            "effectiveDateTime": _time(values.case.submitted_at),
-            "issued": _time(sign_off.at),
+            "effectiveDateTime": instant(values.case.submitted_at),
+            "issued": instant(sign_off.at),
             "performer": [_practitioner(values), _organization(values)],
             "valueCodeableConcept": _diagnosis(values, export, group=True),
-            "note": _notes([finding.clinical_text]),
+            "note": notes([finding.clinical_text]),
             "bodySite": _body_site(values, export),
             "derivedFrom": _media(values),
             "component": [
                 *_confidence(finding.confidence),
-                {"code": _concept(codes.PLAN), "valueCodeableConcept": _concept(plan)},
+                {"code": concept(codes.PLAN), "valueCodeableConcept": concept(plan)},
             ],
         }
     )
@@ -293,24 +299,24 @@ def to_finding_observation(values: ReportValues, *, export: Export) -> Resource:
 def to_diagnostic_report(values: ReportValues, *, export: Export) -> Resource:
     sign_off = require_signed(values)
     case_number = Identifier(system=codes.CASE_IDENTIFIER_SYSTEM, value=values.case.id)
-    return _checked(
+    return checked(
         {
             "resourceType": "DiagnosticReport",
             "id": values.case.id,
             "meta": _meta(values, f"{_US_CORE}/us-core-diagnosticreport-note"),
-            "text": _text("Dermatology report", summary_rows(values)),
-            "identifier": [_identifier(case_number)],
+            "text": generated_text("Dermatology report", summary_rows(values)),
+            "identifier": [identifier_element(case_number)],
             "status": sign_off.status.value,
-            "category": [_concept(codes.IMAGING_SERVICE), _concept(codes.RADIOLOGY_CATEGORY)],
+            "category": [concept(codes.IMAGING_SERVICE), concept(codes.RADIOLOGY_CATEGORY)],
             "code": _report_code(values, export),
             "subject": _patient(values),
-            "effectiveDateTime": _time(values.case.submitted_at),
-            "issued": _time(sign_off.at),
+            "effectiveDateTime": instant(values.case.submitted_at),
+            "issued": instant(sign_off.at),
             "performer": [_organization(values), _practitioner(values)],
             "resultsInterpreter": [_practitioner(values)],
             "result": _results(values),
             "media": [
-                {"comment": VIEW_NAMES[p.view], "link": _reference("Media", p.id)}
+                {"comment": VIEW_NAMES[p.view], "link": reference("Media", p.id)}
                 for p in values.photos
             ],
             "conclusion": _conclusion(values),
@@ -326,22 +332,22 @@ def to_document_reference(values: ReportValues, *, export: Export) -> Resource:
     withdrawn = sign_off.status is ReportStatus.ENTERED_IN_ERROR
     amended = sign_off.status in {ReportStatus.AMENDED, ReportStatus.CORRECTED}
     doc_status = "amended" if amended else sign_off.status.value
-    return _checked(
+    return checked(
         {
             "resourceType": "DocumentReference",
             "id": f"{values.case.id}-report",
             "meta": _meta(values, f"{_US_CORE}/us-core-documentreference"),
-            "text": _text("Dermatology report", summary_rows(values)),
+            "text": generated_text("Dermatology report", summary_rows(values)),
             "status": "entered-in-error" if withdrawn else "current",
             "docStatus": doc_status,
-            "type": _concept(codes.DERMATOLOGY_NOTE),
-            "category": [_concept(codes.CLINICAL_NOTE)],
+            "type": concept(codes.DERMATOLOGY_NOTE),
+            "category": [concept(codes.CLINICAL_NOTE)],
             "subject": _patient(values),
-            "date": _time(sign_off.at),
+            "date": instant(sign_off.at),
             "author": [_practitioner(values), _organization(values)],
             "custodian": _organization(values),
             "content": [{"attachment": _report_attachment(values, export)}],
-            "context": {"related": [_reference("DiagnosticReport", values.case.id)]},
+            "context": {"related": [reference("DiagnosticReport", values.case.id)]},
         }
     )
 
@@ -351,20 +357,20 @@ def to_photo_document_reference(
 ) -> Resource:
     """Give a photo as a document too, because Media is gone in the later releases of FHIR."""
     require_signed(values)
-    return _checked(
+    return checked(
         {
             "resourceType": "DocumentReference",
             "id": photo.id,
             "meta": _meta(values, f"{_BASE}/DocumentReference"),
-            "text": _text(VIEW_NAMES[photo.view], [("Site", site_text(values))]),
+            "text": generated_text(VIEW_NAMES[photo.view], [("Site", site_text(values))]),
             "status": "current",
-            "type": _concept(codes.IMAGE_DOCUMENT),
+            "type": concept(codes.IMAGE_DOCUMENT),
             "category": [{"text": "Clinical photo"}],
             "subject": _patient(values),
-            "date": _time(photo.created_at),
+            "date": instant(photo.created_at),
             "custodian": _organization(values),
             "content": [{"attachment": _photo_attachment(photo, export)}],
-            "context": {"related": [_reference("Media", photo.id)]},
+            "context": {"related": [reference("Media", photo.id)]},
         }
     )
 
@@ -372,22 +378,22 @@ def to_photo_document_reference(
 def to_provenance(values: ReportValues, *, export: Export) -> Resource:
     del export
     sign_off = require_signed(values)
-    return _checked(
+    return checked(
         {
             "resourceType": "Provenance",
             "id": f"{values.case.id}-provenance",
             "meta": _meta(values, f"{_US_CORE}/us-core-provenance"),
-            "text": _text(
+            "text": generated_text(
                 "Origin of the report",
                 [("Signed by", reader_name(values)), ("For", values.organization.name)],
             ),
-            "target": [_reference("DiagnosticReport", values.case.id)],
-            "occurredDateTime": _time(sign_off.at),
-            "recorded": _time(sign_off.at),
-            "activity": _concept(codes.LEGALLY_AUTHENTICATED),
+            "target": [reference("DiagnosticReport", values.case.id)],
+            "occurredDateTime": instant(sign_off.at),
+            "recorded": instant(sign_off.at),
+            "activity": concept(codes.LEGALLY_AUTHENTICATED),
             "agent": _agents(values),
             "entity": [
-                {"role": "source", "what": _reference("Media", photo.id)} for photo in values.photos
+                {"role": "source", "what": reference("Media", photo.id)} for photo in values.photos
             ],
         }
     )
@@ -397,13 +403,13 @@ def to_binary(values: ReportValues, *, export: Export) -> Resource:
     """Give the report's page as the Binary behind `presentedForm`."""
     del export
     require_signed(values)
-    return _checked(
+    return checked(
         {
             "resourceType": "Binary",
             "id": f"{values.case.id}-report",
             "meta": {"versionId": str(values.version), "lastUpdated": _updated(values)},
             "contentType": "text/html",
-            "securityContext": _reference("DiagnosticReport", values.case.id),
+            "securityContext": reference("DiagnosticReport", values.case.id),
             "data": base64.b64encode(to_html(values)).decode(),
         }
     )
@@ -429,7 +435,7 @@ def to_bundle(values: ReportValues, *, export: Export, kind: BundleKind) -> Reso
         if kind == "transaction":
             entry["request"] = {"method": "PUT", "url": address}
         entries.append(entry)
-    return _checked(
+    return checked(
         {
             "resourceType": "Bundle",
             "id": f"{values.case.id}-{kind}",
@@ -441,14 +447,6 @@ def to_bundle(values: ReportValues, *, export: Export, kind: BundleKind) -> Reso
     )
 
 
-def _checked(resource: Resource) -> Resource:
-    """Let the R4B model check a resource, and give it back as plain JSON values."""
-    kept = {key: value for key, value in resource.items() if value not in (None, [], "")}
-    model = get_fhir_model_class(resource["resourceType"]).model_validate(kept)
-    wire: Resource = json.loads(model.model_dump_json())
-    return wire
-
-
 def _meta(values: ReportValues, profile: str, *, security: Coding | None = None) -> Resource:
     meta: Resource = {
         "versionId": str(values.version),
@@ -456,96 +454,59 @@ def _meta(values: ReportValues, profile: str, *, security: Coding | None = None)
         "profile": [profile],
     }
     if security is not None:
-        meta["security"] = [_coding(security)]
+        meta["security"] = [coding_element(security)]
     return meta
 
 
 def _updated(values: ReportValues) -> str:
-    return _time(require_signed(values).at)
-
-
-def _time(at: datetime) -> str:
-    """Give a FHIR instant; a time without a zone is refused, for it could mean another day."""
-    if at.tzinfo is None:
-        raise ValueError("A time that leaves the house needs a zone.")
-    return at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
-def _text(title: str, rows: Iterable[tuple[str, str]]) -> Resource:
-    return {"status": "generated", "div": narrative(title, rows)}
-
-
-def _coding(coding: Coding) -> Resource:
-    made = {"system": coding.system, "code": coding.code}
-    return made | ({"display": coding.display} if coding.display else {})
-
-
-def _concept(*codings: Coding, text: str | None = None) -> Resource:
-    concept: Resource = {"coding": [_coding(coding) for coding in codings]} if codings else {}
-    named = plain(text or (codings[0].display if codings else "") or "")
-    return concept | ({"text": named} if named else {})
-
-
-def _identifier(identifier: Identifier) -> Resource:
-    return {"system": identifier.system, "value": plain(identifier.value)}
-
-
-def _human_name(family: str, given: tuple[str, ...]) -> Resource:
-    kept = [plain(part) for part in given if plain(part)]
-    name: Resource = {"use": "official", "family": plain(family)}
-    return name | ({"given": kept} if kept else {})
-
-
-def _reference(resource_type: str, resource_id: str, display: str | None = None) -> Resource:
-    made = {"reference": f"{resource_type}/{resource_id}"}
-    return made | ({"display": display} if display else {})
+    return instant(require_signed(values).at)
 
 
 def _patient(values: ReportValues) -> Resource:
-    return _reference("Patient", values.patient.id)
+    return reference("Patient", values.patient.id)
 
 
 def _practitioner(values: ReportValues) -> Resource:
-    return _reference("Practitioner", values.practitioner.id, reader_name(values))
+    return reference("Practitioner", values.practitioner.id, reader_name(values))
 
 
 def _organization(values: ReportValues) -> Resource:
     organization = values.organization
-    return _reference("Organization", organization.id, plain(organization.name))
+    return reference("Organization", organization.id, plain(organization.name))
 
 
 def _media(values: ReportValues) -> list[Resource]:
-    return [_reference("Media", photo.id) for photo in values.photos]
+    return [reference("Media", photo.id) for photo in values.photos]
 
 
 def _results(values: ReportValues) -> list[Resource]:
     kinds = ("finding", "ai") if values.screening is not None else ("finding",)
-    return [_reference("Observation", f"{values.case.id}-{kind}") for kind in kinds]
+    return [reference("Observation", f"{values.case.id}-{kind}") for kind in kinds]
 
 
 def _agents(values: ReportValues) -> list[Resource]:
     whom = _organization(values)
     author = {
-        "type": _concept(codes.AUTHOR),
+        "type": concept(codes.AUTHOR),
         "who": _practitioner(values),
         "onBehalfOf": whom,
     }
     if values.screening is None:
         return [author]
-    model = _reference("Device", device_id(values.screening.model_fingerprint))
-    return [author, {"type": _concept(codes.ASSEMBLER), "who": model, "onBehalfOf": whom}]
+    model = reference("Device", device_id(values.screening.model_fingerprint))
+    return [author, {"type": concept(codes.ASSEMBLER), "who": model, "onBehalfOf": whom}]
 
 
 def _report_code(values: ReportValues, export: Export) -> Resource:
     dermoscopic = any(photo.view == "dermoscopic" for photo in values.photos)
     more = (codes.DERMATOSCOPY,) if dermoscopic and export.snomed else ()
-    return _concept(codes.DERMATOLOGY_NOTE, *more, text="Dermatology report")
+    return concept(codes.DERMATOLOGY_NOTE, *more, text="Dermatology report")
 
 
 def _body_site(values: ReportValues, export: Export) -> Resource:
     site = codes.BODY_SITES[values.case.body_site]
     codings = (site.snomed, site.coding) if export.snomed else (site.coding,)
-    return _concept(*codings, text=site_text(values))
+    return concept(*codings, text=site_text(values))
 
 
 def _diagnosis(values: ReportValues, export: Export, *, group: bool) -> Resource:
@@ -556,13 +517,13 @@ def _diagnosis(values: ReportValues, export: Export, *, group: bool) -> Resource
     )
     if group and finding.lesion_class is not None:
         codings = (*codings, codes.LESION_CLASSES[finding.lesion_class].coding)
-    return _concept(*codings, text=finding.name)
+    return concept(*codings, text=finding.name)
 
 
 def _confidence(words: str) -> list[Resource]:
     if not plain(words):
         return []
-    return [{"code": _concept(codes.CONFIDENCE), "valueCodeableConcept": _concept(text=words)}]
+    return [{"code": concept(codes.CONFIDENCE), "valueCodeableConcept": concept(text=words)}]
 
 
 def _conclusion(values: ReportValues) -> str:
@@ -581,15 +542,11 @@ def _screening_notes(screening: ScreeningValues) -> list[str]:
     return [f"Urgency: {screening.urgency}", *screening.reasons]
 
 
-def _notes(texts: Iterable[str]) -> list[Resource]:
-    return [{"text": plain(text)} for text in texts if plain(text)]
-
-
 def _probabilities(screening: ScreeningValues) -> list[Resource]:
     """Give all seven; rounded, because a float's tail claims an accuracy that is not there."""
     return [
         {
-            "code": _concept(known.coding),
+            "code": concept(known.coding),
             "valueQuantity": {
                 "value": round(screening.probabilities[code], _DECIMALS),
                 "unit": "probability",
@@ -606,7 +563,7 @@ def _photo_attachment(photo: PhotoValues, export: Export) -> Resource:
         "contentType": photo.content_type,
         "url": f"{export.base_url}/Binary/{photo.id}",
         "title": VIEW_NAMES[photo.view],
-        "creation": _time(photo.created_at),
+        "creation": instant(photo.created_at),
     }
     if photo.size is not None:
         attachment["size"] = photo.size

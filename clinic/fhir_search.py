@@ -372,3 +372,4 @@ _PARAMETERS: Mapping[str, Callable[[Search, str], Search | None]] = MappingProxy
         "subject:Patient.identifier": _patient_identifier,
     }
 )
+KNOWN_PARAMETERS = frozenset(_PARAMETERS)

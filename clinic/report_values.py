@@ -60,6 +60,8 @@ class PatientValues:
     def __post_init__(self) -> None:
         if not self.identifiers:
             raise ValueError("A patient needs an identifier by which the receiver can match.")
+        if not self.family.strip():
+            raise ValueError("A patient needs a family name; a single name counts as one.")
 
 
 @dataclass(frozen=True, kw_only=True)

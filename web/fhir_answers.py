@@ -6,7 +6,7 @@ from typing import Any
 from flask import Response
 from werkzeug.exceptions import HTTPException
 
-from clinic.fhir_mapping import Resource
+from clinic.fhir_elements import Resource
 
 FHIR_JSON = "application/fhir+json"
 _ISSUES = {

@@ -20,15 +20,16 @@ from werkzeug.http import http_date, parse_date, parse_etags
 from clinic.ehr_client import EhrClient, FhirAccess, grants
 from clinic.fhir_capability import READ_TYPES, to_capability_statement
 from clinic.fhir_checks import ensure_sound
+from clinic.fhir_elements import Resource
 from clinic.fhir_mapping import (
     Export,
     KeyKind,
-    Resource,
     report_key,
     to_binary,
     to_resources,
 )
 from clinic.fhir_search import (
+    KNOWN_PARAMETERS,
     PageKey,
     ReportPage,
     ReportSource,
@@ -172,15 +173,13 @@ class _Api:
     def search(self) -> Response:
         _require_json()
         _require_form()
-        parameters = [*request.args.items(multi=True), *request.form.items(multi=True)]
         strict = "handling=strict" in request.headers.get("Prefer", "").replace(" ", "").lower()
         try:
-            search = parse_search(parameters, base_url=self.export.base_url, strict=strict)
+            search = parse_search(_parameters(), base_url=self.export.base_url, strict=strict)
         except SearchError as error:
+            message = f"{error.parameter} {error.message}."
             expression = f"http.{error.parameter}"
-            raise FhirError(
-                400, f"{error.parameter} {error.message}.", expression=expression
-            ) from (error)
+            raise FhirError(400, message, expression=expression) from error
         page = self._page(search)
         bundle = self._search_set(search, page)
         ensure_sound(bundle)
@@ -292,7 +291,7 @@ class _Api:
                 interaction="read" if resource_id is not None else "search-type",
                 resource_type=path.partition("/")[0],
                 resource_id=resource_id,
-                query=urlencode([*request.args.items(multi=True), *request.form.items(multi=True)]),
+                query=urlencode([p for p in _parameters() if p[0] in KNOWN_PARAMETERS]),
                 status=status,
                 case_ids=case_ids,
             )
@@ -301,6 +300,10 @@ class _Api:
 
 def current_client() -> EhrClient:
     return cast("EhrClient", g.fhir_client)
+
+
+def _parameters() -> list[tuple[str, str]]:
+    return [*request.args.items(multi=True), *request.form.items(multi=True)]
 
 
 def _negotiation() -> Mapping[str, str | None]:

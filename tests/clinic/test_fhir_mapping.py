@@ -521,3 +521,5 @@ def test_values_that_contradict_themselves_are_refused():
         replace(make_report().case, body_site="elbow")
     with pytest.raises(ValueError, match="identifier"):
         replace(PATIENT, identifiers=())
+    with pytest.raises(ValueError, match="family name"):
+        replace(PATIENT, family=" ")

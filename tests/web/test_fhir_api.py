@@ -662,6 +662,12 @@ def test_a_refusal_is_recorded_too(http, journal, path, token, status, who):
     assert "guess" not in repr(entry)
 
 
+def test_a_token_put_into_the_address_by_mistake_is_not_kept(http, journal):
+    ask(http, "DiagnosticReport?access_token=alices-token&status=final")
+    (entry,) = journal
+    assert entry.query == "status=final"
+
+
 def test_what_anybody_may_ask_is_not_recorded(http, journal):
     ask(http, "metadata", token=None)
     ask(http, "nothing", token=None)
