@@ -1,6 +1,7 @@
 """Each language opens what the other sealed, and each refuses every way to tamper with it."""
 
 import base64
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -29,7 +30,7 @@ from clinic.envelope import (
     wrap_with_key,
 )
 from clinic.epoch_key import EpochKey, SignedEpochKey, sign_epoch_key
-from tests.browser.sealing_site import running_browser, running_site
+from tests.browser.sealing_site import STATIC, running_browser, running_site
 
 pytestmark = pytest.mark.browser
 
@@ -300,6 +301,12 @@ def test_the_browser_refuses_to_seal_to_a_useless_key(page: Page) -> None:
         "recipients": [{"kid": "epoch-1", "raw": to_text(bytes(32))}],
     }
     assert call(page, "seal", argument) == {"reason": "bad-key"}
+
+
+def test_the_vendored_library_is_the_one_whose_checksum_is_kept() -> None:
+    folder = STATIC / "vendor" / "hpke"
+    digest, name = (folder / "SHA256SUMS").read_text().split()
+    assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
 
 
 # --- the clinic's key ---
