@@ -177,9 +177,14 @@ def test_several_emergency_signs_reach_the_history() -> None:
 
 @pytest.mark.parametrize("item", [*SevenPoint, *Symptom], ids=str)
 def test_no_question_is_answered_for_the_patient(item: SevenPoint | Symptom) -> None:
+    question = forms.CaseForm(formdata=None)[item.value].label.text
+
     errors = errors_of(forms.CaseForm, without(CASE, item.value))
 
-    assert errors == {item.value: ["Choose yes, no or don't know."]}
+    assert list(errors) == [item.value]
+    assert len(errors[item.value]) == 1
+    assert errors[item.value][0].startswith("Choose an answer: ")
+    assert errors[item.value][0].endswith(question[1:])
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ from clinic.intake import (
     Sex,
     SkinType,
     Symptom,
+    urgent_reasons,
 )
 from clinic.reading_grade import LIMIT, reading_grade
 from web.portal import forms
@@ -195,7 +196,6 @@ def case(state: str, **change: Any) -> dict[str, Any]:
         "promised_at": NOW + timedelta(days=2),
         "late": False,
         "urgency": "urgent",
-        "reasons": ["melanoma 58 in 100 is above the limit of 10", "7-point score 4 (limit 3)"],
         "due_at": NOW + timedelta(days=1),
         "left": timedelta(hours=19),
         "ai_state": "available",
@@ -207,7 +207,7 @@ def row(number: int, **change: Any) -> dict[str, Any]:
         "id": f"c{number}",
         "reference": f"K4M-{number:03d}",
         "urgency": ("urgent", "suspicious", "routine", None)[number % 4],
-        "reasons": ["melanoma 58 in 100 is above the limit of 10", "poor photo"][: number % 3],
+        "reasons": ["7-point score 4 (limit 3)", "photo not sharp"][: number % 3],
         "site": ("leg, left", "back, middle", "face, right")[number % 3],
         "waiting": timedelta(hours=5 * number, minutes=12),
         "left": timedelta(hours=7 * (number - 1)),
@@ -231,6 +231,7 @@ def filled(kind: type, **values: str) -> Any:
 def review(**change: Any) -> dict[str, Any]:
     return {
         "case": case("awaiting_review"),
+        "rule_reasons": urgent_reasons(HISTORY),
         "patient": {"age": 41, "sex": "female", "record_number": "R-20881"},
         "history": HISTORY,
         "owner": {"name": READER.name, "mine": True, "until": NOW + timedelta(minutes=30)},
@@ -782,6 +783,7 @@ def test_the_computers_view_is_not_on_the_page_before_the_first_read(state: str)
     html = render(state)
 
     assert "Computer's view</h2>" not in html
+    assert "in 100" not in html
     assert "dq-bar__" not in html
     assert 'data-layer="heatmap"' not in html
     assert "data-opacity" not in html

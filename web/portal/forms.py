@@ -159,9 +159,9 @@ def _of(kind: Any) -> list[tuple[str, str]]:
 
 
 def _question(label: str, hint: str = "") -> ChoiceField:
-    return ChoiceField(
-        label, _of(Answer), missing="Choose yes, no or don't know.", description=hint
-    )
+    # The list of errors stands far from the question, so each error names its own.
+    missing = f"Choose an answer: {label[:1].lower()}{label[1:]}"
+    return ChoiceField(label, _of(Answer), missing=missing, description=hint)
 
 
 def _text(label: str, hint: str = "", *, rows: int = 3, longest: int = MAX_TEXT_LENGTH) -> Any:
