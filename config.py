@@ -43,7 +43,7 @@ class Settings:
     database_url: str
     broker_url: str
     blob_dir: Path
-    model_bundle: Path | None
+    weights_dir: Path | None
     public_url: str
     cookie_key: Secret | None
     account_key: Secret | None
@@ -71,6 +71,7 @@ class Settings:
 
         Raises:
             SettingsError: a setting is missing, malformed or unsafe for production.
+
         """
         source = os.environ if environ is None else environ
         values = {one.field: _read(one, program, source) for one in SETTINGS}
@@ -161,7 +162,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("database_url", _database_url, EVERY_PROGRAM),
     Setting("broker_url", _broker_url, EVERY_PROGRAM - {ADMIN}),
     Setting("blob_dir", Path, EVERY_PROGRAM),
-    Setting("model_bundle", Path, frozenset({WORKER})),
+    Setting("weights_dir", Path, frozenset({WORKER})),
     Setting("public_url", _public_url, frozenset({WEB}), "http://127.0.0.1:8000"),
     Setting("cookie_key", _key, frozenset({WEB})),
     Setting("account_key", _key, frozenset({WEB})),

@@ -1,4 +1,3 @@
-# ruff: noqa: N818 - errors carry the name of what happened, as the rest of the domain does
 """The grammar of the sealed container DSEAL/1: what a reader without any key can check.
 
     u32be header length | header JSON | chunk 0 | chunk 1 | ...

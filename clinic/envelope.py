@@ -1,4 +1,3 @@
-# ruff: noqa: N818 - errors carry the name of what happened, as the rest of the domain does
 """Sealing and opening DSEAL/1: a photo, heat-map or text, readable by named recipients only.
 
 A fresh 32-byte file key encrypts the object in 1 MiB chunks (AES-256-GCM in the STREAM

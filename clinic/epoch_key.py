@@ -1,4 +1,3 @@
-# ruff: noqa: N818 - errors carry the name of what happened, as the rest of the domain does
 """The clinic's epoch public key, signed ahead of time by the offline root (Ed25519, RFC 8032).
 
 A browser seals only to a key that carries this signature, so that a web server that hands out a

@@ -52,6 +52,7 @@ class Hints(Protocol):
 
         Raises:
             BrokerDownError: the broker did not take it.
+
         """
 
 

@@ -338,7 +338,7 @@ def stop_rules(history: History) -> tuple[StopRule, ...]:
     return tuple(rule for rule, applies in triggered.items() if applies)
 
 
-class HistoryInvalid(ValueError):  # noqa: N818 - a domain word, as the refusal reads
+class HistoryInvalid(ValueError):
     """`errors` maps each wrong field to one sentence."""
 
     def __init__(self, errors: Mapping[str, str]) -> None:

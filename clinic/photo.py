@@ -1,4 +1,3 @@
-# ruff: noqa: N818 - errors carry the name of what happened, as the rest of the domain does
 """From an untrusted file to clean pixels: what the model and the dermatologist both see.
 
 The type is told by content, sizes are checked before anything is decoded, and only pixels reach

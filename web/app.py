@@ -74,7 +74,7 @@ def _services(settings: Settings) -> Services:
         passwords=Passwords.standard(),
         root_public_key=settings.root_public_key or b"",
         enrolment_key=_secret(settings.enrolment_key),
-        model_bundle=settings.model_bundle,
+        weights_dir=settings.weights_dir,
         is_demo=settings.is_demo,
         snomed=settings.snomed,
         public_url=settings.public_url,

@@ -114,9 +114,7 @@ def register_ehr_client(name: str) -> None:
     """Register a record system of the first clinic and print its bearer token once."""
     clinic = accounts.the_clinic(db.session())
     registered = ehr_clients.register(db.session(), clinic_id=clinic.id, name=name)
-    _record(
-        AuditAction.EHR_CLIENT_REGISTERED, clinic_id=clinic.id, detail=registered.client_id
-    )
+    _record(AuditAction.EHR_CLIENT_REGISTERED, clinic_id=clinic.id, detail=registered.client_id)
     click.echo(f"Client {registered.client_id}. Bearer token, shown once: {registered.token}")
 
 

@@ -41,9 +41,7 @@ _WORDS = {
         "This part is not available at the moment",
         "Nothing is lost. Please try again in a minute.",
     ),
-    507: Words(
-        "We cannot store photos at the moment", "Nothing was sent. Please try again later."
-    ),
+    507: Words("We cannot store photos at the moment", "Nothing was sent. Please try again later."),
 }
 
 

@@ -7,6 +7,7 @@ from flask.blueprints import Blueprint
 from sqlalchemy.orm import Session
 
 from clinic.audit_event import AuditAction
+from clinic.ehr_client import EhrClient, FhirAccess
 from clinic.fhir_mapping import ReportKey
 from clinic.fhir_search import PageKey, ReportPage, ReportQuery
 from clinic.keeper_protocol import KeyPurpose, ObjectKind
@@ -28,7 +29,6 @@ from clinic.report_values import (
 from clinic.terminology import PRACTITIONER_IDENTIFIER_SYSTEM
 from clinic.urgency import urgency_at
 from web.database import db
-from clinic.ehr_client import EhrClient, FhirAccess
 from web.fhir_api import create_fhir_blueprint, current_client
 from web.portal.texts import CaseTexts, open_texts, read_texts
 from web.services import EXTENSION, Services, services

@@ -51,7 +51,9 @@ def _parts() -> dict[str, bool]:
 
 def _at_head() -> bool:
     config = Config()
-    config.set_main_option("script_location", str(Path(current_app.root_path).parent / "migrations"))
+    config.set_main_option(
+        "script_location", str(Path(current_app.root_path).parent / "migrations")
+    )
     heads = set(ScriptDirectory.from_config(config).get_heads())
     current = set(MigrationContext.configure(db.session.connection()).get_current_heads())
     return heads == current

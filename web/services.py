@@ -31,7 +31,7 @@ class Services:
     passwords: Passwords
     root_public_key: bytes
     enrolment_key: bytes
-    model_bundle: Path | None
+    weights_dir: Path | None
     is_demo: bool
     snomed: bool
     public_url: str

@@ -1,23 +1,34 @@
 """`python -m worker PROGRAM`: starts one of the background programs."""
 
 import argparse
+import importlib
 import sys
 
 from clinic.master_key import MasterKeyError
-from config import Settings, SettingsError
-from ml.artifact import BundleError
-from worker.app import PROGRAMS
+from config import KEEPER, RECONCILER, RELAY, WORKER, Settings, SettingsError
+from worker.programs.parts import CannotStartError
 
 CANNOT_START = 78  # EX_CONFIG of sysexits.h: a restart will not help
+
+# Which program's settings each needs. A module is imported only when its program is wanted: torch
+# stays out of all but one.
+PROGRAMS = {
+    "inference": WORKER,
+    "keeper": KEEPER,
+    "relay": RELAY,
+    "reconciler": RECONCILER,
+    "beat": RELAY,
+}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m worker", description=__doc__)
     parser.add_argument("program", choices=sorted(PROGRAMS))
-    name, run = PROGRAMS[parser.parse_args().program]
+    wanted = parser.parse_args().program
     try:
-        run(Settings.from_env(name))
-    except (SettingsError, MasterKeyError, BundleError) as error:
+        settings = Settings.from_env(PROGRAMS[wanted])
+        importlib.import_module(f"worker.programs.{wanted}").run(settings)
+    except (SettingsError, MasterKeyError, CannotStartError) as error:
         sys.stderr.write(f"{error}\n")
         return CANNOT_START
     return 0

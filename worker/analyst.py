@@ -28,6 +28,7 @@ class EnsembleAnalyst:
 
         Raises:
             BundleError: a file is missing, damaged or not the one that the manifest names.
+
         """
         analyst = cls(Ensemble.load(live_bundle(weights)))
         analyst.analyse(np.full((WARM_UP_SIDE, WARM_UP_SIDE, 3), 128, np.uint8))

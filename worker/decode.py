@@ -1,4 +1,3 @@
-# ruff: noqa: N818 - errors carry the name of what happened, as the rest of the domain does
 """Decode a stranger's photo in a child process that can take nothing with it when it dies.
 
 The child is fresh for each photo, has no environment and no torch, and is bounded in memory,

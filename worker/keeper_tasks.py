@@ -3,14 +3,14 @@
 from celery import shared_task
 
 from clinic.hints import ANSWER_KEY_REQUEST, SETTLE_PATIENT
-from worker import app
+from worker.programs.keeper import keeper
 
 
 @shared_task(name=ANSWER_KEY_REQUEST, soft_time_limit=10, time_limit=15)
 def answer_key_request_task(request_id: str) -> None:
-    app.keeper().answer(request_id)
+    keeper().answer(request_id)
 
 
 @shared_task(name=SETTLE_PATIENT, soft_time_limit=30, time_limit=45)
 def settle_patient_task(patient_id: str) -> int:
-    return app.keeper().settle(patient_id)
+    return keeper().settle(patient_id)

@@ -24,8 +24,13 @@ def purge_expired(sessions: SessionFactory, blobs: BlobStore) -> int:
         session.execute(
             delete(LoginSession)
             .where(LoginSession.expires_at < now - KEEP_LOGIN_SESSIONS)
-            .where(LoginSession.id.not_in(select(KeyRequest.login_session_id).distinct()
-                   .where(KeyRequest.login_session_id.is_not(None))))
+            .where(
+                LoginSession.id.not_in(
+                    select(KeyRequest.login_session_id)
+                    .distinct()
+                    .where(KeyRequest.login_session_id.is_not(None))
+                )
+            )
         )
     orphans = list(blobs.ids(older_than=time.time() - ORPHAN_AGE_SECONDS))
     with sessions() as session:

@@ -23,7 +23,7 @@ from clinic.envelope import EnvelopeError, PublicKey, Sealed, seal
 from clinic.intake import History, seven_point_score, urgent_route
 from clinic.keeper_protocol import KeyPurpose, ObjectKind
 from clinic.photo import PhotoRejected, Rendition
-from clinic.records import keys, screening_queue, sealed_objects, submissions
+from clinic.records import keys, screening_queue, sealed_objects
 from clinic.records.audit_log import Auditor
 from clinic.records.blobs import BlobStore, MissingBlobError
 from clinic.records.db import SessionFactory
@@ -68,9 +68,7 @@ class Analyst(Protocol):
 
     def analyse(self, pixels: Pixels) -> Analysis: ...
 
-    def triage(
-        self, analysis: Analysis | None, *, score: int, strong_concern: bool
-    ) -> Triage: ...
+    def triage(self, analysis: Analysis | None, *, score: int, strong_concern: bool) -> Triage: ...
 
 
 Decode = Callable[[bytes], Rendition]
@@ -271,9 +269,7 @@ def _finding(
     return common if analysis is None else _with_analysis(common, analyst, analysis, view)
 
 
-def _with_analysis(
-    common: Finding, analyst: Analyst, analysis: Analysis, view: str
-) -> Finding:
+def _with_analysis(common: Finding, analyst: Analyst, analysis: Analysis, view: str) -> Finding:
 
     prediction = analysis.prediction
     return replace(

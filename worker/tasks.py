@@ -4,21 +4,22 @@ from celery import shared_task
 from celery.signals import worker_process_init
 
 from clinic.hints import PURGE_EXPIRED, SCREEN_SUBMISSION
-from worker import app, purge, screen_submission
+from worker import purge, screen_submission
+from worker.programs.inference import screening_services
 
 
 @shared_task(name=SCREEN_SUBMISSION, soft_time_limit=240, time_limit=300)
 def screen_submission_task(submission_id: str) -> int:
-    return screen_submission.screen(app.screening_services(), submission_id)
+    return screen_submission.screen(screening_services(), submission_id)
 
 
 @shared_task(name=PURGE_EXPIRED, soft_time_limit=60, time_limit=90)
 def purge_expired_task() -> int:
-    services = app.screening_services()
+    services = screening_services()
     return purge.purge_expired(services.sessions, services.blobs)
 
 
 @worker_process_init.connect
 def _load_before_the_first_task(**_: object) -> None:
     """The prefork child loads and warms the ensemble before any work."""
-    app.screening_services()
+    screening_services()

@@ -41,6 +41,7 @@ class KeeperClient:
         Raises:
             KeeperUnavailableError: keeper or broker is down.
             KeeperRefusedError: the keeper's own policy says no.
+
         """
         public = self.identity.private_key.public_key().public_bytes_raw()
         mine = replace(wanted, recipient_key=public, process_id=self.identity.id)

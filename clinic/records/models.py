@@ -186,9 +186,7 @@ class Submission(Base):
             name="submission_dead_has_reason",
         ),
         Index("submission_to_screen", "screening_state", "not_before"),
-        Index(
-            "submission_review_order", "clinic_id", "case_state", "urgency", "due_at", "id"
-        ),
+        Index("submission_review_order", "clinic_id", "case_state", "urgency", "due_at", "id"),
     )
 
 

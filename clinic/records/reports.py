@@ -94,7 +94,12 @@ def _matching(clinic_id: str, query: ReportQuery) -> Found | None:
     return found
 
 
-def _within(found: Found, column: InstrumentedAttribute[datetime], start: datetime | None, end: datetime | None) -> Found:
+def _within(
+    found: Found,
+    column: InstrumentedAttribute[datetime],
+    start: datetime | None,
+    end: datetime | None,
+) -> Found:
     if start is not None:
         found = found.where(column >= start)
     if end is not None:

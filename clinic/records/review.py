@@ -1,6 +1,5 @@
 """The dermatologists' queue: order, claims, first reads and signatures."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -206,6 +205,7 @@ def sign(session: Session, row: Submission, *, reader_id: str, decision: Decisio
 
     Raises:
         NotOwnerError: the case is not in review, or this reader does not hold it now.
+
     """
     now = database_now(session)
     closed = _changed(

@@ -161,9 +161,7 @@ def ask_for_retake(session: Session, held: Claim, reason: str) -> bool:
     return _run(session, _held(held).values(**values)) == 1
 
 
-def give_back(
-    session: Session, held: Claim, *, reason: str, delay: timedelta, spent: bool
-) -> bool:
+def give_back(session: Session, held: Claim, *, reason: str, delay: timedelta, spent: bool) -> bool:
     """Return the work to the queue. A fault outside the item gives the attempt back too."""
     if spent and held.attempt >= MAX_ATTEMPTS:
         return give_up(session, held, reason=reason)
@@ -284,4 +282,3 @@ def _run(session: Session, statement: Update) -> int:
     result = session.execute(statement, execution_options={"synchronize_session": False})
     assert isinstance(result, CursorResult)  # noqa: S101 - tells the type checker what UPDATE gives
     return result.rowcount
-

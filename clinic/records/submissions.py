@@ -53,6 +53,7 @@ def existing(session: Session, submission_id: str, *, patient_id: str) -> Submis
 
     Raises:
         NotYourSubmissionError: the id is taken by another patient's case.
+
     """
     row = session.get(Submission, submission_id)
     if row is not None and row.patient_id != patient_id:

@@ -162,7 +162,7 @@ def retake_words(codes: Sequence[str], message: str) -> str:
 
 
 def decision_of_form(form: DecisionForm) -> list[tuple[str, str]]:
-    values = {name: field.data or "" for name, field in form._fields.items()}  # noqa: SLF001
+    values = {name: field.data or "" for name, field in form._fields.items()}
     return _decision(values)
 
 

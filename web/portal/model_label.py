@@ -1,6 +1,8 @@
 """The label of the model in use, from its manifest: what was measured, in words."""
 
 import hashlib
+import json
+from pathlib import Path
 from typing import Any
 
 from ml.labels import CLASSES, CLINICAL_NAMES
@@ -30,8 +32,18 @@ _SECTIONS = (
 )
 
 
-def label_of(manifest: dict[str, Any], raw: bytes) -> dict[str, Any]:
+def live_manifest(weights: Path) -> bytes | None:
+    """The manifest of the bundle in service, named by the file LIVE; None where there is none."""
+    pointer = weights / "LIVE"
+    if not pointer.is_file():
+        return None
+    manifest = weights / Path(pointer.read_text(encoding="utf-8").strip()).name / "manifest.json"
+    return manifest.read_bytes() if manifest.is_file() else None
+
+
+def label_of(raw: bytes) -> dict[str, Any]:
     """The label as values for the page; a figure that was not measured says so."""
+    manifest: dict[str, Any] = json.loads(raw)
     metrics = manifest.get("metrics", {})
     ensemble = metrics.get("ensemble", {})
     return {

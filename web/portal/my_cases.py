@@ -145,5 +145,3 @@ def _who(actor: str) -> tuple[str, str]:
     if account is None or account.family_name is None:
         return "A member of the clinic", account.role if account else "staff"
     return f"{account.given_name} {account.family_name}", account.role
-
-

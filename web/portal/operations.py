@@ -7,7 +7,8 @@ from flask import abort, render_template, request
 
 from clinic.access import Role
 from clinic.audit_event import AuditAction
-from clinic.records import audit_log, operations as records
+from clinic.records import audit_log
+from clinic.records import operations as records
 from clinic.records.db import database_now
 from clinic.records.models import AuditEntry, ProcessKey
 from clinic.records.operations import Depth

@@ -1,6 +1,5 @@
 """Pages for everybody, and what every page shows in its frame."""
 
-import json
 from typing import Any
 
 from flask import render_template
@@ -13,7 +12,7 @@ from web.database import db
 from web.guard import me
 from web.permission import public
 from web.portal.blueprint import portal
-from web.portal.model_label import label_of
+from web.portal.model_label import label_of, live_manifest
 from web.services import services
 
 ASSET_VERSION = "1"
@@ -69,9 +68,6 @@ def privacy() -> str:
 @public
 def ai_label() -> str:
     """The label of the model that is in use, from its own manifest."""
-    bundle = services().model_bundle
-    manifest = bundle / "manifest.json" if bundle else None
-    if manifest is None or not manifest.is_file():
-        return render_template("ai_label.html", card=None)
-    text = manifest.read_text(encoding="utf-8")
-    return render_template("ai_label.html", card=label_of(json.loads(text), text.encode()))
+    weights = services().weights_dir
+    raw = live_manifest(weights) if weights else None
+    return render_template("ai_label.html", card=label_of(raw) if raw else None)

@@ -86,9 +86,7 @@ def request_retake(case_id: str) -> AnyResponse:
     if not form.validate_on_submit():
         return _desk(row, facts, retake_form=form)
     reason = case_view.retake_words(form.reasons.data, form.message.data or "")
-    if not review.request_retake(
-        db.session(), row.id, reader_id=me().actor.user_id, reason=reason
-    ):
+    if not review.request_retake(db.session(), row.id, reader_id=me().actor.user_id, reason=reason):
         db.session.rollback()
         abort(409)
     audit(AuditAction.RETAKE_REQUESTED, row, detail=", ".join(form.reasons.data))

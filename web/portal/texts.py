@@ -42,6 +42,7 @@ def case_texts(row: Submission, kinds: Sequence[ObjectKind]) -> CaseTexts:
 
     Raises:
         KeeperUnavailableError, KeeperRefusedError: nothing is shown.
+
     """
     wanted = [kind for kind in kinds if kind is not ObjectKind.IDENTITY]
     rows = sealed_objects.of_submission(db.session(), row.id, wanted)

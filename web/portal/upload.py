@@ -221,9 +221,7 @@ def _promised(clinic_id: str) -> datetime:
     clinic = db.session.get_one(Clinic, clinic_id)
     days = set(db.session.scalars(select(Holiday.day).where(Holiday.clinic_id == clinic_id)))
     zone = ZoneInfo(clinic.time_zone)
-    return due_at(
-        Clock.ROUTINE, start=database_now(db.session()), holidays=days, timezone=zone
-    )
+    return due_at(Clock.ROUTINE, start=database_now(db.session()), holidays=days, timezone=zone)
 
 
 def _age(account: Account) -> int:
@@ -251,7 +249,9 @@ def _one_photo(submission_id: str, slot: PhotoSlot) -> ReceivedPhoto | None:
     context = Context(submission=submission_id, slot=slot.slot, type=ObjectKind.PHOTO)
     sealed = request.files.get(f"sealed_{slot.view}")
     if sealed is not None:
-        return ReceivedPhoto(slot.view, slot.slot, _checked(sealed.read(), context, slot.view), "browser")
+        return ReceivedPhoto(
+            slot.view, slot.slot, _checked(sealed.read(), context, slot.view), "browser"
+        )
     plain = request.files.get(f"photo_{slot.view}")
     if plain is None or not plain.filename:
         return None
@@ -290,7 +290,9 @@ def _received(row: Submission) -> AnyResponse:
 def _stop_card(stops: Sequence[StopRule]) -> AnyResponse:
     if wants_json():
         return Response(
-            json.dumps({"errors": [{"field": "", "message": f"{stops[0].title}. {stops[0].advice}"}]}),
+            json.dumps(
+                {"errors": [{"field": "", "message": f"{stops[0].title}. {stops[0].advice}"}]}
+            ),
             422,
             content_type="application/json",
         )
@@ -332,7 +334,9 @@ def _photo_errors(problem: PhotoProblemError | None) -> dict[str, str]:
 
 def _errors_as_json(form: PortalForm, problem: PhotoProblemError | None) -> AnyResponse:
     errors = [
-        {"field": name, "message": messages[0]} for name, messages in form.errors.items() if messages
+        {"field": name, "message": messages[0]}
+        for name, messages in form.errors.items()
+        if messages
     ]
     errors += [
         {"field": f"photo_{view}", "message": text} for view, text in _photo_errors(problem).items()

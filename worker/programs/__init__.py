@@ -1,0 +1,1 @@
+"""The background programs: each module joins the parts of one and runs it."""

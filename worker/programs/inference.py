@@ -1,0 +1,79 @@
+"""The analysis worker: a Celery parent, and one spawned child that alone holds the ensemble."""
+
+import threading
+from datetime import timedelta
+from functools import cache, partial
+from pathlib import Path
+
+from clinic.hints import INFERENCE_QUEUE, CeleryHints
+from clinic.records import keys
+from clinic.records.audit_log import Auditor
+from clinic.records.blobs import BlobStore
+from clinic.records.db import SessionFactory
+from clinic.records.keeper_client import KeeperClient
+from config import WORKER, Settings
+from ml.artifact import BundleError
+from worker.analyst import EnsembleAnalyst
+from worker.decode import DecodeLimits, decode_photo
+from worker.programs.parts import CannotStartError, celery_app, run_worker, secret, sessions_of
+from worker.screen_submission import ScreeningServices
+
+SEEN_EVERY_SECONDS = 10.0
+
+
+def run(settings: Settings) -> None:
+    """Check the bundle before any process starts, then work.
+
+    Raises:
+        CannotStartError: the weights are missing, damaged or foreign.
+
+    """
+    try:
+        EnsembleAnalyst.check(_weights(settings))
+    except BundleError as error:
+        raise CannotStartError(str(error)) from error
+    app = celery_app(settings, queue=INFERENCE_QUEUE, tasks="worker.tasks")
+    run_worker(app, queue=INFERENCE_QUEUE, pool="prefork", log_level=settings.log_level)
+
+
+@cache
+def screening_services() -> ScreeningServices:
+    """The parts of one inference process, made once: this loads the ensemble."""
+    settings = Settings.from_env(WORKER)
+    sessions = sessions_of(settings)
+    analyst = EnsembleAnalyst.load(_weights(settings))
+    with sessions() as session, session.begin():
+        identity = keys.enrol_process(
+            session,
+            secret(settings.enrolment_key),
+            program=WORKER,
+            model_version=analyst.version,
+            model_fingerprint=analyst.fingerprint,
+        )
+    _report_alive(sessions, identity.id)
+    return ScreeningServices(
+        sessions=sessions,
+        blobs=BlobStore(settings.blob_dir),
+        keeper=KeeperClient(sessions, CeleryHints(settings.broker_url or ""), identity),
+        auditor=Auditor(secret(settings.audit_key)),
+        decode=partial(decode_photo, limits=DecodeLimits()),
+        analyst=analyst,
+        root_public_key=settings.root_public_key or b"",
+        lease=timedelta(seconds=settings.lease_seconds),
+    )
+
+
+def _report_alive(sessions: SessionFactory, process_id: str) -> None:
+    def report() -> None:
+        while True:
+            threading.Event().wait(SEEN_EVERY_SECONDS)
+            with sessions() as session, session.begin():
+                keys.touch_process(session, process_id)
+
+    threading.Thread(target=report, name="alive", daemon=True).start()
+
+
+def _weights(settings: Settings) -> Path:
+    if settings.weights_dir is None:
+        raise LookupError("DERMQUEUE_WEIGHTS_DIR is not set.")
+    return settings.weights_dir

@@ -1,0 +1,35 @@
+"""The keeper's program: one process, one queue, no listener."""
+
+from functools import cache
+
+from clinic.hints import KEYS_QUEUE
+from clinic.master_key import read_master_key
+from clinic.records.audit_log import Auditor
+from config import KEEPER, Settings
+from worker.keeper import Keeper
+from worker.programs.parts import celery_app, run_worker, secret, sessions_of
+
+
+def run(settings: Settings) -> None:
+    """Answer key requests.
+
+    Raises:
+        MasterKeyError: the master key cannot be used.
+
+    """
+    keeper()
+    app = celery_app(settings, queue=KEYS_QUEUE, tasks="worker.keeper_tasks")
+    run_worker(app, queue=KEYS_QUEUE, pool="solo", log_level=settings.log_level)
+
+
+@cache
+def keeper() -> Keeper:
+    settings = Settings.from_env(KEEPER)
+    if settings.master_key_file is None:
+        raise LookupError("DERMQUEUE_MASTER_KEY_FILE is not set.")
+    return Keeper(
+        sessions=sessions_of(settings),
+        master=read_master_key(settings.master_key_file),
+        auditor=Auditor(secret(settings.audit_key)),
+        enrolment_key=secret(settings.enrolment_key),
+    )

@@ -1,0 +1,68 @@
+"""What several programs are made of."""
+
+import signal
+import threading
+from collections.abc import Callable
+
+from celery import Celery
+
+from clinic.hints import BROKER_SETTINGS, INFERENCE_QUEUE, PURGE_EXPIRED
+from clinic.records.db import SessionFactory, make_engine, make_session_factory
+from config import Secret, Settings
+
+PURGE_EVERY_SECONDS = 600.0
+
+
+class CannotStartError(Exception):
+    """The program refuses to start; the message says what to mend."""
+
+
+def celery_app(settings: Settings, *, queue: str, tasks: str) -> Celery:
+    """A Celery app over one module of tasks; the settings follow docs/architecture.md."""
+    app = Celery(f"dermqueue-{queue}", broker=settings.broker_url, include=[tasks])
+    app.conf.update(
+        BROKER_SETTINGS,
+        task_acks_late=False,
+        task_track_started=False,
+        worker_prefetch_multiplier=1,
+        worker_concurrency=1,
+        worker_pool_start_method="spawn",
+        worker_proc_alive_timeout=120,
+        worker_soft_shutdown_timeout=30,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        beat_schedule={
+            "purge": {
+                "task": PURGE_EXPIRED,
+                "schedule": PURGE_EVERY_SECONDS,
+                "options": {"queue": INFERENCE_QUEUE, "expires": PURGE_EVERY_SECONDS},
+            }
+        },
+    )
+    return app
+
+
+def run_worker(app: Celery, *, queue: str, pool: str, log_level: str) -> None:
+    app.worker_main(
+        ["worker", "-Q", queue, "-P", pool, "-c", "1", "-n", f"{queue}@%h", "-l", log_level]
+        + ["--without-gossip", "--without-mingle"]
+    )
+
+
+def sessions_of(settings: Settings) -> SessionFactory:
+    return make_session_factory(make_engine(settings.database_url))
+
+
+def secret(setting: Secret | None) -> bytes:
+    """A secret that `Settings.from_env` has checked to be there for this program."""
+    if setting is None:
+        raise LookupError("A secret is missing that this program needs.")
+    return setting.value
+
+
+def stop_on_signal() -> Callable[[], bool]:
+    """Tells whether the program was asked to end."""
+    stop = threading.Event()
+    for one in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(one, lambda *_: stop.set())
+    return stop.is_set
