@@ -15,7 +15,12 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 MIN_PASSWORD_LENGTH = 10
 _COMMON = frozenset(
-    ["password", "password1", "password123", "passw0rd", "1234567890", "0123456789", "qwertyuiop", "qwerty12345", "iloveyou123", "letmein123", "welcome123", "administrator", "dermqueue", "dermqueue123", "dermatology", "sunshine123", "football123", "abcdefghij", "1q2w3e4r5t"]
+    {
+        *("password", "password1", "password12", "password123", "passw0rd123", "letmein123"),
+        *("1234567890", "0123456789", "qwertyuiop", "qwerty12345", "1q2w3e4r5t", "abcdefghij"),
+        *("iloveyou123", "welcome123", "sunshine123", "football123", "administrator"),
+        *("dermqueue1", "dermqueue123", "dermatology", "teledermatology"),
+    }
 )
 
 

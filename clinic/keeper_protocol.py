@@ -59,12 +59,20 @@ class RequestFacts:
 
 def refusal(facts: RequestFacts) -> str | None:
     """Why the request is refused, or None when the keys may be released."""
+    return _formal_refusal(facts) or _refusal_for_purpose(facts)
+
+
+def _formal_refusal(facts: RequestFacts) -> str | None:
     if facts.expired:
         return "the request is too old"
     if not facts.objects:
         return "no object was named"
     if facts.purpose is not KeyPurpose.VIEW and not facts.process_enrolled:
         return "the process is not enrolled"
+    return None
+
+
+def _refusal_for_purpose(facts: RequestFacts) -> str | None:
     if facts.purpose is KeyPurpose.SCREENING:
         return _screening_refusal(facts)
     if facts.requests_last_hour > HOURLY_CAP:
@@ -145,5 +153,5 @@ def _belongs(one: WantedObject, facts: RequestFacts) -> bool:
 
 def enrolment_mac(secret: bytes, *, process_id: str, program: str, public_key: bytes) -> str:
     """HMAC-SHA256, hex: proves that whoever wrote the process's row knew the enrolment secret."""
-    message = "\0".join(["dermqueue enrolment", process_id, program]).encode() + b"\0" + public_key
+    message = f"dermqueue enrolment\0{process_id}\0{program}\0".encode() + public_key
     return hmac.new(secret, message, hashlib.sha256).hexdigest()

@@ -26,8 +26,10 @@ def ensure(requirements: str) -> None:
         _step("Making the virtual environment .venv", [sys.executable, "-m", "venv", str(VENV)])
     _step(
         f"Installing the packages of {requirements} (some minutes, once)",
-        [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        + ["-r", str(ROOT / requirements)],
+        [
+            *(str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"),
+            *("-r", str(ROOT / requirements)),
+        ],
     )
     stamp.write_text(wanted, encoding="utf-8")
 

@@ -27,8 +27,9 @@ from clinic.submission import CaseState
 from clinic.terminology import LESION_CLASSES
 from clinic.urgency import urgency_at
 from tools import installation as setup
-from tools.installation import DemoPerson, Installation, PortInUseError
+from tools.installation import DemoPerson, Installation
 from tools.lesion_drawing import save_drawn
+from tools.ports import PortInUseError, free_port, refuse_port_in_use
 from tools.portal_client import Picture, PortalClient, PortalError
 from tools.supervisor import Supervisor
 
@@ -138,7 +139,7 @@ def _stop(_number: int, _frame: FrameType | None) -> None:
 
 def _demo(options: argparse.Namespace, supervisor: Supervisor) -> None:
     photo = _photo(options.photo, options.data)
-    setup.refuse_port_in_use(options.port)
+    refuse_port_in_use(options.port)
     run = _start(options, supervisor)
     patient, case_id = _send(run, photo)
     result = _await_result(run, case_id)
@@ -175,7 +176,7 @@ def _photo(path: Path | None, data: Path) -> bytes:
 
 def _start(options: argparse.Namespace, supervisor: Supervisor) -> Run:
     installation = Installation(
-        options.data.resolve(), options.port, setup.free_port(), options.weights.resolve()
+        options.data.resolve(), options.port, free_port(), options.weights.resolve()
     )
     begun = time.perf_counter()
     _say("Preparing keys, database and people ...")

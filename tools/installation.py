@@ -3,7 +3,6 @@
 import json
 import os
 import secrets
-import socket
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -41,10 +40,6 @@ from web.portal.texts import Identity, write_identity
 
 ROOT = Path(__file__).resolve().parent.parent
 DEMO_ROLES = (Role.PATIENT, Role.DERMATOLOGIST, Role.ADMINISTRATOR)
-
-
-class PortInUseError(Exception):
-    """Another program listens on the port."""
 
 
 @dataclass(frozen=True)
@@ -276,24 +271,6 @@ def _broker(installation: Installation, environment: dict[str, str]) -> Program:
     command += ["--appendfsync", "everysec", "--maxmemory-policy", "noeviction", "--save", ""]
     folder = installation.folder
     return Program("broker", command, environment, folder / "broker", folder / "logs/broker.log")
-
-
-def refuse_port_in_use(port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise PortInUseError(
-                f"Port {port} is in use by another program. Choose another one with --port."
-            ) from error
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _write_private(path: Path, text: str) -> None:

@@ -1,7 +1,5 @@
 """The portal's factory: joins the parts and registers the blueprints."""
 
-from datetime import timedelta
-
 from flask import Flask
 from flask_wtf.csrf import CSRFProtect
 
@@ -78,7 +76,6 @@ def _services(settings: Settings) -> Services:
         is_demo=settings.is_demo,
         snomed=settings.snomed,
         public_url=settings.public_url,
-        ai_wait=timedelta(minutes=settings.ai_wait_minutes),
     )
 
 

@@ -1,7 +1,6 @@
 """The parts that views work with, made once by the app factory."""
 
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import cast
@@ -35,7 +34,6 @@ class Services:
     is_demo: bool
     snomed: bool
     public_url: str
-    ai_wait: timedelta
 
     @cached_property
     def keeper(self) -> KeeperClient:

@@ -1,4 +1,4 @@
-"""Asking the keeper for file keys, for this process's own public key, and waiting for the answer."""
+"""Asking the keeper for file keys under this process's own public key, and waiting for them."""
 
 import time
 from dataclasses import dataclass, replace

@@ -122,7 +122,7 @@ def _warnings(result: ScreeningResult) -> list[str]:
     found = [f"Image quality: {text}." for text in words]
     if result.analysed_view != "dermoscopic":
         found.append(
-            "The programs were trained on dermoscopic pictures; this photo was taken without a lens."
+            "The networks learned from photos through a skin lens; this one was taken without."
         )
     return found
 
@@ -194,24 +194,3 @@ def _decision(values: dict[str, str]) -> list[tuple[str, str]]:
         ("Clinical note", values["clinical_note"]),
     ]
     return [(name, words) for name, words in rows if words]
-
-
-def reading_grade(text: str) -> float | None:
-    """Flesch-Kincaid grade (Kincaid 1975) of an English text; None for fewer than ten words."""
-    words = [word for word in text.replace("-", " ").split() if any(c.isalpha() for c in word)]
-    sentences = max(1, sum(text.count(mark) for mark in ".!?"))
-    if len(words) < 10:
-        return None
-    syllables = sum(_syllables(word) for word in words)
-    return round(0.39 * len(words) / sentences + 11.8 * syllables / len(words) - 15.59, 1)
-
-
-def _syllables(word: str) -> int:
-    letters = "".join(c for c in word.lower() if c.isalpha())
-    groups, previous = 0, False
-    for letter in letters:
-        vowel = letter in "aeiouy"
-        groups += vowel and not previous
-        previous = vowel
-    silent = letters.endswith("e") and not letters.endswith("le") and groups > 1
-    return max(1, groups - silent)

