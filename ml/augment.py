@@ -52,7 +52,7 @@ def _recoloured(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _degraded(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Some images, whatever their class, lose the detail of a smaller picture."""
+    """Blur some: a few images, whatever their class, lose the detail of a smaller picture."""
     size = images.shape[-1]
     chosen = torch.rand(len(images), generator=generator) < DEGRADE_CHANCE
     if not bool(chosen.any()):
@@ -65,4 +65,6 @@ def _degraded(images: Tensor, generator: torch.Generator) -> Tensor:
 
 def augment(images: Tensor, *, size: int, generator: torch.Generator) -> Tensor:
     """Float [n, 3, s, s] in 0..1 -> [n, 3, size, size] in 0..1."""
-    return _degraded(_recoloured(_turned(images, size=size, generator=generator), generator), generator)
+    return _degraded(
+        _recoloured(_turned(images, size=size, generator=generator), generator), generator
+    )

@@ -14,7 +14,9 @@ Progress = dict[str, object]
 
 def _optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
     state = optimizer.state_dict()["state"]
-    return {f"{index}.{name}": value for index, kept in state.items() for name, value in kept.items()}
+    return {
+        f"{index}.{name}": value for index, kept in state.items() for name, value in kept.items()
+    }
 
 
 def _restore_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:

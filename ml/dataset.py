@@ -18,9 +18,9 @@ from typing import Final
 import numpy as np
 
 from ml.folds import Half, LeakError, Place, Record
+from ml.geometry import Pixels, middle_square, square_of
 from ml.image_source import ImageDataError, ImageFile, decode, find_images
 from ml.labels import CLASSES
-from ml.preprocess import Pixels, middle_square, square_of
 
 SOFT_SIDE: Final = 150
 SHARP_SIDE: Final = 224
@@ -31,8 +31,10 @@ _NAMED: Final = 20
 
 @dataclass(frozen=True)
 class Images:
-    """All images as uint8 squares: `soft` [n, 150, 150, 3], and `sharp` [m, 224, 224, 3] for the
-    rows of `soft` whose `sharp_row` is not -1."""
+    """All images as uint8 squares: `soft` [n, 150, 150, 3], `sharp` [m, 224, 224, 3].
+
+    `sharp_row` gives the row in `sharp` for each row of `soft`, or -1.
+    """
 
     image_ids: tuple[str, ...]
     soft: Pixels
@@ -42,7 +44,8 @@ class Images:
 
     def best(self, index: int) -> Pixels:
         row = self.sharp_row[index]
-        return self.soft[index] if row < 0 else self.sharp[row]
+        pixels: Pixels = self.soft[index] if row < 0 else self.sharp[row]
+        return pixels
 
 
 @dataclass(frozen=True)
@@ -193,7 +196,9 @@ def group_lesions(records: Sequence[Record], images: Images, rows: Sequence[int]
     return lesions
 
 
-def class_weights(lesions: Sequence[Lesion], *, power: float) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def class_weights(
+    lesions: Sequence[Lesion], *, power: float
+) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     """Chance of each class in a batch: its lesions' share to the power 1 - `power`, normalised."""
     counts = np.bincount([lesion.label for lesion in lesions], minlength=len(CLASSES))
     chances = np.where(counts > 0, np.maximum(counts, 1) ** (1.0 - power), 0.0)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 import numpy as np
-from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.model_selection import StratifiedGroupKFold  # type: ignore[import-untyped]
 
 from ml.labels import CLASS_INDEX
 
@@ -62,7 +62,7 @@ def read_metadata(path: Path) -> list[Record]:
 
 
 def _split(records: Sequence[Record], *, parts: int) -> list[int]:
-    """The part of each record: stratified by diagnosis, grouped by lesion."""
+    """Cut records into parts, stratified by diagnosis and grouped by lesion; give each its part."""
     labels = np.array([record.label for record in records])
     lesions = np.array([record.lesion_id for record in records])
     part = np.zeros(len(records), dtype=int)

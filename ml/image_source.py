@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from ml.preprocess import Pixels
+from ml.geometry import Pixels
 
 _SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png"})
 

@@ -117,7 +117,7 @@ _BODIES: Final = {
 
 
 def build_member(config: MemberConfig) -> PooledClassifier:
-    """A member with random weights, in training mode."""
+    """Build a member with random weights, in training mode."""
     body, channels = _BODIES[config.name]()
     return PooledClassifier(body=body, channels=channels, dropout=config.dropout)
 
@@ -130,3 +130,8 @@ def load_start_weights(member: PooledClassifier, path: Path) -> None:
         if name.endswith("num_batches_tracked"):
             state[name] = tensor.to(torch.int64)
     member.body.load_state_dict(state, strict=True)
+
+
+def to_channels_last(module: nn.Module) -> None:
+    """Lay the weights out as convolutions on a CPU like them; the numbers stay the same."""
+    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -1,42 +1,13 @@
 """From a photo of any size to a network's input: the single way for train, evaluate and serve."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
+from ml.geometry import Pixels, square_of
 from ml.members import MemberConfig
-
-Pixels = NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class Square:
-    """The middle square of a photo, in pixels of the photo."""
-
-    left: int
-    top: int
-    side: int
-
-
-def middle_square(*, height: int, width: int) -> Square:
-    side = min(height, width)
-    return Square(left=(width - side) // 2, top=(height - side) // 2, side=side)
-
-
-def square_of(rgb: Pixels, *, size: int) -> Pixels:
-    """The middle square of uint8 [h, w, 3], scaled to uint8 [size, size, 3]."""
-    square = middle_square(height=rgb.shape[0], width=rgb.shape[1])
-    right, bottom = square.left + square.side, square.top + square.side
-    cut = rgb[square.top : bottom, square.left : right]
-    if square.side == size:
-        return np.ascontiguousarray(cut)
-    scaled = Image.fromarray(np.ascontiguousarray(cut)).resize((size, size), Image.Resampling.BICUBIC)
-    return np.asarray(scaled)
 
 
 def normalise(pixels: Tensor, config: MemberConfig) -> Tensor:

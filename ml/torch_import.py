@@ -21,15 +21,16 @@ _libraries: Final[list[torch.library.Library]] = []
 def _declare_missing_operators() -> None:
     for name, schema in _SCHEMAS.items():
         if not hasattr(torch.ops.torchvision, name):
-            library = torch.library.Library("torchvision", "FRAGMENT")
-            library.define(schema)
+            library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
+            library.define(schema)  # type: ignore[no-untyped-call]
             _libraries.append(library)
 
 
 def torchvision_models() -> ModuleType:
     """`torchvision.models`, importable with or without the compiled operators."""
     _declare_missing_operators()
-    import torchvision.models  # noqa: PLC0415 - the schemas must stand before the import
+    # The schemas must stand before the import.
+    import torchvision.models  # type: ignore[import-untyped] # noqa: PLC0415
 
     models: ModuleType = torchvision.models
     return models

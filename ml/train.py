@@ -34,7 +34,14 @@ from ml.dataset import (
 )
 from ml.folds import DEFAULT_METADATA, Record, read_folds, read_metadata
 from ml.labels import CLASSES
-from ml.members import MEMBERS, MemberConfig, PooledClassifier, build_member, load_start_weights
+from ml.members import (
+    MEMBERS,
+    MemberConfig,
+    PooledClassifier,
+    build_member,
+    load_start_weights,
+    to_channels_last,
+)
 from ml.metrics import Floats, balanced_accuracy
 from ml.preprocess import normalise, to_input
 
@@ -115,9 +122,7 @@ def update_average(average: nn.Module, member: nn.Module, *, decay: float, step:
                 kept.copy_(new)
 
 
-def load_batch(
-    images: Images, drawn: list[tuple[int, bool, int]]
-) -> tuple[Tensor, Tensor]:
+def load_batch(images: Images, drawn: list[tuple[int, bool, int]]) -> tuple[Tensor, Tensor]:
     """Float [n, 3, 224, 224] in 0..1, soft pictures enlarged, and the labels."""
     pictures = torch.empty(len(drawn), 3, SHARP_SIDE, SHARP_SIDE)
     soft = [place for place, (_, sharp, _) in enumerate(drawn) if not sharp]
@@ -156,7 +161,10 @@ def class_by_source(records: list[Record], images: Images, rows: list[int]) -> s
 
 
 def train_step(
-    member: PooledClassifier, optimizer: torch.optim.Optimizer, batch: tuple[Tensor, Tensor], *,
+    member: PooledClassifier,
+    optimizer: torch.optim.Optimizer,
+    batch: tuple[Tensor, Tensor],
+    *,
     bfloat16: bool,
 ) -> float:
     """One step of gradient descent; the loss, or TrainingError when it is no number."""
@@ -178,7 +186,10 @@ def train_step(
 
 def provenance(options: argparse.Namespace, images: Images, recipe: Recipe) -> dict[str, object]:
     commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False  # noqa: S607
+        ["git", "rev-parse", "HEAD"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return {
         "command": f"python -m ml.train {' '.join(sys.argv[1:])}",
@@ -238,10 +249,10 @@ def main() -> None:  # noqa: PLR0915 - one flat loop reads better than its piece
     start_weights = options.backbones / f"{config.name}.safetensors"
     if start_weights.exists():
         load_start_weights(member, start_weights)
-    member.to(memory_format=torch.channels_last)
+    to_channels_last(member)
     average = build_member(config)
     average.load_state_dict(member.state_dict())
-    average.to(memory_format=torch.channels_last)
+    to_channels_last(average)
     optimizer = make_optimizer(member, recipe)
     progress: Progress = {"epoch": 0, "step": 0, "seconds": 0.0, "best": -1.0, "history": []}
     if options.resume:
@@ -268,9 +279,7 @@ def main() -> None:  # noqa: PLR0915 - one flat loop reads better than its piece
             pictures, labels = load_batch(images, sampler.batch(recipe.batch))
             views = augment(pictures, size=config.input_size, generator=generator)
             inputs = normalise(views, config).contiguous(memory_format=torch.channels_last)
-            losses.append(
-                train_step(member, optimizer, (inputs, labels), bfloat16=recipe.bfloat16)
-            )
+            losses.append(train_step(member, optimizer, (inputs, labels), bfloat16=recipe.bfloat16))
             step += 1
             update_average(average, member, decay=recipe.average_decay, step=step)
             if step % 20 == 0:
@@ -312,7 +321,11 @@ def main() -> None:  # noqa: PLR0915 - one flat loop reads better than its piece
             average=average,
             optimizer=optimizer,
             progress={
-                "epoch": epoch, "step": step, "seconds": spent, "best": best, "history": history,
+                "epoch": epoch,
+                "step": step,
+                "seconds": spent,
+                "best": best,
+                "history": history,
             },
         )
 

@@ -61,8 +61,8 @@ def _skin(canvas: _Canvas) -> Field:
     blotches = 0.03 * canvas.noise(5) + 0.015 * canvas.noise(20)
     angle = canvas.generator.uniform(0.0, np.pi)
     along = canvas.x * np.cos(angle) + canvas.y * np.sin(angle)
-    furrows = 0.012 * np.sin(90.0 * along + 3.0 * canvas.noise(12))
-    grain = 0.012 * canvas.generator.normal(size=canvas.shape)
+    furrows = 0.006 * np.sin(90.0 * along + 1.2 * canvas.noise(6))
+    grain = 0.018 * canvas.generator.normal(size=canvas.shape)
     return np.asarray(base + (blotches + furrows + grain)[..., None])
 
 
@@ -82,14 +82,14 @@ def _depth(canvas: _Canvas) -> Field:
 
 
 def _network(canvas: _Canvas) -> Field:
-    """A pigment network: thin dark lines around pale holes, 0..1."""
+    """Weave a pigment network: thin dark lines (1) around pale holes (0)."""
     pitch = canvas.generator.uniform(38.0, 60.0)
     bend = 1.2 * canvas.noise(9)
     waves = [
         np.sin(pitch * (canvas.x * np.cos(turn) + canvas.y * np.sin(turn)) + bend)
         for turn in (0.2, 0.2 + np.pi / 3.0, 0.2 + 2.0 * np.pi / 3.0)
     ]
-    return np.asarray(np.clip(np.abs(sum(waves)) / 1.5, 0.0, 1.0))
+    return np.asarray(1.0 - np.clip(np.abs(sum(waves)) / 0.9, 0.0, 1.0))
 
 
 def _pigment(canvas: _Canvas) -> Field:
@@ -101,12 +101,12 @@ def _pigment(canvas: _Canvas) -> Field:
     for tint, strength in (((0.10, -0.03, -0.02), 1.0), ((-0.05, 0.01, 0.09), 0.8)):
         field = np.clip(canvas.noise(3), 0.0, 1.0)[..., None]
         colour = colour + strength * field * np.array(tint)
-    lines = (0.35 + 0.65 * _network(canvas))[..., None]
-    return np.asarray(colour * (1.15 - 0.35 * lines))
+    lines = _network(canvas)[..., None]
+    return np.asarray(colour * (1.25 - 0.5 * lines))
 
 
 def _vignette(canvas: _Canvas) -> Field:
-    """The field of a dermatoscope: even in the middle, darker towards the corners."""
+    """Light it as a dermatoscope does: even in the middle, darker towards the corners."""
     return np.asarray(1.0 - 0.22 * np.clip(np.hypot(canvas.x, canvas.y) - 0.6, 0.0, 1.0) ** 1.5)
 
 

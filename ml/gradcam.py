@@ -1,0 +1,74 @@
+"""Grad-CAM of networks that end in global average pooling and one linear layer, in closed form.
+
+There the gradient of a logit by a feature map is its weight over the map's area, so the map is one
+product of head and features (Zhou et al. 2016, Selvaraju et al. 2017) and needs no backward pass.
+"""
+
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional
+
+from ml.geometry import Pixels, middle_square
+from ml.members import PooledClassifier
+
+HeatMap = NDArray[np.float32]
+# Colours of rising evidence, dark violet to yellow: rising lightness, so it also reads in grey.
+_STOPS: Final = ((0.0, (40, 10, 90)), (0.4, (190, 40, 110)), (0.7, (245, 120, 40)),
+                 (1.0, (255, 235, 90)))  # fmt: skip
+_STRONGEST_ALPHA: Final = 200.0
+
+
+def logits_and_features(member: PooledClassifier, inputs: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits [n, classes] and feature maps [n, channels, h, w] of one forward pass."""
+    features: Tensor = member.body(inputs)
+    logits: Tensor = member.head(member.dropout(features.mean(dim=(2, 3))))
+    return logits, features
+
+
+def raw_cam(member: PooledClassifier, features: Tensor, classes: Tensor) -> Tensor:
+    """[n, h, w] in logits, before any clipping: its mean plus the head's bias is the logit."""
+    weights = member.head.weight[classes]
+    return torch.einsum("nc,nchw->nhw", weights, features)
+
+
+def evidence(cam: Tensor, *, scale: float, grid: int) -> Tensor:
+    """Evidence for the class, 0..1 on a scale that is the same for all photos, [n, grid, grid]."""
+    positive = (cam.clamp_min(0.0) / scale).clamp_max(1.0)
+    enlarged = functional.interpolate(
+        positive.unsqueeze(1), size=grid, mode="bilinear", align_corners=False
+    )
+    return enlarged.squeeze(1)
+
+
+def on_photo(square_map: HeatMap, *, height: int, width: int) -> HeatMap:
+    """Lay the map of the middle square over the whole photo; outside the square it is zero."""
+    square = middle_square(height=height, width=width)
+    heat = np.zeros((height, width), dtype=np.float32)
+    scaled = Image.fromarray(square_map).resize(
+        (square.side, square.side), Image.Resampling.BILINEAR
+    )
+    heat[square.rows, square.columns] = np.clip(np.asarray(scaled), 0.0, 1.0)
+    return heat
+
+
+def overlay_rgba(heatmap: HeatMap) -> Pixels:
+    """uint8 [h, w, 4] to lay over the photo: no evidence is wholly clear."""
+    positions = [position for position, _ in _STOPS]
+    rgba = np.empty((*heatmap.shape, 4), dtype=np.uint8)
+    for channel in range(3):
+        levels = [colour[channel] for _, colour in _STOPS]
+        rgba[..., channel] = np.interp(heatmap, positions, levels).round()
+    rgba[..., 3] = (np.clip(heatmap, 0.0, 1.0) * _STRONGEST_ALPHA).round()
+    return rgba
+
+
+def blend(rgb: Pixels, rgba: Pixels, opacity: float) -> Pixels:
+    """Lay the overlay on the photo; opacity 0 gives the photo itself."""
+    alpha = rgba[..., 3:].astype(np.float32) / 255.0 * opacity
+    mixed = rgb.astype(np.float32) * (1.0 - alpha) + rgba[..., :3].astype(np.float32) * alpha
+    return mixed.round().astype(np.uint8)

@@ -1,0 +1,55 @@
+"""What the ensemble says about one photo, in plain numbers: no torch here."""
+
+from dataclasses import dataclass
+from typing import Self
+
+from ml.labels import CLASSES, MALIGNANT
+
+ByClass = dict[str, float]
+
+
+def _total_variation(one: ByClass, other: ByClass) -> float:
+    return sum(abs(one[name] - other[name]) for name in CLASSES) / 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """Calibrated probabilities of the ensemble, and the uncalibrated ones of each member.
+
+    `spread` is the mean total variation distance (0..1) of the members from their plain mean.
+    """
+
+    probabilities: ByClass
+    members: dict[str, ByClass]
+    spread: float
+
+    def __post_init__(self) -> None:
+        for probabilities in (self.probabilities, *self.members.values()):
+            if tuple(sorted(probabilities)) != CLASSES:
+                raise ValueError(f"probabilities must name exactly the classes {CLASSES}")
+            if abs(sum(probabilities.values()) - 1.0) > 1e-3:
+                raise ValueError("probabilities must sum to one")
+
+    @classmethod
+    def of(cls, *, probabilities: ByClass, members: dict[str, ByClass]) -> Self:
+        """With the spread computed from the members."""
+        count = len(members)
+        mean = {name: sum(each[name] for each in members.values()) / count for name in CLASSES}
+        spread = sum(_total_variation(each, mean) for each in members.values()) / count
+        return cls(probabilities=probabilities, members=members, spread=spread)
+
+    @property
+    def top_class(self) -> str:
+        return max(CLASSES, key=lambda name: self.probabilities[name])
+
+    @property
+    def confidence(self) -> float:
+        return self.probabilities[self.top_class]
+
+    @property
+    def malignant_probability(self) -> float:
+        return sum(self.probabilities[name] for name in MALIGNANT)
+
+    def ranked(self) -> list[tuple[str, float]]:
+        """Classes with their probabilities, the likeliest first."""
+        return sorted(self.probabilities.items(), key=lambda item: -item[1])

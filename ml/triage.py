@@ -1,0 +1,136 @@
+"""How fast must a human look? One pure rule for the live service and for the evaluation.
+
+The rule only sets the speed of a review that always takes place. Every doubt raises the urgency or
+leaves it: the answer is the most urgent of all findings, so no finding can lower it.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from ml.labels import CLINICAL_NAMES
+from ml.prediction import Prediction
+from ml.quality import FLAG_WORDS, QualityFlag
+
+# Weighted 7-point checklist (NICE NG12): three points or more mean urgent referral.
+URGENT_SEVEN_POINTS: Final = 3
+
+
+class Urgency(StrEnum):
+    URGENT = "urgent"
+    SUSPICIOUS = "suspicious"
+    ROUTINE = "routine"
+
+    @property
+    def rank(self) -> int:
+        """0 for routine, higher for more urgent: sort by this, not by the word."""
+        return _RANKS[self]
+
+
+_RANKS: Final = {Urgency.ROUTINE: 0, Urgency.SUSPICIOUS: 1, Urgency.URGENT: 2}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """Thresholds, chosen on held-out images.
+
+    `suspicious_malignant` is the operating point: the malignant probability from which a case is
+    never routine.
+    """
+
+    suspicious_malignant: float
+    urgent_malignant: float
+    low_confidence: float
+    high_spread: float
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.suspicious_malignant <= self.urgent_malignant <= 1.0:
+            raise ValueError("the thresholds must satisfy 0 <= suspicious <= urgent <= 1")
+
+
+@dataclass(frozen=True)
+class Triage:
+    """The first reason is the one that set the urgency."""
+
+    urgency: Urgency
+    reasons: tuple[str, ...]
+
+
+Finding = tuple[Urgency, str]
+
+
+def _percent(share: float) -> str:
+    if share < 0.01:
+        return "under 1 %"
+    return f"{share:.0%}".replace("%", " %")
+
+
+def _from_prediction(prediction: Prediction, policy: Policy) -> Iterable[Finding]:
+    malignant = prediction.malignant_probability
+    words = f"The AI gives malignant diagnoses a probability of {_percent(malignant)}"
+    if malignant >= policy.urgent_malignant:
+        yield Urgency.URGENT, f"{words}, at or above the urgent mark."
+    elif malignant >= policy.suspicious_malignant:
+        yield Urgency.SUSPICIOUS, f"{words}, at or above the mark for suspicion."
+    if prediction.confidence < policy.low_confidence:
+        top = CLINICAL_NAMES[prediction.top_class]
+        share = _percent(prediction.confidence)
+        words = f"The AI is not sure: its likeliest diagnosis ({top}) has only {share}."
+        yield Urgency.SUSPICIOUS, words
+    if prediction.spread > policy.high_spread:
+        yield Urgency.SUSPICIOUS, "The networks of the AI disagree about this photo."
+
+
+def _from_quality(flags: Iterable[QualityFlag]) -> Iterable[Finding]:
+    for flag in flags:
+        yield Urgency.SUSPICIOUS, f"The AI may be misled: {FLAG_WORDS[flag]}."
+
+
+def _from_history(seven_point_score: int, *, strong_concern: bool) -> Iterable[Finding]:
+    if seven_point_score >= URGENT_SEVEN_POINTS:
+        yield Urgency.URGENT, f"The 7-point checklist gives {seven_point_score} points (3 or more)."
+    if strong_concern:
+        yield Urgency.URGENT, "The history gives reason for strong concern."
+
+
+def _decide(findings: Iterable[Finding], otherwise: str) -> Triage:
+    ordered = sorted(findings, key=lambda finding: -finding[0].rank)
+    if not ordered:
+        return Triage(Urgency.ROUTINE, (otherwise,))
+    return Triage(ordered[0][0], tuple(reason for _, reason in ordered))
+
+
+def triage(
+    prediction: Prediction,
+    policy: Policy,
+    *,
+    quality_flags: Iterable[QualityFlag] = (),
+    seven_point_score: int = 0,
+    strong_concern: bool = False,
+) -> Triage:
+    """Urgency of one case with one analysed photo."""
+    findings = [
+        *_from_history(seven_point_score, strong_concern=strong_concern),
+        *_from_prediction(prediction, policy),
+        *_from_quality(quality_flags),
+    ]
+    return _decide(findings, "Nothing raised the urgency; a dermatologist reviews the case.")
+
+
+def triage_without_ai(
+    explanation: str, *, seven_point_score: int = 0, strong_concern: bool = False
+) -> Triage:
+    """Urgency of a case that no AI could judge: at least suspicious. `explanation` says why."""
+    findings = [
+        *_from_history(seven_point_score, strong_concern=strong_concern),
+        (Urgency.SUSPICIOUS, f"AI unavailable: {explanation}"),
+    ]
+    return _decide(findings, "")
+
+
+def most_urgent(triages: Iterable[Triage]) -> Triage:
+    """Of several photos or lesions of one case; reasons of all, each once, most urgent first."""
+    ordered = sorted(triages, key=lambda each: -each.urgency.rank)
+    reasons = dict.fromkeys(reason for each in ordered for reason in each.reasons)
+    return Triage(ordered[0].urgency, tuple(reasons))
