@@ -7,12 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from flask import (
     Response,
     abort,
-    current_app,
     flash,
     jsonify,
     redirect,
@@ -20,18 +18,18 @@ from flask import (
     request,
     url_for,
 )
-from sqlalchemy import select
 from werkzeug.wrappers import Response as AnyResponse
 
 from clinic.access import Permission, Role
 from clinic.audit_event import AuditAction
-from clinic.due_time import Clock, due_at
+from clinic.due_time import Clock
 from clinic.envelope import Context, EnvelopeError, PublicKey, Sealed, parse_container, seal
 from clinic.intake import ADULT_AGE, History, StopRule, stop_rules
 from clinic.keeper_protocol import ObjectKind
-from clinic.records import accounts, keys, sealed_objects, submissions
+from clinic.photo import PhotoLimits
+from clinic.records import accounts, keys, sealed_objects, service_clock, submissions
 from clinic.records.db import database_now, new_id
-from clinic.records.models import Account, Clinic, Holiday, Submission
+from clinic.records.models import Account, Submission
 from clinic.records.sealed_objects import Place
 from clinic.records.submissions import NewSubmission, NotYourSubmissionError
 from clinic.submission import CaseState
@@ -218,10 +216,8 @@ def _recipient() -> PublicKey:
 
 def _promised(clinic_id: str) -> datetime:
     """The routine limit; triage may only bring the date nearer."""
-    clinic = db.session.get_one(Clinic, clinic_id)
-    days = set(db.session.scalars(select(Holiday.day).where(Holiday.clinic_id == clinic_id)))
-    zone = ZoneInfo(clinic.time_zone)
-    return due_at(Clock.ROUTINE, start=database_now(db.session()), holidays=days, timezone=zone)
+    start = database_now(db.session())
+    return service_clock.due(db.session(), clinic_id=clinic_id, clock=Clock.ROUTINE, start=start)
 
 
 def _age(account: Account) -> int:
@@ -324,7 +320,7 @@ def upload_context(
         "photo_errors": _photo_errors(problem),
         "epoch_json": keys.current_epoch(db.session()).to_json(),
         "root_key": base64.b64encode(services().root_public_key).decode(),
-        "max_megabytes": current_app.config["MAX_CONTENT_LENGTH"] // 1024**2,
+        "max_megabytes": PhotoLimits().max_bytes // 1024**2,
     }
 
 
