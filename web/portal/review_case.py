@@ -118,6 +118,7 @@ def _desk(row: Submission, facts: CaseFacts, **forms: Any) -> AnyResponse:
         case=_case(row, texts),
         patient=_patient(row, texts),
         history=texts.history,
+        rule_reasons=case_view.rule_reasons(row, result, texts.history),
         owner=_owner(row, facts),
         photos=case_view.photos(photos),
         grant_url=f"/cases/{row.id}/grants",
