@@ -56,7 +56,9 @@ def _load(token: str) -> SignedIn | None:
     return SignedIn(token, login, actor)
 
 
-_HALF_SIGNED_IN = frozenset({"portal.second_factor", "portal.enrol_second_factor"})
+_HALF_SIGNED_IN = frozenset(
+    {"portal.second_factor", "portal.enrol_second_factor", "portal.sign_out"}
+)
 
 
 def _check_mark() -> AnyResponse | None:

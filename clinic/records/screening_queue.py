@@ -44,13 +44,18 @@ class Claim:
 
 @dataclass(frozen=True)
 class Finding:
-    """What a finished screening writes, besides the sealed objects."""
+    """What a finished screening writes, besides the sealed objects.
+
+    `reasons` holds every reason for the urgency. `rule_reasons` holds what may be read before the
+    blind first read: rules and photo quality alone, no class and no probability.
+    """
 
     ai_used: bool
     urgency: int
     reasons: tuple[str, ...]
     quality_flags: tuple[str, ...]
     stage_seconds: dict[str, float]
+    rule_reasons: tuple[str, ...] = ()
     probabilities: dict[str, float] | None = None
     members: dict[str, dict[str, float]] | None = None
     spread: float | None = None
@@ -260,6 +265,7 @@ def _replace_result(session: Session, submission_id: str, finding: Finding) -> N
             quality_flags=list(finding.quality_flags),
             urgency=finding.urgency,
             reasons=list(finding.reasons),
+            rule_reasons=list(finding.rule_reasons),
             seven_point_score=finding.seven_point_score,
             model_version=finding.model_version,
             model_fingerprint=finding.model_fingerprint,

@@ -114,10 +114,11 @@ def _desk(row: Submission, facts: CaseFacts, **forms: Any) -> AnyResponse:
     shown = _forms(row, forms)
     return page(
         "review_case.html",
-        forms.get("decision_form") or forms.get("first_read_form") or shown["release_form"],
+        next(iter(forms.values()), shown["release_form"]),
         case=_case(row, texts),
         patient=_patient(row, texts),
         history=texts.history,
+        rule_reasons=case_view.rule_reasons(row, result, texts.history),
         owner=_owner(row, facts),
         photos=case_view.photos(photos),
         grant_url=f"/cases/{row.id}/grants",

@@ -5,6 +5,7 @@ from datetime import timedelta
 from functools import cache, partial
 from pathlib import Path
 
+from clinic.audit_event import AuditAction
 from clinic.hints import INFERENCE_QUEUE, CeleryHints
 from clinic.records import keys
 from clinic.records.audit_log import Auditor
@@ -41,6 +42,7 @@ def screening_services() -> ScreeningServices:
     """The parts of one inference process, made once: this loads the ensemble."""
     settings = Settings.from_env(WORKER)
     sessions = sessions_of(settings)
+    auditor = Auditor(secret(settings.audit_key))
     analyst = EnsembleAnalyst.load(_weights(settings))
     with sessions() as session, session.begin():
         identity = keys.enrol_process(
@@ -50,12 +52,14 @@ def screening_services() -> ScreeningServices:
             model_version=analyst.version,
             model_fingerprint=analyst.fingerprint,
         )
+        detail = f"process {identity.id}, model {analyst.version}"
+        auditor.record(session, AuditAction.PROCESS_ENROLLED, WORKER, detail=detail)
     _report_alive(sessions, identity.id)
     return ScreeningServices(
         sessions=sessions,
         blobs=BlobStore(settings.blob_dir),
         keeper=KeeperClient(sessions, CeleryHints(settings.broker_url or ""), identity),
-        auditor=Auditor(secret(settings.audit_key)),
+        auditor=auditor,
         decode=partial(decode_photo, limits=DecodeLimits()),
         analyst=analyst,
         root_public_key=settings.root_public_key or b"",
