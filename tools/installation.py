@@ -183,7 +183,7 @@ def _account_of(person: DemoPerson, clinic_id: str) -> NewAccount:
     hashed = Passwords.standard().hash(person.password)
     if person.role is Role.DERMATOLOGIST:
         return NewAccount(
-            clinic_id, person.role, person.email, hashed, "Demo", "Dermatologist", "DEMO-0001"
+            clinic_id, person.role, person.email, hashed, "Dermatologist", "Demo", "DEMO-0001"
         )
     return NewAccount(clinic_id, person.role, person.email, hashed)
 

@@ -79,9 +79,7 @@ class Visitor:
         self.page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
 
     def fits(self) -> bool:
-        return bool(
-            self.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-        )
+        return bool(self.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"))
 
 
 def open_link(visitor: Visitor, running: Running, role: Role) -> None:

@@ -431,8 +431,14 @@ SAMPLES: dict[str, tuple[Any, Callable[[], dict[str, Any]]]] = {
         PATIENT,
         lambda: {
             "entries": [
-                {"at": NOW, "who": READER.name, "role": "Skin doctor", "action": "Saw your photos"},
-                {"at": NOW, "who": "You", "role": "Patient", "action": "Sent a case"},
+                {
+                    "at": NOW,
+                    "who": READER.name,
+                    "role": "Skin doctor",
+                    "action": "Saw your photos",
+                    "times": 2,
+                },
+                {"at": NOW, "who": "You", "role": "Patient", "action": "Sent a case", "times": 2},
             ],
             "next_cursor": "9",
         },

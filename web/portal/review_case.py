@@ -207,7 +207,7 @@ def _preview(row: Submission, form: DecisionForm) -> AnyResponse:
         case=_case(row, None),
         decision=case_view.decision_of_form(form),
         result=letter,
-        reading_grade=reading_grade(form.patient_text.data or ""),
+        reading_grade=max(0.0, reading_grade(form.patient_text.data or "")),
     )
 
 
