@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pyotp
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from clinic.access import Role
@@ -75,8 +76,12 @@ class Visitor:
             self.complaints.append(f"request to {request.url}")
 
     def shot(self, name: str) -> None:
+        """Keep a picture of the page, and let axe look for serious barriers on it."""
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
         self.page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
+        found = Axe().run(self.page).response["violations"]
+        serious = [one["id"] for one in found if one["impact"] in {"serious", "critical"}]
+        assert serious == [], f"axe on {name}"
 
     def fits(self) -> bool:
         return bool(self.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"))

@@ -39,7 +39,7 @@ from web.permission import roles
 from web.portal.blueprint import portal
 from web.portal.forms import CaseForm, PortalForm, RetakePhotosForm
 from web.portal.login import page
-from web.rate_limits import UPLOADS_PER_ADDRESS, limiter
+from web.rate_limits import UPLOADS_PER_ACCOUNT, limiter
 from web.services import services
 
 _ID = re.compile(r"[0-9a-f]{32}\Z")
@@ -99,9 +99,14 @@ def photo_slots(first: int) -> list[PhotoSlot]:
     ]
 
 
+def _uploader() -> str:
+    """Many patients may share one address, as in a clinic's waiting room."""
+    return f"uploads:{me().actor.user_id}"
+
+
 @portal.route("/cases/new", methods=["GET", "POST"])
 @roles(Role.PATIENT)
-@limiter.limit(UPLOADS_PER_ADDRESS, methods=["POST"])
+@limiter.limit(UPLOADS_PER_ACCOUNT, methods=["POST"], key_func=_uploader)
 def new_case() -> AnyResponse:
     form = CaseForm()
     submission_id = _submission_id(form.submission_id.data)
@@ -128,7 +133,7 @@ def new_case() -> AnyResponse:
 
 @portal.post("/cases/<case_id>/photos")
 @roles(Role.PATIENT)
-@limiter.limit(UPLOADS_PER_ADDRESS)
+@limiter.limit(UPLOADS_PER_ACCOUNT, key_func=_uploader)
 def replace_photos(case_id: str) -> AnyResponse:
     """New photos for a case that asked for them."""
     row, _ = case_for(case_id, Permission.REPLACE_PHOTOS)
