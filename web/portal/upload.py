@@ -21,6 +21,7 @@ from flask import (
     url_for,
 )
 from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
 from werkzeug.wrappers import Response as AnyResponse
 
 from clinic.access import Permission, Role
@@ -125,7 +126,7 @@ def new_case() -> AnyResponse:
         photos = list(_received_photos(submission_id, photo_slots(0)))
     except PhotoProblemError as problem:
         return _ask_again(form, submission_id, problem)
-    return _received(_store(submission_id, history, photos))
+    return _received(_store_once(submission_id, history, photos))
 
 
 @portal.post("/cases/<case_id>/photos")
@@ -173,6 +174,18 @@ def _sent_before(submission_id: str) -> Submission | None:
         return submissions.existing(db.session(), submission_id, patient_id=patient_id)
     except NotYourSubmissionError:
         abort(409, "This form was used before. Please load the page again.")
+
+
+def _store_once(submission_id: str, history: History, photos: list[ReceivedPhoto]) -> Submission:
+    """Store the case; where the same form arrived at the same moment, the case it made."""
+    try:
+        return _store(submission_id, history, photos)
+    except IntegrityError:
+        db.session.rollback()
+        earlier = _sent_before(submission_id)
+        if earlier is None:
+            raise
+        return earlier
 
 
 def _store(submission_id: str, history: History, photos: list[ReceivedPhoto]) -> Submission:
@@ -304,7 +317,7 @@ def _ask_again(
 ) -> AnyResponse:
     if form.is_submitted() and wants_json():
         return _errors_as_json(form, problem)
-    return page(
+    response = page(
         "new_case.html",
         form,
         **upload_context(submission_id, photo_slots(0), problem),
@@ -312,6 +325,9 @@ def _ask_again(
         in accounts.permitted_purposes(db.session(), me().actor.patient_id or ""),
         is_minor=_age(me().login.account) < ADULT_AGE,
     )
+    if problem is not None:
+        response.status_code = 422
+    return response
 
 
 def upload_context(
