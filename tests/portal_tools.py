@@ -1,4 +1,4 @@
-"""What tests of the portal's pages share: filled forms, a browser's token, looks into the tables."""
+"""What tests of the portal share: filled forms, a browser's token, looks into the tables."""
 
 import base64
 import io
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pyotp
+import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from flask import Flask
 from flask.testing import FlaskClient
@@ -22,6 +23,11 @@ from clinic.records.models import Account, AuditEntry, SealedObject, Submission
 from tests.browser_session import TOKEN
 from tests.world import TOTP_SECRET, Person, World
 
+both_databases = pytest.mark.parametrize(
+    "database_url",
+    ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)],
+    indirect=True,
+)
 JSON = {"Accept": "application/json"}
 
 REGISTRATION = {

@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
@@ -147,12 +146,6 @@ FHIR_TABLE = """
 """
 
 Row = tuple[str, str, dict[str, int]]
-
-
-@pytest.fixture
-def database_url(tmp_path: Path) -> str:
-    """The policy does not depend on the database; SQLite is the quicker one."""
-    return f"sqlite:///{tmp_path / 'records.db'}"
 
 
 def read_table(text: str, columns: tuple[str, ...]) -> Iterator[Row]:
