@@ -9,12 +9,14 @@ from ml.labels import CLINICAL_NAMES
 from ml.quality import FLAG_WORDS, QualityFlag
 from tests.browser_session import BrowserSession
 from tests.fakes import FakeAnalyst, prediction
+from tests.portal_tools import both_databases
 from tests.world import World, history
 from worker.screen_submission import AI_REFUSED, Analysis, _rule_reasons
 
 SignedIn = Callable[[str], BrowserSession]
 
 
+@both_databases
 def test_queue_and_case_page_say_only_what_the_rules_say(world: World, signed_in: SignedIn) -> None:
     world.analyst = FakeAnalyst(top="mel")
     case = world.claimed(world.alice, world.bob)

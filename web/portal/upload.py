@@ -18,6 +18,7 @@ from flask import (
     request,
     url_for,
 )
+from sqlalchemy.exc import IntegrityError
 from werkzeug.wrappers import Response as AnyResponse
 
 from clinic.access import Permission, Role
@@ -128,7 +129,7 @@ def new_case() -> AnyResponse:
         photos = list(_received_photos(submission_id, photo_slots(0)))
     except PhotoProblemError as problem:
         return _ask_again(form, submission_id, problem)
-    return _received(_store(submission_id, history, photos))
+    return _received(_store_once(submission_id, history, photos))
 
 
 @portal.post("/cases/<case_id>/photos")
@@ -176,6 +177,18 @@ def _sent_before(submission_id: str) -> Submission | None:
         return submissions.existing(db.session(), submission_id, patient_id=patient_id)
     except NotYourSubmissionError:
         abort(409, "This form was used before. Please load the page again.")
+
+
+def _store_once(submission_id: str, history: History, photos: list[ReceivedPhoto]) -> Submission:
+    """Store the case; where the same form arrived at the same moment, the case it made."""
+    try:
+        return _store(submission_id, history, photos)
+    except IntegrityError:
+        db.session.rollback()
+        earlier = _sent_before(submission_id)
+        if earlier is None:
+            raise
+        return earlier
 
 
 def _store(submission_id: str, history: History, photos: list[ReceivedPhoto]) -> Submission:
@@ -305,7 +318,7 @@ def _ask_again(
 ) -> AnyResponse:
     if form.is_submitted() and wants_json():
         return _errors_as_json(form, problem)
-    return page(
+    response = page(
         "new_case.html",
         form,
         **upload_context(submission_id, photo_slots(0), problem),
@@ -313,6 +326,9 @@ def _ask_again(
         in accounts.permitted_purposes(db.session(), me().actor.patient_id or ""),
         is_minor=_age(me().login.account) < ADULT_AGE,
     )
+    if problem is not None:
+        response.status_code = 422
+    return response
 
 
 def upload_context(
