@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from clinic.access import CaseFacts
@@ -62,8 +62,12 @@ def existing(session: Session, submission_id: str, *, patient_id: str) -> Submis
 
 
 def replace_photos(session: Session, row: Submission) -> None:
-    """New photos arrive for a case that asked for them: it goes through screening again."""
+    """New photos arrive for a case that asked for them: it goes through screening again.
+
+    A first read was of the old photos; the new ones are read blind again.
+    """
     now = database_now(session)
+    session.execute(delete(FirstRead).where(FirstRead.submission_id == row.id))
     session.execute(
         update(SealedObject)
         .where(SealedObject.submission_id == row.id)
