@@ -41,7 +41,9 @@ def test_imports_keep_to_their_direction() -> None:
 def test_the_packages_themselves_import_nothing() -> None:
     for package in ("clinic", "clinic/records", "ml", "web", "worker", "tools"):
         tree = syntax_of(ROOT / package / "__init__.py")
-        assert not [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+        assert not [
+            node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)
+        ]
 
 
 @pytest.mark.parametrize(

@@ -29,8 +29,8 @@ from clinic.urgency import urgency_at
 from tools import installation as setup
 from tools.installation import DemoPerson, Installation
 from tools.lesion_drawing import save_drawn
-from tools.ports import PortInUseError, free_port, refuse_port_in_use
 from tools.portal_client import Picture, PortalClient, PortalError
+from tools.ports import PortInUseError, free_port, refuse_port_in_use
 from tools.supervisor import Supervisor
 
 ROOT = setup.ROOT
