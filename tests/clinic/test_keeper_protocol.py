@@ -204,42 +204,46 @@ def test_without_a_case_a_patient_opens_their_own_identity_only() -> None:
     assert refusal(replace(own, objects=foreign)) is not None
 
 
-kinds = st.sampled_from(ObjectKind)
-some_ids = st.sampled_from([None, "a", "b"])
-people = st.none() | st.builds(
+def mostly(usual: object, *others: object) -> st.SearchStrategy[object]:
+    """Near to what is granted, so that most examples reach the rule that matters."""
+    return st.sampled_from([usual] * 4 + list(others))
+
+
+people = st.builds(
     Actor,
-    user_id=st.sampled_from(["u1", "u2"]),
+    user_id=mostly("u1", "u2"),
     role=st.sampled_from(Role),
-    clinic_id=st.sampled_from(["c1", "c2"]),
-    patient_id=some_ids,
+    clinic_id=mostly("c1", "c2"),
+    patient_id=mostly("a", "b", None),
 )
-cases = st.none() | st.builds(
+cases = st.builds(
     CaseFacts,
-    patient_id=st.sampled_from(["a", "b"]),
-    clinic_id=st.sampled_from(["c1", "c2"]),
-    claimed_by=st.sampled_from([None, "u1", "u2"]),
-    first_read_by=st.sampled_from([None, "u1", "u2"]),
+    patient_id=mostly("a", "b"),
+    clinic_id=mostly("c1", "c2"),
+    claimed_by=mostly("u1", "u2", None),
+    first_read_by=mostly("u1", "u2", None),
     signed=st.booleans(),
+)
+objects = st.builds(
+    WantedObject, st.sampled_from(ObjectKind), mostly("a", "b"), mostly("s1", "s2", None)
 )
 anything = st.builds(
     RequestFacts,
     purpose=st.sampled_from(KeyPurpose),
-    expired=st.sampled_from([False, False, False, True]),
-    objects=st.lists(
-        st.builds(WantedObject, kinds, st.sampled_from(["a", "b"]), some_ids), max_size=3
-    ).map(tuple),
-    requests_last_hour=st.sampled_from([0, HOURLY_CAP, HOURLY_CAP + 1]),
-    process_enrolled=st.sampled_from([True, True, False]),
-    actor=people,
-    case=cases,
-    submission_id=some_ids,
+    expired=mostly(False, True),
+    objects=st.lists(objects, max_size=2).map(tuple),
+    requests_last_hour=mostly(HOURLY_CAP, HOURLY_CAP + 1),
+    process_enrolled=mostly(True, False),
+    actor=people | st.none(),
+    case=cases | st.none(),
+    submission_id=mostly("s1", "s2", None),
     ai_unavailable=st.booleans(),
-    ehr_clinic_id=st.sampled_from([None, "c1", "c2"]),
+    ehr_clinic_id=mostly("c1", "c2", None),
     holds_lease=st.booleans(),
 )
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=2000, deadline=None)
 @given(anything)
 def test_nobody_without_a_rule_gets_a_key(facts: RequestFacts) -> None:
     """Whatever is granted has one of four good reasons, said here in other words than the rule."""
@@ -267,7 +271,9 @@ def test_nobody_without_a_rule_gets_a_key(facts: RequestFacts) -> None:
     assert identities <= {owner}
     if actor.role is Role.PATIENT:
         assert actor.patient_id == owner
-        assert not {ObjectKind.HEATMAP, ObjectKind.FINDING} & {one.kind for one in facts.objects}
+        opened = {one.kind for one in facts.objects}
+        assert not {ObjectKind.HEATMAP, ObjectKind.FINDING} & opened
+        assert ObjectKind.LETTER not in opened or (facts.case is not None and facts.case.signed)
     else:
         assert facts.case is not None
         assert facts.case.claimed_by == actor.user_id
