@@ -16,6 +16,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from clinic.audit_event import AuditAction
@@ -27,7 +28,11 @@ from clinic.records import keys, screening_queue, sealed_objects
 from clinic.records.audit_log import Auditor
 from clinic.records.blobs import BlobStore, MissingBlobError
 from clinic.records.db import SessionFactory
-from clinic.records.keeper_client import KeeperClient, KeeperRefusedError, KeeperUnavailableError
+from clinic.records.keeper_client import (
+    KeeperCannotOpenError,
+    KeeperClient,
+    KeeperUnavailableError,
+)
 from clinic.records.key_requests import NewKeyRequest
 from clinic.records.models import SealedObject
 from clinic.records.screening_queue import Claim, Finding
@@ -156,6 +161,10 @@ def screen_one(services: ScreeningServices, held: Claim) -> None:
         _ask_for_retake(services, held, str(known))
     except (KeeperUnavailableError, keys.NoEpochKeyError) as outside:
         _give_back(services, held, reason=str(outside), delay=KEEPER_DELAY, spent=False)
+    except OperationalError:
+        reason = "the database was away"
+        _give_back(services, held, reason=reason, delay=RETRY_DELAY, spent=False)
+        raise
     except Exception as fault:
         reason = f"{type(fault).__name__}"
         _give_back(services, held, reason=reason, delay=RETRY_DELAY, spent=True)
@@ -204,13 +213,12 @@ def _open(services: ScreeningServices, held: Claim) -> OpenedCase:
             row.id: sealed_objects.open_object(row, services.blobs, file_key=file_keys[row.id])
             for row in rows
         }
-    except (EnvelopeError, MissingBlobError, KeeperRefusedError) as error:
+    except (EnvelopeError, MissingBlobError, KeeperCannotOpenError) as error:
         raise PhotoUnusableError(_DAMAGED) from error
     return _case(rows, opened)
 
 
 def _case(rows: Sequence[SealedObject], opened: dict[str, bytes]) -> OpenedCase:
-
     history = next(row for row in rows if row.kind == ObjectKind.HISTORY)
     photos = tuple(
         OpenedPhoto(row.view or "close_up", row.slot, opened[row.id])
@@ -233,7 +241,9 @@ def _clean(services: ScreeningServices, photo: OpenedPhoto) -> CleanPhoto:
     try:
         rendition = services.decode(photo.data)
     except PhotoRejected as rejected:
-        raise PhotoUnusableError(f"Your {_VIEW_NAMES[photo.view]}: {rejected}") from rejected
+        raise PhotoUnusableError(
+            f"Your {_VIEW_NAMES[photo.view]}: {rejected.reason.sentence}"
+        ) from rejected
     return CleanPhoto(photo.view, photo.slot, rendition)
 
 
@@ -279,7 +289,6 @@ def _rule_reasons(history: History, analysis: Analysis | None) -> tuple[str, ...
 
 
 def _with_analysis(common: Finding, analyst: Analyst, analysis: Analysis, view: str) -> Finding:
-
     prediction = analysis.prediction
     return replace(
         common,

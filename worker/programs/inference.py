@@ -1,9 +1,12 @@
 """The analysis worker: a Celery parent, and one spawned child that alone holds the ensemble."""
 
 import threading
+from contextlib import suppress
 from datetime import timedelta
 from functools import cache, partial
 from pathlib import Path
+
+from sqlalchemy.exc import OperationalError
 
 from clinic.audit_event import AuditAction
 from clinic.hints import INFERENCE_QUEUE, CeleryHints
@@ -71,7 +74,8 @@ def _report_alive(sessions: SessionFactory, process_id: str) -> None:
     def report() -> None:
         while True:
             threading.Event().wait(SEEN_EVERY_SECONDS)
-            with sessions() as session, session.begin():
+            # A database that is away for a moment must not end the reports for good.
+            with suppress(OperationalError), sessions() as session, session.begin():
                 keys.touch_process(session, process_id)
 
     threading.Thread(target=report, name="alive", daemon=True).start()
