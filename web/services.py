@@ -1,4 +1,4 @@
-"""The parts that views work with, made once by the app factory."""
+"""The parts that views and commands work with, made once by the app factory."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,15 +19,24 @@ EXTENSION = "dermqueue"
 
 
 @dataclass(frozen=True)
-class Services:
-    """`keeper` is made at first use: each forked process enrols a key pair of its own."""
+class AdminServices:
+    """What the engineer's commands work with."""
+
+    auditor: Auditor
+    account_secrets: AccountSecrets
+    passwords: Passwords
+
+
+@dataclass(frozen=True)
+class Services(AdminServices):
+    """What views work with.
+
+    `keeper` is made at first use: each forked process enrols a key pair of its own.
+    """
 
     sessions: SessionFactory
     blobs: BlobStore
     hints: Hints
-    auditor: Auditor
-    account_secrets: AccountSecrets
-    passwords: Passwords
     root_public_key: bytes
     enrolment_key: bytes
     weights_dir: Path | None
@@ -40,6 +49,10 @@ class Services:
         with self.sessions() as session, session.begin():
             identity = keys.enrol_process(session, self.enrolment_key, program="web")
         return KeeperClient(self.sessions, self.hints, identity)
+
+
+def admin_services() -> AdminServices:
+    return cast("AdminServices", current_app.extensions[EXTENSION])
 
 
 def services() -> Services:

@@ -8,7 +8,7 @@ from celery import Celery
 
 from clinic.hints import BROKER_SETTINGS, INFERENCE_QUEUE, PURGE_EXPIRED
 from clinic.records.db import SessionFactory, make_engine, make_session_factory
-from config import Secret, Settings
+from config import Secret, Settings, needed
 
 PURGE_EVERY_SECONDS = 600.0
 
@@ -52,14 +52,11 @@ def run_worker(app: Celery, *, queue: str, pool: str, log_level: str) -> None:
 
 
 def sessions_of(settings: Settings) -> SessionFactory:
-    return make_session_factory(make_engine(settings.database_url))
+    return make_session_factory(make_engine(needed(settings.database_url)))
 
 
 def secret(setting: Secret | None) -> bytes:
-    """A secret that `Settings.from_env` has checked to be there for this program."""
-    if setting is None:
-        raise LookupError("A secret is missing that this program needs.")
-    return setting.value
+    return needed(setting).value
 
 
 def stop_on_signal() -> Callable[[], bool]:
