@@ -30,6 +30,8 @@ def celery_app(settings: Settings, *, queue: str, tasks: str) -> Celery:
         worker_proc_alive_timeout=120,
         worker_soft_shutdown_timeout=30,
         worker_hijack_root_logger=False,
+        # Whoever can write to the broker could otherwise stop a worker by a control message.
+        worker_enable_remote_control=False,
         worker_redirect_stdouts=False,
         beat_schedule={
             "purge": {
