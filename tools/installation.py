@@ -34,7 +34,7 @@ from clinic.records.blobs import BlobStore
 from clinic.records.db import SessionFactory, make_engine, make_session_factory
 from clinic.records.models import Account, Clinic
 from clinic.records.sealed_objects import Place
-from config import ADMIN, Settings
+from config import ADMIN, Settings, needed
 from tools.supervisor import Program
 from web.portal.texts import Identity, write_identity
 
@@ -96,22 +96,16 @@ class Installation:
         return Settings.from_env(ADMIN, self.environment())
 
     def sessions(self) -> SessionFactory:
-        return make_session_factory(make_engine(self.settings().database_url))
+        return make_session_factory(make_engine(needed(self.settings().database_url)))
 
     def account_secrets(self) -> AccountSecrets:
-        key = self.settings().account_key
-        if key is None:
-            raise LookupError("The installation has no account key.")
-        return AccountSecrets(key.value)
+        return AccountSecrets(needed(self.settings().account_key).value)
 
     def blobs(self) -> BlobStore:
         return BlobStore(self.folder / "blobs")
 
     def auditor(self) -> Auditor:
-        key = self.settings().audit_key
-        if key is None:
-            raise LookupError("The installation has no audit key.")
-        return Auditor(key.value)
+        return Auditor(needed(self.settings().audit_key).value)
 
 
 def _inherited() -> dict[str, str]:

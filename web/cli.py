@@ -1,4 +1,7 @@
-"""`flask ...`: what the clinic's engineer runs. `flask --app web.wsgi --help` lists it all."""
+"""`flask ...`: what the clinic's engineer runs.
+
+`flask --app web.app:create_admin_app --help` lists it all.
+"""
 
 import secrets
 from pathlib import Path
@@ -15,7 +18,7 @@ from clinic.records import accounts, audit_log, ehr_clients, keys
 from clinic.records.accounts import EmailTakenError, NewAccount
 from clinic.records.models import Clinic
 from web.database import db
-from web.services import services
+from web.services import admin_services
 
 ACTOR = "command line"
 
@@ -38,7 +41,7 @@ def register_commands(app: Flask) -> None:
 
 
 def _record(action: AuditAction, *, clinic_id: str | None = None, detail: str = "") -> None:
-    services().auditor.record(db.session(), action, ACTOR, clinic_id=clinic_id, detail=detail)
+    admin_services().auditor.record(db.session(), action, ACTOR, clinic_id=clinic_id, detail=detail)
     db.session.commit()
 
 
@@ -86,13 +89,13 @@ def create_user(
         clinic.id,
         Role(role),
         email,
-        services().passwords.hash(password),
+        admin_services().passwords.hash(password),
         family_name,
         given_name,
         registration_number,
     )
     try:
-        accounts.create_account(db.session(), services().account_secrets, new)
+        accounts.create_account(db.session(), admin_services().account_secrets, new)
     except EmailTakenError as error:
         raise click.ClickException(f"{email} has an account already.") from error
     _record(AuditAction.ACCOUNT_CREATED, clinic_id=clinic.id, detail=role)
@@ -102,7 +105,7 @@ def create_user(
 @audit_commands.command("verify")
 def verify_audit() -> None:
     """Check every link of the audit chain."""
-    problem = audit_log.verify(db.session(), services().auditor.key)
+    problem = audit_log.verify(db.session(), admin_services().auditor.key)
     if problem is not None:
         raise click.ClickException(problem)
     click.echo("The audit chain holds.")

@@ -39,7 +39,7 @@ from clinic.records.screening_queue import Claim, Finding
 from clinic.records.sealed_objects import Place
 from clinic.urgency import place_of
 from ml.prediction import Prediction
-from ml.quality import FLAG_WORDS, QualityFlag
+from ml.quality_flag import FLAG_WORDS, QualityFlag
 from ml.triage import Triage
 from worker.heartbeat import heartbeat
 

@@ -8,7 +8,7 @@ from celery import Celery
 
 from clinic.hints import BROKER_SETTINGS, INFERENCE_QUEUE, PURGE_EXPIRED
 from clinic.records.db import SessionFactory, make_engine, make_session_factory
-from config import Secret, Settings
+from config import Secret, Settings, needed
 
 PURGE_EVERY_SECONDS = 600.0
 
@@ -30,6 +30,8 @@ def celery_app(settings: Settings, *, queue: str, tasks: str) -> Celery:
         worker_proc_alive_timeout=120,
         worker_soft_shutdown_timeout=30,
         worker_hijack_root_logger=False,
+        # Whoever can write to the broker could otherwise stop a worker by a control message.
+        worker_enable_remote_control=False,
         worker_redirect_stdouts=False,
         beat_schedule={
             "purge": {
@@ -52,14 +54,11 @@ def run_worker(app: Celery, *, queue: str, pool: str, log_level: str) -> None:
 
 
 def sessions_of(settings: Settings) -> SessionFactory:
-    return make_session_factory(make_engine(settings.database_url))
+    return make_session_factory(make_engine(needed(settings.database_url)))
 
 
 def secret(setting: Secret | None) -> bytes:
-    """A secret that `Settings.from_env` has checked to be there for this program."""
-    if setting is None:
-        raise LookupError("A secret is missing that this program needs.")
-    return setting.value
+    return needed(setting).value
 
 
 def stop_on_signal() -> Callable[[], bool]:
