@@ -30,7 +30,7 @@ def _ratio(part: Floats, whole: Floats) -> Floats:
 
 
 def confusion(probabilities: Floats, labels: Labels) -> Floats:
-    """Counts [true, predicted]."""
+    """Count images: [true, predicted]."""
     counts = np.zeros((len(CLASSES), len(CLASSES)))
     np.add.at(counts, (labels, probabilities.argmax(axis=1)), 1.0)
     return counts
@@ -58,7 +58,7 @@ def macro_auc(probabilities: Floats, labels: Labels) -> float:
 
 
 def calibration_error(probabilities: Floats, labels: Labels) -> float:
-    """Expected calibration error of the top class over 15 bins of equal width."""
+    """Compute the ECE of the top class over 15 bins of equal width."""
     confidence = probabilities.max(axis=1)
     correct = (probabilities.argmax(axis=1) == labels).astype(np.float64)
     bins = np.minimum((confidence * _BINS).astype(np.int64), _BINS - 1)

@@ -44,8 +44,8 @@ def _head(manifest: Manifest, fingerprint: str) -> Iterator[str]:
 def _training(manifest: Manifest) -> Iterator[str]:
     yield "## Training"
     yield ""
-    yield "A short training on two shared CPU cores; longer training on a GPU would be better. Folds"
-    yield "1 to 4 trained, fold 0 was held out; no lesion is on both sides. Classes were drawn by the"
+    yield "A short training on two shared CPU cores; a longer one would be better. Folds 1 to 4"
+    yield "trained, fold 0 was held out; no lesion is on both sides. Classes were drawn by the"
     yield "number of their lesions to the power 0.3; plain cross-entropy, label smoothing 0.05, a"
     yield "moving average of the weights. The ensemble is the plain mean of the members, then one"
     yield f"temperature ({manifest.temperature:.3f}), set on one half of the held-out fold."
@@ -105,8 +105,8 @@ _TRIAGE_ROWS: Final = {
 def _triage(metrics: dict[str, Any]) -> Iterator[str]:
     yield "## Triage by the photo alone"
     yield ""
-    yield "The thresholds aim at 0.97 of melanomas and 0.95 of malignant photos on the half that set"
-    yield "them; this is what the other half gave. The history of the case can only raise urgency."
+    yield "The thresholds aim at 0.97 of melanomas and 0.95 of malignant photos on the half that"
+    yield "set them; this is what the other half gave. The history can only raise the urgency."
     yield ""
     yield "| | share | photos |"
     yield "|---|---|---|"
@@ -114,8 +114,8 @@ def _triage(metrics: dict[str, Any]) -> Iterator[str]:
         figure = metrics["triage"][key]
         yield f"| {words} | {_ranged(figure['value'], figure['interval'])} | {figure['n']} |"
     for prevalence, value in metrics["triage"].get("npv_at_prevalence", {}).items():
-        share = f"{float(prevalence):.0%}".replace("%", " %")
-        yield f"| negative predictive value if {share} of cases are malignant | {_figure(value)} | |"
+        share = f"{float(prevalence):.0%}"
+        yield f"| negative predictive value at {share} malignant | {_figure(value)} | |"
     yield ""
 
 
@@ -126,7 +126,7 @@ def _limits() -> Iterator[str]:
     yield "  ensemble does on darker skin is not known."
     yield "- Two centres, dermoscopic photos only. Photos by a phone's own lens, other lesions and"
     yield "  other centres were not measured: expect worse results there."
-    yield "- Squamous cell carcinoma beyond akiec, Merkel cell carcinoma and many other diagnoses are"
+    yield "- Squamous cell carcinoma beyond akiec, Merkel cell carcinoma and many others are"
     yield "  not among the seven classes."
     yield "- The rare classes have few held-out lesions: read the intervals, not the points."
     yield "- No part of the official ISIC 2018 test set was used or measured."
