@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
+from ml.arrays import Floats, Pixels
 from ml.artifact import (
     LIVE_FILE,
     WEIGHTS,
@@ -33,10 +34,8 @@ from ml.dataset import Images, held_out_rows, load_images, training_rows
 from ml.ensemble import Ensemble
 from ml.evaluate import Case, analyse_cases, judge
 from ml.folds import DEFAULT_METADATA, Record, read_folds, read_metadata
-from ml.geometry import Pixels
 from ml.gradcam import logits_and_features, raw_cam
 from ml.members import MEMBERS, PooledClassifier, build_member, to_channels_last
-from ml.metrics import Floats
 from ml.model_card import write_model_card
 from ml.preprocess import to_input
 from ml.quality import QualityThresholds, thresholds_from

@@ -15,16 +15,14 @@ from typing import Any, Final
 
 import numpy as np
 
+from ml.arrays import Floats, Labels, Pixels
 from ml.artifact import BundleError, live_bundle
 from ml.ensemble import Analysis, Ensemble
 from ml.folds import LabelDataError
-from ml.geometry import Pixels
 from ml.image_source import ImageDataError, ImageFile, decode, find_images
 from ml.labels import CLASS_INDEX, CLASSES, MALIGNANT
 from ml.metrics import (
     PREVALENCES,
-    Floats,
-    Labels,
     negative_predictive_value,
     share_with_interval,
     summarise,

@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score  # type: ignore[import-untyped]
 
+from ml.arrays import Floats, Labels
 from ml.labels import CLASSES
 
-Floats = NDArray[np.float64]
-Labels = NDArray[np.int64]
 Interval = tuple[float, float]
 _BINS: Final = 15
 _REPLICATES: Final = 1000

@@ -9,9 +9,9 @@ from typing import Any
 
 from PIL import Image
 
+from ml.arrays import Pixels
 from ml.artifact import BundleError, live_bundle
 from ml.ensemble import Analysis, Ensemble
-from ml.geometry import Pixels
 from ml.gradcam import blend, overlay_rgba
 from ml.image_source import ImageDataError, decode
 from ml.labels import CLINICAL_NAMES

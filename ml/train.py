@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ml.arrays import Floats
 from ml.augment import augment
 from ml.checkpoint import load_checkpoint, save_checkpoint
 from ml.dataset import (
@@ -51,7 +52,7 @@ from ml.members import (
     load_start_weights,
     to_channels_last,
 )
-from ml.metrics import Floats, balanced_accuracy
+from ml.metrics import balanced_accuracy
 from ml.preprocess import normalise, to_input
 
 DEFAULT_IMAGES: Final = Path("../shared/data/ham10000")

@@ -16,9 +16,9 @@ from typing import Any, Final
 import numpy as np
 import torch
 
+from ml.arrays import Pixels
 from ml.artifact import Manifest, live_bundle, load_bundle
 from ml.ensemble import Ensemble
-from ml.geometry import Pixels
 from ml.members import PooledClassifier
 from ml.preprocess import to_input
 from tools.lesion_drawing import draw_lesion

@@ -10,7 +10,7 @@ from ml.ensemble import Ensemble, fold_batch_norm
 from ml.labels import CLASSES
 from ml.members import MEMBERS, build_member
 from ml.preprocess import to_input
-from ml.quality import QualityFlag
+from ml.quality_flag import QualityFlag
 
 
 @pytest.fixture

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from ml.quality import QualityFlag, assess_quality, measure, thresholds_from
+from ml.quality import assess_quality, measure, thresholds_from
+from ml.quality_flag import QualityFlag
 
 
 def changed(photo, change):

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from ml.labels import CLASSES, MALIGNANT
 from ml.prediction import Prediction
-from ml.quality import QualityFlag
+from ml.quality_flag import QualityFlag
 from ml.triage import Policy, Triage, Urgency, most_urgent, triage, triage_without_ai
 
 POLICY = Policy(suspicious_malignant=0.2, urgent_malignant=0.6, low_confidence=0.4, high_spread=0.4)
