@@ -6,7 +6,7 @@ import pytest
 
 from clinic.records import review
 from ml.labels import CLINICAL_NAMES
-from ml.quality import FLAG_WORDS, QualityFlag
+from ml.quality_flag import FLAG_WORDS, QualityFlag
 from tests.browser_session import BrowserSession
 from tests.fakes import FakeAnalyst, prediction
 from tests.portal_tools import both_databases

@@ -7,4 +7,5 @@ from worker.programs.parts import celery_app
 
 def run(settings: Settings) -> None:
     app = celery_app(settings, queue=INFERENCE_QUEUE, tasks="worker.tasks")
-    app.Beat(schedule=":memory:", loglevel=settings.log_level).run()
+    # The plain scheduler keeps its times in memory; the default one would write a file.
+    app.Beat(scheduler="celery.beat:Scheduler", loglevel=settings.log_level).run()
