@@ -20,7 +20,7 @@ from clinic.envelope import Context, Sealed, seal
 from clinic.intake import SevenPoint, Symptom
 from clinic.keeper_protocol import ObjectKind
 from clinic.records import accounts, keys, sealed_objects
-from clinic.records.models import Account, AuditEntry, SealedObject, Submission
+from clinic.records.models import Account, AuditEntry, Base, SealedObject, Submission
 from config import Secret, Settings
 from tests.browser_session import TOKEN
 from tests.world import TOTP_SECRET, Person, World
@@ -174,6 +174,16 @@ def stored_bytes(folder: Any) -> Iterator[tuple[str, bytes]]:
     for path in sorted(folder.rglob("*")):
         if path.is_file():
             yield str(path.relative_to(folder)), path.read_bytes()
+
+
+def table_bytes(world: World) -> bytes:
+    """Every value of every row of every table."""
+    with world.sessions() as session:
+        rows = [
+            row for table in Base.metadata.sorted_tables for row in session.execute(select(table))
+        ]
+    values = (value for row in rows for value in row)
+    return b"|".join(one if isinstance(one, bytes) else str(one).encode() for one in values)
 
 
 def another_app(world: World, database_url: str, folder: Path, **changed: Any) -> Flask:
