@@ -46,8 +46,8 @@ class Settings:
     """
 
     environment: str
-    database_url: str | None
-    broker_url: str | None
+    database_url: str | None = field(repr=False)  # both addresses carry a password
+    broker_url: str | None = field(repr=False)
     blob_dir: Path | None
     weights_dir: Path | None
     public_url: str
@@ -154,7 +154,7 @@ def _switch(text: str) -> bool:
 
 
 def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) == 0:
+    if not text.isdecimal() or int(text) == 0:
         raise ValueError("must be a whole number above 0")
     return int(text)
 
@@ -217,9 +217,10 @@ def _text(one: Setting, environ: Mapping[str, str]) -> str | None:
         return environ.get(one.name) or one.default
     try:
         return Path(path).read_text(encoding="utf-8").strip()
-    except OSError as error:
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise SettingsError(
-            f"{one.name}_FILE names {path}, which cannot be read: {error}"
+            f"{one.name}_FILE names {path}, which cannot be read: {reason}."
         ) from error
 
 

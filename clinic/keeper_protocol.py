@@ -12,6 +12,7 @@ from clinic.access import Actor, CaseFacts, Permission, Role, may
 
 RECIPIENT_KID = "viewer"
 HOURLY_CAP = 2000
+CANNOT_OPEN = "an object cannot be opened"  # about the object, not about who asks
 
 
 class KeyPurpose(StrEnum):

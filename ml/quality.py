@@ -11,7 +11,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.geometry import Pixels, middle_square, square_of
+from ml.arrays import Floats, Pixels
+from ml.geometry import middle_square, square_of
 from ml.quality_flag import QualityFlag
 
 MEASURED_SIDE: Final = 150
@@ -57,8 +58,8 @@ def _middle_disc(side: int) -> NDArray[np.bool_]:
     return disc
 
 
-def _laplacian(grey: NDArray[np.float64]) -> NDArray[np.float64]:
-    edges: NDArray[np.float64] = (
+def _laplacian(grey: Floats) -> Floats:
+    edges: Floats = (
         grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:] - 4.0 * grey[1:-1, 1:-1]
     )
     return edges

@@ -1,4 +1,4 @@
-"""What may speak against a photo, as a value and in words. No numpy: the portal reads these too."""
+"""What can be wrong with a photo, in names and in words: plain Python, for the portal too."""
 
 from enum import StrEnum
 from typing import Final

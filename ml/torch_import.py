@@ -21,7 +21,9 @@ _libraries: Final[list[torch.library.Library]] = []
 def _declare_missing_operators() -> None:
     for name, schema in _SCHEMAS.items():
         if not hasattr(torch.ops.torchvision, name):
-            library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
+            library: torch.library.Library = torch.library.Library(  # type: ignore[no-untyped-call]
+                "torchvision", "FRAGMENT"
+            )
             library.define(schema)  # type: ignore[no-untyped-call]
             _libraries.append(library)
 

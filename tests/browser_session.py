@@ -34,9 +34,7 @@ class BrowserSession:
     def get(self, path: str, **kwargs: Any) -> TestResponse:
         return self.client.get(path, **kwargs)
 
-    def post(
-        self, path: str, data: dict[str, Any] | None = None, **kwargs: Any
-    ) -> TestResponse:
+    def post(self, path: str, data: dict[str, Any] | None = None, **kwargs: Any) -> TestResponse:
         """Send a form with a valid CSRF token."""
         fields = {**(data or {}), "csrf_token": self.csrf_token()}
         return self.client.post(path, data=fields, **kwargs)

@@ -1,6 +1,7 @@
 """docker-compose.yml: hardened, true to the settings, and its commands run for real."""
 
 import copy
+import os
 import re
 import subprocess
 import sys
@@ -231,6 +232,7 @@ def production(postgres: PostgresServer) -> Iterator[Production]:
             },
         )
         found.prepare()
+        found.names_before = set(os.listdir(ROOT))
         found.start_broker()
         migrated = found.run("migrate")
         assert migrated.returncode == 0, migrated.stderr
@@ -390,6 +392,9 @@ class TestByHand:
     ):
         assert running[name].process.poll() is None, running[name].words()
         assert running[name].stop() == 0, running[name].words()
+
+    def test_no_program_writes_beside_the_code(self, production: Production):
+        assert set(os.listdir(ROOT)) <= production.names_before | {"__pycache__"}
 
     def test_without_the_broker_the_health_check_fails(self, production: Production):
         production.started["broker"].stop()

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 
 import pyotp
@@ -39,6 +39,7 @@ from tools.supervisor import Program
 from web.portal.texts import Identity, write_identity
 
 ROOT = Path(__file__).resolve().parent.parent
+DEMO_BIRTH_DATE = date(1974, 4, 12)
 DEMO_ROLES = (Role.PATIENT, Role.DERMATOLOGIST, Role.ADMINISTRATOR)
 
 
@@ -60,6 +61,7 @@ class Installation:
     port: int
     broker_port: int
     weights: Path
+    database_url: str | None = None  # None: SQLite in the folder
 
     @property
     def base_url(self) -> str:
@@ -80,7 +82,8 @@ class Installation:
             **key_files,
             "PYTHONPATH": str(ROOT),
             "DERMQUEUE_ENVIRONMENT": "demo",
-            "DERMQUEUE_DATABASE_URL": f"sqlite:///{self.folder / 'dermqueue.db'}",
+            "DERMQUEUE_DATABASE_URL": self.database_url
+            or f"sqlite:///{self.folder / 'dermqueue.db'}",
             "DERMQUEUE_BROKER_URL": f"redis://127.0.0.1:{self.broker_port}/0",
             "DERMQUEUE_BLOB_DIR": str(self.folder / "blobs"),
             "DERMQUEUE_WEIGHTS_DIR": str(self.weights),
@@ -97,6 +100,9 @@ class Installation:
 
     def account_secrets(self) -> AccountSecrets:
         return AccountSecrets(needed(self.settings().account_key).value)
+
+    def blobs(self) -> BlobStore:
+        return BlobStore(self.folder / "blobs")
 
     def auditor(self) -> Auditor:
         return Auditor(needed(self.settings().audit_key).value)
@@ -177,7 +183,7 @@ def _account_of(person: DemoPerson, clinic_id: str) -> NewAccount:
     hashed = Passwords.standard().hash(person.password)
     if person.role is Role.DERMATOLOGIST:
         return NewAccount(
-            clinic_id, person.role, person.email, hashed, "Demo", "Dermatologist", "DEMO-0001"
+            clinic_id, person.role, person.email, hashed, "Dermatologist", "Demo", "DEMO-0001"
         )
     return NewAccount(clinic_id, person.role, person.email, hashed)
 
@@ -198,9 +204,8 @@ def _complete(
     )
     if person.role is not Role.PATIENT:
         return
-    birth_date = date(datetime.now(UTC).year - 52, 4, 12)
     account.birth_date_sealed = box.seal(
-        birth_date.isoformat(), account_id=account.id, column="birth_date"
+        DEMO_BIRTH_DATE.isoformat(), account_id=account.id, column="birth_date"
     )
     patient = accounts.create_patient(session, account)
     permitted = {"care": True, "teledermatology": True, "ai_assistance": True}
@@ -208,9 +213,9 @@ def _complete(
     root_public = installation.settings().root_public_key or b""
     sealed_objects.add_text(
         session,
-        BlobStore(installation.folder / "blobs"),
+        installation.blobs(),
         Place(patient.id, None, ObjectKind.IDENTITY),
-        write_identity(Identity("Patient", "Demo", birth_date)),
+        write_identity(Identity("Patient", "Demo", DEMO_BIRTH_DATE)),
         recipient=keys.sealing_recipient(session, root_public),
     )
 
@@ -242,7 +247,15 @@ def programs(installation: Installation) -> list[Program]:
     python = sys.executable
     web = ["-m", "gunicorn", "web.wsgi:app", "--bind", f"127.0.0.1:{installation.port}"]
     web += ["--worker-class", "gthread", "--workers", "1", "--threads", "16"]
-    web += ["--no-control-socket", "--graceful-timeout", "5", "--log-level", "warning"]
+    web += [
+        "--no-control-socket",
+        "--keep-alive",
+        "30",
+        "--graceful-timeout",
+        "5",
+        "--log-level",
+        "warning",
+    ]
     commands = {
         "keeper": [python, "-m", "worker", "keeper"],
         "worker": [python, "-m", "worker", "inference"],

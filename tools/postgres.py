@@ -64,6 +64,7 @@ def find_programs() -> Path:
 
     Raises:
         NoPostgresError: they are not installed.
+
     """
     on_path = shutil.which("initdb")
     if on_path is not None:

@@ -2,7 +2,7 @@
 
 from typing import cast
 
-from flask import Flask, Response, abort, current_app, redirect, request, url_for
+from flask import Flask, Response, abort, current_app, g, redirect, request, url_for
 from flask_login import LoginManager, UserMixin, current_user
 from werkzeug.wrappers import Response as AnyResponse
 
@@ -48,7 +48,12 @@ def init_guard(app: Flask) -> None:
 
 
 def _load(token: str) -> SignedIn | None:
+    """Who this is. An error page asks again, and must render also when the database is down."""
+    if g.get("login_failed", False):
+        return None
+    g.login_failed = True
     login = accounts.live_login(db.session(), token)
+    g.login_failed = False
     if login is None:
         return None
     actor = accounts.actor_of(db.session(), login)
@@ -56,7 +61,9 @@ def _load(token: str) -> SignedIn | None:
     return SignedIn(token, login, actor)
 
 
-_HALF_SIGNED_IN = frozenset({"portal.second_factor", "portal.enrol_second_factor"})
+_HALF_SIGNED_IN = frozenset(
+    {"portal.second_factor", "portal.enrol_second_factor", "portal.sign_out"}
+)
 
 
 def _check_mark() -> AnyResponse | None:

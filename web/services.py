@@ -8,6 +8,7 @@ from typing import cast
 from flask import current_app
 
 from clinic.account_secrets import AccountSecrets, Passwords
+from clinic.audit_event import AuditAction
 from clinic.hints import Hints
 from clinic.records import keys
 from clinic.records.audit_log import Auditor
@@ -48,6 +49,9 @@ class Services(AdminServices):
     def keeper(self) -> KeeperClient:
         with self.sessions() as session, session.begin():
             identity = keys.enrol_process(session, self.enrolment_key, program="web")
+            self.auditor.record(
+                session, AuditAction.PROCESS_ENROLLED, "web", detail=f"process {identity.id}"
+            )
         return KeeperClient(self.sessions, self.hints, identity)
 
 

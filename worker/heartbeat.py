@@ -2,8 +2,10 @@
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
+
+from sqlalchemy.exc import OperationalError
 
 from clinic.records import screening_queue
 from clinic.records.db import SessionFactory
@@ -17,7 +19,8 @@ def heartbeat(sessions: SessionFactory, held: Claim, lease: timedelta) -> Iterat
 
     def beat() -> None:
         while not done.wait(lease.total_seconds() / 3):
-            with sessions() as session, session.begin():
+            # While the database is away there are two more beats before the lease ends.
+            with suppress(OperationalError), sessions() as session, session.begin():
                 if not screening_queue.extend_lease(session, held, lease):
                     return
 

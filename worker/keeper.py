@@ -23,6 +23,7 @@ from clinic.envelope import (
     wrap_with_key,
 )
 from clinic.keeper_protocol import (
+    CANNOT_OPEN,
     RECIPIENT_KID,
     KeyPurpose,
     ObjectKind,
@@ -31,7 +32,7 @@ from clinic.keeper_protocol import (
     enrolment_mac,
     refusal,
 )
-from clinic.master_key import MasterKey, MasterKeyError
+from clinic.master_key import MasterKey
 from clinic.records import accounts, keys, screening_queue, sealed_objects, submissions
 from clinic.records.audit_log import Auditor
 from clinic.records.db import SessionFactory, database_now
@@ -58,7 +59,12 @@ class Keeper:
     enrolment_key: bytes
 
     def answer(self, request_id: str) -> None:
-        """Grant or refuse one request. A repeated or unknown id changes nothing."""
+        """Grant or refuse one request. A repeated or unknown id changes nothing.
+
+        Raises:
+            MasterKeyError: this keeper cannot do its work; the request stays as it was.
+
+        """
         with self.sessions() as session, session.begin():
             request = session.scalar(
                 select(KeyRequest).where(KeyRequest.id == request_id).with_for_update()
@@ -75,26 +81,37 @@ class Keeper:
             self._audit(session, request, facts, reason)
 
     def settle(self, patient_id: str) -> int:
-        """Move a patient's objects from the epoch keys to the patient's own; return how many."""
+        """Move a patient's objects from the epoch keys to the patient's own; return how many.
+
+        What does not open any more stays as it is and holds nothing else up.
+        """
         with self.sessions() as session, session.begin():
             rows = _unsettled(session, patient_id)
             if not rows:
                 return 0
             kid, key = keys.patient_key(session, self.master, patient_id)
-            for row in rows:
-                header = sealed_objects.header_of(row)
-                file_key = self._file_key(session, header)
-                entry = wrap_with_key(header, file_key, kid=kid, key=key)
-                row.header = header.with_recipients(entry).to_json()
-                row.settled = True
+            moved = sum(self._move(session, row, kid=kid, key=key) for row in rows)
+            if moved == 0:
+                return 0
             self.auditor.record(
                 session,
                 AuditAction.OBJECTS_SETTLED,
                 ACTOR,
                 patient_id=patient_id,
-                detail=f"{len(rows)} objects",
+                detail=f"{moved} objects",
             )
-            return len(rows)
+            return moved
+
+    def _move(self, session: Session, row: SealedObject, *, kid: str, key: bytes) -> bool:
+        try:
+            header = sealed_objects.header_of(row)
+            file_key = self._file_key(session, header)
+        except (EnvelopeError, KeyDestroyedError):
+            return False
+        entry = wrap_with_key(header, file_key, kid=kid, key=key)
+        row.header = header.with_recipients(entry).to_json()
+        row.settled = True
+        return True
 
     def _grant(
         self, session: Session, request: KeyRequest, objects: Sequence[SealedObject]
@@ -102,8 +119,8 @@ class Keeper:
         recipient = PublicKey(kid=RECIPIENT_KID, raw=request.recipient_key)
         try:
             answer = {row.id: self._rewrapped(session, row, recipient) for row in objects}
-        except (EnvelopeError, KeyDestroyedError, MasterKeyError) as error:
-            return f"an object cannot be opened: {error}"
+        except (EnvelopeError, KeyDestroyedError) as error:
+            return f"{CANNOT_OPEN}: {error}"
         request.state, request.answer = "granted", answer
         return None
 

@@ -16,31 +16,37 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from clinic.audit_event import AuditAction
 from clinic.envelope import EnvelopeError, PublicKey, Sealed, seal
-from clinic.intake import History, seven_point_score, urgent_route
+from clinic.intake import History, seven_point_score, urgent_reasons, urgent_route
 from clinic.keeper_protocol import KeyPurpose, ObjectKind
 from clinic.photo import PhotoRejected, Rendition
 from clinic.records import keys, screening_queue, sealed_objects
 from clinic.records.audit_log import Auditor
 from clinic.records.blobs import BlobStore, MissingBlobError
 from clinic.records.db import SessionFactory
-from clinic.records.keeper_client import KeeperClient, KeeperRefusedError, KeeperUnavailableError
+from clinic.records.keeper_client import (
+    KeeperCannotOpenError,
+    KeeperClient,
+    KeeperUnavailableError,
+)
 from clinic.records.key_requests import NewKeyRequest
 from clinic.records.models import SealedObject
 from clinic.records.screening_queue import Claim, Finding
 from clinic.records.sealed_objects import Place
 from clinic.urgency import place_of
 from ml.prediction import Prediction
-from ml.quality_flag import QualityFlag
+from ml.quality_flag import FLAG_WORDS, QualityFlag
 from ml.triage import Triage
 from worker.heartbeat import heartbeat
 
 ACTOR = "worker"
 KEEPER_DELAY = timedelta(seconds=5)
 RETRY_DELAY = timedelta(seconds=2)
+AI_REFUSED = "AI unavailable: the patient refused it"
 
 # The views that the ensemble may judge, best first: it was trained on dermoscopic close views.
 ANALYSED_VIEWS = ("dermoscopic", "close_up", "overview")
@@ -155,6 +161,10 @@ def screen_one(services: ScreeningServices, held: Claim) -> None:
         _ask_for_retake(services, held, str(known))
     except (KeeperUnavailableError, keys.NoEpochKeyError) as outside:
         _give_back(services, held, reason=str(outside), delay=KEEPER_DELAY, spent=False)
+    except OperationalError:
+        reason = "the database was away"
+        _give_back(services, held, reason=reason, delay=RETRY_DELAY, spent=False)
+        raise
     except Exception as fault:
         reason = f"{type(fault).__name__}"
         _give_back(services, held, reason=reason, delay=RETRY_DELAY, spent=True)
@@ -203,13 +213,12 @@ def _open(services: ScreeningServices, held: Claim) -> OpenedCase:
             row.id: sealed_objects.open_object(row, services.blobs, file_key=file_keys[row.id])
             for row in rows
         }
-    except (EnvelopeError, MissingBlobError, KeeperRefusedError) as error:
+    except (EnvelopeError, MissingBlobError, KeeperCannotOpenError) as error:
         raise PhotoUnusableError(_DAMAGED) from error
     return _case(rows, opened)
 
 
 def _case(rows: Sequence[SealedObject], opened: dict[str, bytes]) -> OpenedCase:
-
     history = next(row for row in rows if row.kind == ObjectKind.HISTORY)
     photos = tuple(
         OpenedPhoto(row.view or "close_up", row.slot, opened[row.id])
@@ -232,7 +241,9 @@ def _clean(services: ScreeningServices, photo: OpenedPhoto) -> CleanPhoto:
     try:
         rendition = services.decode(photo.data)
     except PhotoRejected as rejected:
-        raise PhotoUnusableError(f"Your {_VIEW_NAMES[photo.view]}: {rejected}") from rejected
+        raise PhotoUnusableError(
+            f"Your {_VIEW_NAMES[photo.view]}: {rejected.reason.sentence}"
+        ) from rejected
     return CleanPhoto(photo.view, photo.slot, rendition)
 
 
@@ -262,6 +273,7 @@ def _finding(
         ai_used=False,
         urgency=place_of(triage.urgency),
         reasons=triage.reasons,
+        rule_reasons=_rule_reasons(history, analysis),
         quality_flags=(),
         stage_seconds=seconds,
         seven_point_score=score,
@@ -269,8 +281,14 @@ def _finding(
     return common if analysis is None else _with_analysis(common, analyst, analysis, view)
 
 
-def _with_analysis(common: Finding, analyst: Analyst, analysis: Analysis, view: str) -> Finding:
+def _rule_reasons(history: History, analysis: Analysis | None) -> tuple[str, ...]:
+    """What the rules say without the ensemble's classes; without an analysis that is said too."""
+    if analysis is None:
+        return (*urgent_reasons(history), AI_REFUSED)
+    return (*urgent_reasons(history), *(FLAG_WORDS[flag] for flag in analysis.quality_flags))
 
+
+def _with_analysis(common: Finding, analyst: Analyst, analysis: Analysis, view: str) -> Finding:
     prediction = analysis.prediction
     return replace(
         common,

@@ -3,12 +3,15 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import Insert, select
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from clinic.audit_event import GENESIS, AuditAction, AuditEvent, chain_mac
 from clinic.records.db import database_now
 from clinic.records.models import AuditEntry, AuditHead
+
+_KNOWN_ACTIONS = frozenset(action.value for action in AuditAction)
 
 
 @dataclass(frozen=True)
@@ -26,20 +29,30 @@ class Auditor:
         """
         event = AuditEvent(at=database_now(session), action=action, actor=actor, **about)  # type: ignore[arg-type]
         session.flush()
-        head = session.scalar(
-            select(AuditHead)
-            .where(AuditHead.id == 1)
-            .with_for_update()
-            .execution_options(populate_existing=True)
-        )
-        if head is None:
-            head = AuditHead(id=1, sequence=0, mac=GENESIS)
-            session.add(head)
+        head = _locked_head(session)
         sequence = head.sequence + 1
         mac = chain_mac(self.key, previous=head.mac, sequence=sequence, event=event)
         session.add(_entry(sequence, event, mac))
         head.sequence, head.mac = sequence, mac
         session.flush()
+
+
+def _locked_head(session: Session) -> AuditHead:
+    query = select(AuditHead).where(AuditHead.id == 1).with_for_update()
+    query = query.execution_options(populate_existing=True)
+    head = session.scalar(query)
+    if head is not None:
+        return head
+    # Of two first writers the second waits here for the first, and then finds its row.
+    session.execute(_first_head(session))
+    return session.scalars(query).one()
+
+
+def _first_head(session: Session) -> Insert:
+    dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
+    row = {"id": 1, "sequence": 0, "mac": GENESIS}
+    statement: Insert = dialect.insert(AuditHead).values(row).on_conflict_do_nothing()
+    return statement
 
 
 def _entry(sequence: int, event: AuditEvent, mac: str) -> AuditEntry:
@@ -59,18 +72,40 @@ def _entry(sequence: int, event: AuditEvent, mac: str) -> AuditEntry:
 
 def verify(session: Session, key: bytes) -> str | None:
     """None when the chain holds, else a sentence that names the first entry that is wrong."""
+    before = _head(session)
     previous, expected = GENESIS, 1
     for entry in _in_order(session):
         if entry.sequence != expected:
             return f"Entry {expected} is missing: the chain goes on with {entry.sequence}."
-        mac = chain_mac(key, previous=previous, sequence=entry.sequence, event=_event(entry))
-        if mac != entry.mac:
+        if entry.mac != _mac_of(entry, key, previous):
             return f"Entry {entry.sequence} was changed."
+        if entry.sequence == before[0] and entry.mac != before[1]:
+            return f"Entry {entry.sequence} is not the one that the chain's head names."
         previous, expected = entry.mac, expected + 1
-    head = session.get(AuditHead, 1)
-    if head is not None and (head.sequence, head.mac) != (expected - 1, previous):
-        return f"Entry {expected} is missing: the chain's head stands at {head.sequence}."
+    return _tail_problem(before=before, last=(expected - 1, previous), after=_head(session))
+
+
+def _tail_problem(
+    *, before: tuple[int, str], last: tuple[int, str], after: tuple[int, str]
+) -> str | None:
+    """Compare the last entry with the head, read on both sides of it: entries may have come."""
+    if last[0] < before[0]:
+        return f"Entry {last[0] + 1} is missing: the chain's head stands at {before[0]}."
+    if after[0] < last[0] or (after[0] == last[0] and after[1] != last[1]):
+        return f"The chain's head does not name entry {last[0]}, the last one."
     return None
+
+
+def _head(session: Session) -> tuple[int, str]:
+    head = session.get(AuditHead, 1, populate_existing=True)
+    return (head.sequence, head.mac) if head else (0, GENESIS)
+
+
+def _mac_of(entry: AuditEntry, key: bytes, previous: str) -> str | None:
+    """What the entry's MAC must be; None for an action that nobody can have written."""
+    if entry.action not in _KNOWN_ACTIONS:
+        return None
+    return chain_mac(key, previous=previous, sequence=entry.sequence, event=_event(entry))
 
 
 def _in_order(session: Session) -> Iterator[AuditEntry]:

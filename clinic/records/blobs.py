@@ -14,6 +14,10 @@ class StorageFullError(Exception):
     """The disk is full; nothing was stored."""
 
 
+class BlobExistsError(Exception):
+    """A body with this id is stored already; bodies are never changed."""
+
+
 class MissingBlobError(Exception):
     """A row names a body that is not in the store."""
 
@@ -25,11 +29,19 @@ class BlobStore:
     folder: Path
 
     def put(self, object_id: str, body: bytes) -> None:
-        """Store `body` durably: temporary file, fsync, rename, fsync of the folder."""
+        """Store `body` durably: temporary file, fsync, rename, fsync of the folder.
+
+        Raises:
+            BlobExistsError: the id is taken.
+            StorageFullError: the disk did not take it; nothing is left of it.
+
+        """
         target = self._path(object_id)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists():
+            raise BlobExistsError(f"Object {object_id} has a body already.")
         temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
         try:
+            target.parent.mkdir(parents=True, exist_ok=True)
             with temporary.open("xb") as file:
                 file.write(body)
                 file.flush()

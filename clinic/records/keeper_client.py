@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from clinic.envelope import parse_header, unwrap
 from clinic.hints import ANSWER_KEY_REQUEST, BrokerDownError, Hints
-from clinic.keeper_protocol import RECIPIENT_KID
+from clinic.keeper_protocol import CANNOT_OPEN, RECIPIENT_KID
 from clinic.records import key_requests
 from clinic.records.db import SessionFactory
 from clinic.records.key_requests import NewKeyRequest
@@ -26,6 +26,10 @@ class KeeperRefusedError(Exception):
     """The keeper decided against the request."""
 
 
+class KeeperCannotOpenError(KeeperRefusedError):
+    """An object is damaged, or its key was destroyed: no key opens it any more."""
+
+
 @dataclass(frozen=True)
 class KeeperClient:
     """One process's way to the keeper. The private key never leaves the process."""
@@ -41,6 +45,7 @@ class KeeperClient:
         Raises:
             KeeperUnavailableError: keeper or broker is down.
             KeeperRefusedError: the keeper's own policy says no.
+            KeeperCannotOpenError: an object does not open under its key.
 
         """
         public = self.identity.private_key.public_key().public_bytes_raw()
@@ -80,5 +85,8 @@ def _answer(session: Session, request_id: str) -> dict[str, str] | None:
     if row is None or row.state == "waiting":
         return None
     if row.answer is None:
-        raise KeeperRefusedError(row.refusal or "The request was refused.")
+        refusal = row.refusal or "The request was refused."
+        raise (KeeperCannotOpenError if refusal.startswith(CANNOT_OPEN) else KeeperRefusedError)(
+            refusal
+        )
     return row.answer

@@ -1,9 +1,13 @@
 """The analysis worker: a Celery parent, and one spawned child that alone holds the ensemble."""
 
 import threading
+from contextlib import suppress
 from datetime import timedelta
 from functools import cache, partial
 
+from sqlalchemy.exc import OperationalError
+
+from clinic.audit_event import AuditAction
 from clinic.hints import INFERENCE_QUEUE, CeleryHints
 from clinic.records import keys
 from clinic.records.audit_log import Auditor
@@ -40,6 +44,7 @@ def screening_services() -> ScreeningServices:
     """The parts of one inference process, made once: this loads the ensemble."""
     settings = Settings.from_env(WORKER)
     sessions = sessions_of(settings)
+    auditor = Auditor(secret(settings.audit_key))
     analyst = EnsembleAnalyst.load(needed(settings.weights_dir))
     with sessions() as session, session.begin():
         identity = keys.enrol_process(
@@ -49,12 +54,14 @@ def screening_services() -> ScreeningServices:
             model_version=analyst.version,
             model_fingerprint=analyst.fingerprint,
         )
+        detail = f"process {identity.id}, model {analyst.version}"
+        auditor.record(session, AuditAction.PROCESS_ENROLLED, WORKER, detail=detail)
     _report_alive(sessions, identity.id)
     return ScreeningServices(
         sessions=sessions,
         blobs=BlobStore(needed(settings.blob_dir)),
         keeper=KeeperClient(sessions, CeleryHints(needed(settings.broker_url)), identity),
-        auditor=Auditor(secret(settings.audit_key)),
+        auditor=auditor,
         decode=partial(decode_photo, limits=DecodeLimits()),
         analyst=analyst,
         root_public_key=needed(settings.root_public_key),
@@ -66,7 +73,8 @@ def _report_alive(sessions: SessionFactory, process_id: str) -> None:
     def report() -> None:
         while True:
             threading.Event().wait(SEEN_EVERY_SECONDS)
-            with sessions() as session, session.begin():
+            # A database that is away for a moment must not end the reports for good.
+            with suppress(OperationalError), sessions() as session, session.begin():
                 keys.touch_process(session, process_id)
 
     threading.Thread(target=report, name="alive", daemon=True).start()

@@ -1,0 +1,45 @@
+# Two commands for a newcomer: `make demo` and `make test`. Each does all of its own set-up.
+PYTHON ?= python3
+VENV_PYTHON := .venv/bin/python
+
+.PHONY: help demo test lint setup bench train evaluate screenshots clean
+
+help:
+	@echo "make demo [PHOTO=file] [PORT=8000]   start everything here and send one photo through it"
+	@echo "make test                            install what tests need and run all of them"
+	@echo "make lint                            ruff format and rules, mypy strict, import contracts"
+	@echo "make bench                           one JSON line for each benchmark"
+	@echo "make train MEMBER=efficientnet_b0 MINUTES=20   train one member of the ensemble"
+	@echo "make evaluate IMAGES=path LABELS=csv OUT=dir   evaluate the live bundle"
+	@echo "make screenshots                     make the pictures of docs/img anew"
+
+demo:
+	@$(PYTHON) bin/demo $(if $(PHOTO),--photo "$(PHOTO)") $(if $(PORT),--port $(PORT))
+
+test:
+	@$(PYTHON) bin/test
+
+setup:
+	@$(PYTHON) tools/bootstrap.py requirements-dev.txt
+
+lint: setup
+	@$(VENV_PYTHON) -m ruff format --check .
+	@$(VENV_PYTHON) -m ruff check .
+	@$(VENV_PYTHON) -m mypy
+	@$(VENV_PYTHON) -c "from importlinter.cli import lint_imports_command; lint_imports_command()"
+
+bench: setup
+	@$(VENV_PYTHON) -m tools.bench
+
+train: setup
+	@$(VENV_PYTHON) -m ml.train --member $(MEMBER) --minutes $(MINUTES) --out runs/$(MEMBER)
+
+evaluate: setup
+	@$(VENV_PYTHON) -m ml.evaluate --images "$(IMAGES)" --labels "$(LABELS)" --out "$(OUT)"
+
+screenshots: setup
+	@$(PYTHON) bin/test tests/browser/test_journey.py
+	@cp runs/screenshots/*.png docs/img/
+
+clean:
+	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis runs var

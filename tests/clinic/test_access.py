@@ -1,0 +1,80 @@
+"""Who may do what, as one table; everything that the table does not name is denied."""
+
+from dataclasses import replace
+from itertools import product
+
+import pytest
+
+from clinic.access import STAFF, Actor, CaseFacts, Permission, Role, may
+
+ALICE = Actor("account-alice", Role.PATIENT, "clinic-1", "patient-alice")
+CAROL = Actor("account-carol", Role.PATIENT, "clinic-1", "patient-carol")
+BOB = Actor("account-bob", Role.DERMATOLOGIST, "clinic-1")
+DAN = Actor("account-dan", Role.DERMATOLOGIST, "clinic-1")
+ERIN = Actor("account-erin", Role.ADMINISTRATOR, "clinic-1")
+FRANK = Actor("account-frank", Role.DERMATOLOGIST, "clinic-2")
+CAST = {"alice": ALICE, "carol": CAROL, "bob": BOB, "dan": DAN, "erin": ERIN, "frank": FRANK}
+
+FREE = CaseFacts("patient-alice", "clinic-1", None, None, signed=False)
+CLAIMED = replace(FREE, claimed_by=BOB.user_id)
+READ = replace(CLAIMED, first_read_by=BOB.user_id)
+SIGNED = replace(READ, signed=True)
+CASES = {"free": FREE, "claimed": CLAIMED, "read": READ, "signed": SIGNED}
+
+OWN_CASE = {Permission.SEE_OWN_STATUS, Permission.SEE_OWN_PHOTOS, Permission.REPLACE_PHOTOS}
+HOLDS = {Permission.SEE_IN_QUEUE, Permission.READ_CASE}
+ALLOWED = {
+    ("alice", "free"): OWN_CASE,
+    ("alice", "claimed"): OWN_CASE,
+    ("alice", "read"): OWN_CASE,
+    ("alice", "signed"): {
+        Permission.SEE_OWN_STATUS,
+        Permission.SEE_OWN_PHOTOS,
+        Permission.SEE_SIGNED_RESULT,
+    },
+    ("bob", "free"): {Permission.SEE_IN_QUEUE},
+    ("bob", "claimed"): HOLDS,
+    ("bob", "read"): HOLDS | {Permission.SEE_COMPUTER_VIEW, Permission.SIGN},
+    ("bob", "signed"): HOLDS | {Permission.SEE_COMPUTER_VIEW},
+    **{("dan", case): {Permission.SEE_IN_QUEUE} for case in CASES},
+}
+WITHOUT_CASE = {
+    "alice": {Permission.SEND_SUBMISSION},
+    "carol": {Permission.SEND_SUBMISSION},
+    "bob": {Permission.SEE_QUEUE},
+    "dan": {Permission.SEE_QUEUE},
+    "frank": {Permission.SEE_QUEUE},
+    "erin": {Permission.OPERATE, Permission.SEARCH_AUDIT},
+}
+
+
+@pytest.mark.parametrize(("name", "case"), list(product(CAST, CASES)))
+def test_on_a_case_each_may_do_what_the_table_says_and_nothing_else(name: str, case: str) -> None:
+    allowed = {one for one in Permission if may(CAST[name], one, CASES[case])}
+    assert allowed == ALLOWED.get((name, case), set())
+
+
+@pytest.mark.parametrize("name", CAST)
+def test_without_a_case_each_may_do_what_the_table_says(name: str) -> None:
+    assert {one for one in Permission if may(CAST[name], one)} == WITHOUT_CASE[name]
+
+
+@pytest.mark.parametrize(("name", "case"), list(product(CAST, CASES)))
+def test_another_clinic_sees_nothing(name: str, case: str) -> None:
+    moved = replace(CAST[name], clinic_id="clinic-3")
+    assert not any(may(moved, one, CASES[case]) for one in Permission)
+
+
+def test_a_patient_without_a_record_has_no_case() -> None:
+    nobody = replace(ALICE, patient_id=None)
+    assert not any(may(nobody, one, FREE) for one in Permission)
+
+
+def test_the_computer_s_view_needs_this_reader_s_own_first_read() -> None:
+    read_by_dan = replace(CLAIMED, first_read_by=DAN.user_id)
+    assert not may(BOB, Permission.SEE_COMPUTER_VIEW, read_by_dan)
+    assert not may(BOB, Permission.SIGN, read_by_dan)
+
+
+def test_staff_is_everybody_but_patients() -> None:
+    assert set(Role) - STAFF == {Role.PATIENT}

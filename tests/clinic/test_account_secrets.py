@@ -1,0 +1,102 @@
+"""What protects an account."""
+
+import pytest
+from argon2 import PasswordHasher
+
+from clinic.account_secrets import (
+    MIN_PASSWORD_LENGTH,
+    AccountSecretError,
+    AccountSecrets,
+    Passwords,
+    password_problem,
+)
+
+BOX = AccountSecrets(b"s" * 32)
+FAST = Passwords.using(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+
+
+def test_the_index_of_an_address_ignores_case_and_space() -> None:
+    assert BOX.email_index(" Alice@Example.ORG ") == BOX.email_index("alice@example.org")
+    assert BOX.email_index("alice@example.org") != BOX.email_index("alicia@example.org")
+
+
+def test_without_the_key_an_index_says_nothing() -> None:
+    assert AccountSecrets(b"t" * 32).email_index("a@b.org") != BOX.email_index("a@b.org")
+    assert "alice" not in BOX.email_index("alice@example.org")
+
+
+def test_a_sealed_field_opens_where_it_was_sealed() -> None:
+    sealed = BOX.seal("JBSWY3DP", account_id="a1", column="totp_secret")
+
+    assert b"JBSWY3DP" not in sealed
+    assert BOX.unseal(sealed, account_id="a1", column="totp_secret") == "JBSWY3DP"
+    assert sealed != BOX.seal("JBSWY3DP", account_id="a1", column="totp_secret")
+
+
+@pytest.mark.parametrize(
+    ("account_id", "column"), [("a2", "totp_secret"), ("a1", "email"), ("a1", "")]
+)
+def test_a_field_that_was_moved_does_not_open(account_id: str, column: str) -> None:
+    sealed = BOX.seal("secret", account_id="a1", column="totp_secret")
+    with pytest.raises(AccountSecretError):
+        BOX.unseal(sealed, account_id=account_id, column=column)
+
+
+@pytest.mark.parametrize("place", [1, 13, -1])
+def test_a_flipped_bit_is_refused(place: int) -> None:
+    sealed = bytearray(BOX.seal("secret", account_id="a1", column="email"))
+    sealed[place] ^= 1
+    with pytest.raises(AccountSecretError):
+        BOX.unseal(bytes(sealed), account_id="a1", column="email")
+
+
+def test_another_key_does_not_open() -> None:
+    sealed = BOX.seal("secret", account_id="a1", column="email")
+    with pytest.raises(AccountSecretError):
+        AccountSecrets(b"t" * 32).unseal(sealed, account_id="a1", column="email")
+
+
+def test_the_key_never_shows() -> None:
+    assert "sss" not in repr(BOX)
+
+
+def test_a_password_matches_its_own_hash_only() -> None:
+    stored = FAST.hash("correct horse battery")
+
+    assert FAST.matches(stored, "correct horse battery")
+    assert not FAST.matches(stored, "correct horse batterz")
+
+
+def test_an_unknown_account_costs_a_hash_and_never_matches() -> None:
+    assert not FAST.matches(None, "anything")
+    assert FAST.decoy.startswith("$argon2id$")
+
+
+def test_a_damaged_hash_matches_nothing() -> None:
+    assert not FAST.matches("not a hash", "anything")
+
+
+def test_passwords_are_hashed_as_the_rfc_recommends() -> None:
+    hasher = Passwords.standard().hasher
+    assert Passwords.standard().hash("x").startswith("$argon2id$v=19$m=65536,t=3,p=4$")
+    assert hasher.salt_len >= 16
+
+
+@pytest.mark.parametrize(
+    ("password", "words"),
+    [
+        ("short", f"at least {MIN_PASSWORD_LENGTH}"),
+        ("x" * (MIN_PASSWORD_LENGTH - 1), f"at least {MIN_PASSWORD_LENGTH}"),
+        ("PASSWORD123", "too easy"),
+        ("Teledermatology", "too easy"),
+        ("aaaaaaaaaaaa", "too easy"),
+        ("ababababababab", "too easy"),
+    ],
+)
+def test_a_weak_password_is_refused_with_a_reason(password: str, words: str) -> None:
+    assert words in (password_problem(password) or "")
+
+
+@pytest.mark.parametrize("password", ["correct horse", "zwölf Katzen!", "x7" * 30 + "ab"])
+def test_a_long_password_needs_no_special_signs(password: str) -> None:
+    assert password_problem(password) is None

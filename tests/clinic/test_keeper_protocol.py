@@ -1,0 +1,290 @@
+"""How the keeper decides: every purpose, every refusal, and nobody without a rule gets a key."""
+
+from dataclasses import replace
+from itertools import product
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clinic.access import Actor, CaseFacts, Role
+from clinic.keeper_protocol import (
+    HOURLY_CAP,
+    KeyPurpose,
+    ObjectKind,
+    RequestFacts,
+    WantedObject,
+    enrolment_mac,
+    refusal,
+)
+
+PATIENT, CASE, CLINIC = "patient-alice", "case-1", "clinic-1"
+ALICE = Actor("account-alice", Role.PATIENT, CLINIC, PATIENT)
+BOB = Actor("account-bob", Role.DERMATOLOGIST, CLINIC)
+CLAIMED = CaseFacts(PATIENT, CLINIC, BOB.user_id, None, signed=False)
+READ = replace(CLAIMED, first_read_by=BOB.user_id)
+SIGNED = replace(READ, signed=True)
+
+
+def wanted(
+    *kinds: ObjectKind, case: str | None = CASE, patient: str = PATIENT
+) -> tuple[WantedObject, ...]:
+    return tuple(
+        WantedObject(kind, patient, None if kind is ObjectKind.IDENTITY else case) for kind in kinds
+    )
+
+
+SCREENING = RequestFacts(
+    purpose=KeyPurpose.SCREENING,
+    expired=False,
+    objects=wanted(ObjectKind.PHOTO, ObjectKind.HISTORY),
+    process_enrolled=True,
+    case=replace(CLAIMED, claimed_by=None),
+    submission_id=CASE,
+    holds_lease=True,
+)
+READER = RequestFacts(
+    purpose=KeyPurpose.VIEW,
+    expired=False,
+    objects=wanted(ObjectKind.RENDITION),
+    actor=BOB,
+    case=CLAIMED,
+    submission_id=CASE,
+)
+OWNER = replace(READER, actor=ALICE, objects=wanted(ObjectKind.PHOTO))
+TEXT = replace(
+    READER,
+    purpose=KeyPurpose.TEXT,
+    process_enrolled=True,
+    objects=wanted(ObjectKind.HISTORY, ObjectKind.IDENTITY),
+)
+EHR = RequestFacts(
+    purpose=KeyPurpose.EHR,
+    expired=False,
+    objects=wanted(ObjectKind.IDENTITY, ObjectKind.FINDING, ObjectKind.LETTER),
+    process_enrolled=True,
+    case=SIGNED,
+    submission_id=CASE,
+    ehr_clinic_id=CLINIC,
+)
+GRANTED = {"screening": SCREENING, "reader": READER, "owner": OWNER, "text": TEXT, "ehr": EHR}
+
+
+@pytest.mark.parametrize("facts", GRANTED.values(), ids=list(GRANTED))
+def test_who_has_a_rule_is_granted(facts: RequestFacts) -> None:
+    assert refusal(facts) is None
+
+
+@pytest.mark.parametrize("facts", GRANTED.values(), ids=list(GRANTED))
+def test_an_old_request_is_refused(facts: RequestFacts) -> None:
+    assert refusal(replace(facts, expired=True)) == "the request is too old"
+
+
+@pytest.mark.parametrize("facts", GRANTED.values(), ids=list(GRANTED))
+def test_a_request_that_names_nothing_is_refused(facts: RequestFacts) -> None:
+    assert refusal(replace(facts, objects=())) == "no object was named"
+
+
+@pytest.mark.parametrize("facts", [SCREENING, TEXT, EHR], ids=["screening", "text", "ehr"])
+def test_a_process_that_is_not_enrolled_is_refused(facts: RequestFacts) -> None:
+    assert refusal(replace(facts, process_enrolled=False)) == "the process is not enrolled"
+
+
+@pytest.mark.parametrize(
+    "facts", [READER, OWNER, TEXT, EHR], ids=["reader", "owner", "text", "ehr"]
+)
+def test_the_hourly_cap_holds_for_people_and_record_systems(facts: RequestFacts) -> None:
+    assert refusal(replace(facts, requests_last_hour=HOURLY_CAP)) is None
+    assert "too many" in (refusal(replace(facts, requests_last_hour=HOURLY_CAP + 1)) or "")
+
+
+def test_a_worker_is_not_slowed_by_the_cap() -> None:
+    assert refusal(replace(SCREENING, requests_last_hour=HOURLY_CAP * 9)) is None
+
+
+def test_a_worker_without_the_lease_is_refused() -> None:
+    assert "does not hold" in (refusal(replace(SCREENING, holds_lease=False)) or "")
+
+
+@pytest.mark.parametrize("kind", set(ObjectKind) - {ObjectKind.PHOTO, ObjectKind.HISTORY})
+def test_a_worker_opens_only_what_it_analyses(kind: ObjectKind) -> None:
+    assert "not part" in (refusal(replace(SCREENING, objects=wanted(kind))) or "")
+
+
+@pytest.mark.parametrize("facts", GRANTED.values(), ids=list(GRANTED))
+def test_one_object_of_another_case_spoils_the_whole_request(facts: RequestFacts) -> None:
+    foreign = wanted(ObjectKind.PHOTO, ObjectKind.LETTER, case="case-2")
+    for one in foreign:
+        assert refusal(replace(facts, objects=(*facts.objects, one))) is not None
+
+
+@pytest.mark.parametrize("facts", [TEXT, EHR], ids=["text", "ehr"])
+def test_the_identity_of_another_patient_is_refused(facts: RequestFacts) -> None:
+    foreign = wanted(ObjectKind.IDENTITY, patient="patient-carol")
+    assert refusal(replace(facts, objects=foreign)) is not None
+
+
+def test_a_record_system_of_another_clinic_is_refused() -> None:
+    assert "no access" in (refusal(replace(EHR, ehr_clinic_id="clinic-2")) or "")
+    assert "no access" in (refusal(replace(EHR, ehr_clinic_id=None)) or "")
+    assert "no access" in (refusal(replace(EHR, case=None)) or "")
+
+
+def test_a_record_system_reads_signed_cases_only() -> None:
+    assert refusal(replace(EHR, case=READ)) == "the case is not signed"
+
+
+@pytest.mark.parametrize(
+    "kind", [ObjectKind.PHOTO, ObjectKind.RENDITION, ObjectKind.HEATMAP, ObjectKind.HISTORY]
+)
+def test_a_record_system_gets_the_report_and_no_picture(kind: ObjectKind) -> None:
+    assert "not part of a report" in (refusal(replace(EHR, objects=wanted(kind))) or "")
+
+
+def test_an_ended_session_is_refused() -> None:
+    assert refusal(replace(READER, actor=None)) == "the login session has ended"
+
+
+def test_the_computer_s_view_comes_after_the_reader_s_own() -> None:
+    heat_map = replace(READER, objects=wanted(ObjectKind.HEATMAP))
+    assert refusal(heat_map) == "dermatologist may not open heatmap"
+    assert refusal(replace(heat_map, case=READ)) is None
+    other = replace(CLAIMED, first_read_by="account-dan")
+    assert refusal(replace(heat_map, case=other)) is not None
+
+
+def test_a_reader_without_the_claim_opens_nothing() -> None:
+    for claimed_by in (None, "account-dan"):
+        case = replace(SIGNED, claimed_by=claimed_by)
+        for kind in ObjectKind:
+            assert refusal(replace(READER, case=case, objects=wanted(kind))) is not None
+
+
+def test_a_reader_sees_the_original_only_where_no_rendition_can_be() -> None:
+    original = replace(READER, objects=wanted(ObjectKind.PHOTO))
+    assert refusal(original) is not None
+    assert refusal(replace(original, ai_unavailable=True)) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "before", "after"),
+    [
+        (ObjectKind.PHOTO, True, True),
+        (ObjectKind.RENDITION, True, True),
+        (ObjectKind.HISTORY, True, True),
+        (ObjectKind.IDENTITY, True, True),
+        (ObjectKind.LETTER, False, True),
+        (ObjectKind.FINDING, False, False),
+        (ObjectKind.HEATMAP, False, False),
+    ],
+)
+def test_what_a_patient_opens_before_and_after_the_signature(
+    kind: ObjectKind, *, before: bool, after: bool
+) -> None:
+    own = replace(OWNER, objects=wanted(kind))
+    assert (refusal(own) is None) is before
+    assert (refusal(replace(own, case=SIGNED)) is None) is after
+
+
+def test_another_patient_opens_nothing() -> None:
+    carol = Actor("account-carol", Role.PATIENT, CLINIC, "patient-carol")
+    for kind, case in product(ObjectKind, (CLAIMED, SIGNED)):
+        facts = replace(OWNER, actor=carol, case=case, objects=wanted(kind))
+        assert refusal(facts) is not None
+
+
+def test_without_a_case_a_patient_opens_their_own_identity_only() -> None:
+    own = replace(
+        TEXT, actor=ALICE, case=None, submission_id=None, objects=wanted(ObjectKind.IDENTITY)
+    )
+    assert refusal(own) is None
+    assert refusal(replace(own, actor=BOB)) is not None
+    assert refusal(replace(own, objects=wanted(ObjectKind.HISTORY))) is not None
+    foreign = wanted(ObjectKind.IDENTITY, patient="patient-carol")
+    assert refusal(replace(own, objects=foreign)) is not None
+
+
+def mostly(usual: object, *others: object) -> st.SearchStrategy[object]:
+    """Near to what is granted, so that most examples reach the rule that matters."""
+    return st.sampled_from([usual] * 4 + list(others))
+
+
+people = st.builds(
+    Actor,
+    user_id=mostly("u1", "u2"),
+    role=st.sampled_from(Role),
+    clinic_id=mostly("c1", "c2"),
+    patient_id=mostly("a", "b", None),
+)
+cases = st.builds(
+    CaseFacts,
+    patient_id=mostly("a", "b"),
+    clinic_id=mostly("c1", "c2"),
+    claimed_by=mostly("u1", "u2", None),
+    first_read_by=mostly("u1", "u2", None),
+    signed=st.booleans(),
+)
+objects = st.builds(
+    WantedObject, st.sampled_from(ObjectKind), mostly("a", "b"), mostly("s1", "s2", None)
+)
+anything = st.builds(
+    RequestFacts,
+    purpose=st.sampled_from(KeyPurpose),
+    expired=mostly(False, True),
+    objects=st.lists(objects, max_size=2).map(tuple),
+    requests_last_hour=mostly(HOURLY_CAP, HOURLY_CAP + 1),
+    process_enrolled=mostly(True, False),
+    actor=people | st.none(),
+    case=cases | st.none(),
+    submission_id=mostly("s1", "s2", None),
+    ai_unavailable=st.booleans(),
+    ehr_clinic_id=mostly("c1", "c2", None),
+    holds_lease=st.booleans(),
+)
+
+
+@settings(max_examples=2000, deadline=None)
+@given(anything)
+def test_nobody_without_a_rule_gets_a_key(facts: RequestFacts) -> None:
+    """Whatever is granted has one of four good reasons, said here in other words than the rule."""
+    if refusal(facts) is not None:
+        return
+    assert facts.objects
+    assert not facts.expired
+    in_case = {one.submission_id for one in facts.objects if one.kind is not ObjectKind.IDENTITY}
+    assert in_case <= {facts.submission_id} - {None}
+    if facts.purpose is KeyPurpose.SCREENING:
+        assert facts.holds_lease
+        assert facts.process_enrolled
+        return
+    if facts.purpose is KeyPurpose.EHR:
+        assert facts.process_enrolled
+        assert facts.case is not None
+        assert facts.case.signed
+        assert facts.ehr_clinic_id == facts.case.clinic_id
+        return
+    actor = facts.actor
+    assert actor is not None
+    assert actor.role is not Role.ADMINISTRATOR
+    owner = facts.case.patient_id if facts.case else facts.objects[0].patient_id
+    identities = {one.patient_id for one in facts.objects if one.kind is ObjectKind.IDENTITY}
+    assert identities <= {owner}
+    if actor.role is Role.PATIENT:
+        assert actor.patient_id == owner
+        opened = {one.kind for one in facts.objects}
+        assert not {ObjectKind.HEATMAP, ObjectKind.FINDING} & opened
+        assert ObjectKind.LETTER not in opened or (facts.case is not None and facts.case.signed)
+    else:
+        assert facts.case is not None
+        assert facts.case.claimed_by == actor.user_id
+        assert facts.case.clinic_id == actor.clinic_id
+
+
+def test_an_enrolment_is_bound_to_process_program_and_key() -> None:
+    def mac(
+        secret: bytes = b"s", process_id: str = "1", program: str = "web", key: bytes = b"k"
+    ) -> str:
+        return enrolment_mac(secret, process_id=process_id, program=program, public_key=key)
+
+    macs = {mac(), mac(b"t"), mac(process_id="2"), mac(program="worker"), mac(key=b"l")}
+    assert len(macs) == 5
