@@ -54,9 +54,9 @@ COPY --from=code /app /app
 USER 10001:10001
 CMD ["python", "-m", "worker", "inference"]
 
-FROM valkey/valkey:8.1.4-alpine AS broker
+FROM valkey/valkey:9.1.2-alpine AS broker
 RUN install -d -o 10001 -g 10001 -m 0700 /var/lib/valkey
 COPY deploy/valkey/valkey.conf /etc/valkey/valkey.conf
 USER 10001:10001
 ENTRYPOINT ["valkey-server"]
-CMD ["/etc/valkey/valkey.conf"]
+CMD ["/etc/valkey/valkey.conf", "--dir", "/var/lib/valkey"]

@@ -39,14 +39,18 @@ def _container_problems(service: Compose) -> Iterator[str]:
         yield "its root can be written"
     if not any(one.startswith("/tmp:") for one in service.get("tmpfs", [])):
         yield "has no tmpfs for temporary files"
+    yield from _privilege_problems(service)
+    if not _PINNED.match(str(service.get("image", ""))):
+        yield "its image has no exact version"
+
+
+def _privilege_problems(service: Compose) -> Iterator[str]:
     if service.get("cap_drop") != ["ALL"] or service.get("cap_add"):
         yield "keeps capabilities"
     if service.get("security_opt") != ["no-new-privileges:true"]:
         yield "may gain privileges"
     if service.get("privileged") or service.get("pid") or service.get("network_mode"):
         yield "shares the host's namespaces"
-    if not _PINNED.match(str(service.get("image", ""))):
-        yield "its image has no exact version"
     if any("docker.sock" in str(one) for one in service.get("volumes", [])):
         yield "reaches the container engine"
 

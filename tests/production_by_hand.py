@@ -32,7 +32,7 @@ class NeverHappened(AssertionError):
     """What the test waited for did not come in time."""
 
 
-def until(done: Callable[[], bool], what: str, *, seconds: float = 40.0) -> None:
+def until(done: Callable[[], bool], what: str, *, seconds: float = 20.0) -> None:
     give_up_at = time.monotonic() + seconds
     while not done():
         if time.monotonic() > give_up_at:
@@ -67,6 +67,7 @@ class Production:
     web_port: int
     broker_port: int
     given_keys: Mapping[str, bytes]
+    names_before: set[str] = field(default_factory=set)
     started: dict[str, Started] = field(default_factory=dict)
 
     @property
@@ -98,10 +99,13 @@ class Production:
         """The configuration of the service, but for port, address and folder."""
         folder = self.folder / "broker"
         folder.mkdir()
-        command = [str(get_binary_path()), str(ROOT / "deploy/valkey/valkey.conf")]
+        conf, _, _ = COMPOSE["services"]["broker"]["command"]
+        command = [str(get_binary_path()), str(ROOT / "deploy/valkey" / Path(conf).name)]
         command += ["--port", str(self.broker_port), "--bind", "127.0.0.1", "--dir", "."]
         command += ["--aclfile", str(self.secrets / "broker_acl")]
-        return self._spawn("broker", command, environment={}, cwd=folder)
+        started = self._spawn("broker", command, environment={}, cwd=folder)
+        until(lambda: "Ready to accept connections" in started.words(), "the broker is up")
+        return started
 
     def start(self, name: str) -> Started:
         service = COMPOSE["services"][name]

@@ -1,11 +1,13 @@
 """docker-compose.yml: hardened, true to the settings, and its commands run for real."""
 
 import copy
+import os
 import re
 import subprocess
 import sys
 import tempfile
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,10 +15,16 @@ from typing import Any
 
 import pytest
 import redis
-from kombu.exceptions import OperationalError
+from redis.exceptions import NoPermissionError
 from sqlalchemy import func, select
 
-from clinic.hints import PURGE_EXPIRED, SCREEN_SUBMISSION, SETTLE_PATIENT, CeleryHints
+from clinic.hints import (
+    PURGE_EXPIRED,
+    SCREEN_SUBMISSION,
+    SETTLE_PATIENT,
+    BrokerDownError,
+    CeleryHints,
+)
 from clinic.key_files import ROOT_PRIVATE_FILE
 from clinic.records import ehr_clients
 from clinic.records.db import make_engine, make_session_factory
@@ -158,7 +166,9 @@ def test_each_base_image_has_an_exact_version():
 def test_each_target_that_is_built_exists_and_is_not_root():
     wanted = {one["build"]["target"] for one in SERVICES.values() if "build" in one}
     for target in wanted:
-        stage = re.search(rf"^FROM \S+ AS {target}$(.*?)(?=^FROM |\Z)", DOCKERFILE, re.M | re.S)
+        stage = re.search(
+            rf"^FROM \S+ AS {target}$(.*?)(?=^FROM |\Z)", DOCKERFILE, re.MULTILINE | re.DOTALL
+        )
         assert stage is not None
         assert "USER 10001:10001" in stage[1]
 
@@ -222,6 +232,7 @@ def production(postgres: PostgresServer) -> Iterator[Production]:
             },
         )
         found.prepare()
+        found.names_before = set(os.listdir(ROOT))
         found.start_broker()
         migrated = found.run("migrate")
         assert migrated.returncode == 0, migrated.stderr
@@ -230,28 +241,29 @@ def production(postgres: PostgresServer) -> Iterator[Production]:
 
 
 @pytest.fixture(scope="module")
-def clinic_world(production: Production) -> World:
+def clinic_world(production: Production) -> Iterator[World]:
     """The cast in the production database; Bob has signed one case, Carol's waits."""
-    sessions = make_session_factory(make_engine(production.database_url))
-    world = build(sessions, production.folder)
+    engine = make_engine(production.database_url)
+    world = build(make_session_factory(engine), production.folder)
     root = production.secrets / "root.pub"
     root.unlink()
     root.write_bytes(in_base64(world.root_public_key))
     world.signed(world.alice, world.bob)
     world.submit(world.carol)
-    return world
+    yield world
+    engine.dispose()
 
 
 @pytest.fixture(scope="module")
-def running(production: Production, clinic_world: World) -> dict[str, Started]:
+def running(production: Production, clinic_world: World) -> dict[str, Started]:  # noqa: ARG001 - its keys first
     for name in STAY_UP:
         production.start(name)
     until(lambda: _status(f"{production.web_url}/readyz") == 200, "the portal is ready")
     return production.started
 
 
-def _status(url: str, **headers: str) -> int:
-    request = urllib.request.Request(url, headers=headers)
+def _status(url: str, *, data: bytes | None = None, **headers: str) -> int:
+    request = urllib.request.Request(url, headers=headers, data=data)
     try:
         with urllib.request.urlopen(request, timeout=20) as answer:
             return answer.status
@@ -303,9 +315,8 @@ class TestByHand:
     ):
         assert production.check_health(name) == 0, running[name].words()
 
-    def test_the_engineers_commands_need_no_secret_of_the_portal(
-        self, running: dict[str, Started], production: Production
-    ):
+    @pytest.mark.usefixtures("running")
+    def test_the_engineers_commands_need_no_secret_of_the_portal(self, production: Production):
         created = production.run(
             *("admin", "users", "create", "administrator", "--email", "root@derm.example"),
             *("--given-name", "Ada", "--family-name", "Min"),
@@ -314,7 +325,26 @@ class TestByHand:
         assert "First password" in created.stdout, created.stderr
         assert "The audit chain holds." in verified.stdout, verified.stderr
 
-    def test_an_epoch_key_is_made_by_command(self, production: Production, running: object):
+    def test_tries_are_counted_in_the_broker_for_each_visitor_behind_the_proxy(
+        self, running: dict[str, Started], production: Production
+    ):
+        form = urllib.request.urlopen(f"{production.web_url}/sign-in", timeout=20)
+        with form:
+            cookie = form.headers["Set-Cookie"].partition(";")[0]
+            token = re.search(r'name="csrf_token"[^>]* value="([^"]+)"', form.read().decode())
+        assert token is not None
+        sent = urllib.parse.urlencode({"csrf_token": token[1], "email": "x@y.example"}).encode()
+        _status(
+            f"{production.web_url}/sign-in",
+            data=sent,
+            **{"X-Forwarded-For": "203.0.113.7", "X-Forwarded-Proto": "https", "Cookie": cookie},
+        )
+        with production.broker("web") as broker:
+            counted = broker.exists("LIMITS:LIMITER/203.0.113.7/portal.sign_in/30/1/minute")
+        assert counted == 1, running["web"].words()
+
+    @pytest.mark.usefixtures("running")
+    def test_an_epoch_key_is_made_by_command(self, production: Production):
         made = production.run(
             *("admin", "keys", "epoch", "--master-key", str(production.secrets / "master.key")),
             *("--root-key", str(production.secrets / ROOT_PRIVATE_FILE)),
@@ -333,7 +363,7 @@ class TestByHand:
         self, production: Production, user: str, task: str
     ):
         hints = CeleryHints(production.broker_url(user))
-        with pytest.raises((redis.NoPermissionError, OperationalError)):
+        with pytest.raises(BrokerDownError, match="No permissions to access a key"):
             hints.send(task, "0" * 32)
 
     def test_the_clock_may_send_the_housekeeping(self, production: Production):
@@ -343,12 +373,11 @@ class TestByHand:
     def test_no_program_can_change_the_broker(self, production: Production, user: str):
         with production.broker(user) as broker:
             for forbidden in (broker.flushall, broker.config_get, broker.acl_list):
-                with pytest.raises(redis.NoPermissionError):
+                with pytest.raises(NoPermissionError):
                     forbidden()
 
-    def test_the_worker_starts_with_weights_and_says_why_not_without(
-        self, production: Production, running: dict[str, Started]
-    ):
+    @pytest.mark.usefixtures("running")
+    def test_the_worker_starts_with_weights_and_says_why_not_without(self, production: Production):
         worker = production.start("worker")
         if WEIGHTS.is_file():
             until(lambda: "ready" in worker.words(), worker.words(), seconds=120)
@@ -364,12 +393,15 @@ class TestByHand:
         assert running[name].process.poll() is None, running[name].words()
         assert running[name].stop() == 0, running[name].words()
 
+    def test_no_program_writes_beside_the_code(self, production: Production):
+        assert set(os.listdir(ROOT)) <= production.names_before | {"__pycache__"}
+
     def test_without_the_broker_the_health_check_fails(self, production: Production):
         production.started["broker"].stop()
         assert production.check_health("relay") == 1
 
 
-def test_production_refuses_a_broker_without_a_password(tmp_path: Path):
+def test_production_refuses_a_broker_without_a_password():
     settings = {
         "DERMQUEUE_ENVIRONMENT": "production",
         "DERMQUEUE_DATABASE_URL": "postgresql+psycopg://dermqueue@127.0.0.1:1/none",

@@ -72,7 +72,7 @@ def create_clinic(name: str, phone: str, time_zone: str) -> None:
 
 
 @users_commands.command("create")
-@click.argument("role", type=click.Choice([Role.DERMATOLOGIST, Role.ADMINISTRATOR]))
+@click.argument("role", type=click.Choice([Role.DERMATOLOGIST.value, Role.ADMINISTRATOR.value]))
 @click.option("--email", required=True)
 @click.option("--given-name", required=True)
 @click.option("--family-name", required=True)

@@ -27,7 +27,7 @@ from clinic.due_time import Clock
 from clinic.envelope import Context, EnvelopeError, PublicKey, Sealed, parse_container, seal
 from clinic.intake import ADULT_AGE, History, StopRule, stop_rules
 from clinic.keeper_protocol import ObjectKind
-from clinic.photo import PhotoLimits
+from clinic.photo_limits import PhotoLimits
 from clinic.records import accounts, keys, sealed_objects, service_clock, submissions
 from clinic.records.db import database_now, new_id
 from clinic.records.models import Account, Submission

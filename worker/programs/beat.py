@@ -4,8 +4,9 @@ from clinic.hints import INFERENCE_QUEUE
 from config import Settings
 from worker.programs.parts import celery_app
 
+IN_MEMORY = "celery.beat:Scheduler"  # the usual one keeps a file beside the program
+
 
 def run(settings: Settings) -> None:
     app = celery_app(settings, queue=INFERENCE_QUEUE, tasks="worker.tasks")
-    # The plain scheduler keeps its times in memory; the default one would write a file.
-    app.Beat(scheduler="celery.beat:Scheduler", loglevel=settings.log_level).run()
+    app.Beat(scheduler=IN_MEMORY, loglevel=settings.log_level).run()
