@@ -5,6 +5,7 @@ Nothing is loaded that the manifest does not name with the right sha256, and no 
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -24,6 +25,7 @@ WEIGHTS: Final = Path(__file__).with_name("weights")
 MANIFEST_FILE: Final = "manifest.json"
 LIVE_FILE: Final = "LIVE"
 FORMAT: Final = 1
+_FOLDER_NAME: Final = re.compile(r"\w[\w.-]*", re.ASCII)
 
 
 class BundleError(Exception):
@@ -56,8 +58,8 @@ def live_bundle(weights: Path = WEIGHTS) -> Path:
     pointer = weights / LIVE_FILE
     if not pointer.is_file():
         raise BundleError(f"{pointer} is missing: restore it from the repository")
-    version = pointer.read_text(encoding="utf-8").strip()
-    if not version or Path(version).name != version:
+    version = pointer.read_text(encoding="utf-8", errors="replace").strip()
+    if not _FOLDER_NAME.fullmatch(version):
         raise BundleError(f"{pointer} must hold the name of one folder beside it, not {version!r}")
     return weights / version
 

@@ -1,0 +1,93 @@
+"""The reconciler frees what dead workers held, and tells the audit chain."""
+
+from datetime import timedelta
+
+from sqlalchemy import select, update
+
+from clinic.audit_event import AuditAction
+from clinic.records import audit_log, screening_queue, submissions
+from clinic.records.db import database_now
+from clinic.records.models import AuditEntry, Submission
+from clinic.submission import CaseState, ScreeningState
+from tests.threads import at_once
+from tests.world import World
+from worker.reconciler import Reconciler
+
+PATIENCE = timedelta(minutes=30)
+
+
+def reconciler(world: World) -> Reconciler:
+    return Reconciler(world.sessions, world.auditor, PATIENCE)
+
+
+def lost_by_a_worker(world: World, *, attempt: int) -> str:
+    """A case whose lease ran out in its n-th attempt."""
+    case = world.submit(world.alice)
+    with world.sessions() as session, session.begin():
+        assert screening_queue.claim(session, hint=case, lease=timedelta(seconds=30))
+        past = database_now(session) - timedelta(seconds=1)
+        changed = update(Submission).where(Submission.id == case)
+        session.execute(changed.values(lease_until=past, attempt=attempt))
+    return case
+
+
+def states(world: World, case: str) -> tuple[str, str]:
+    with world.sessions() as session:
+        row = submissions.find(session, case)
+    assert row is not None
+    return row.screening_state, row.case_state
+
+
+def actions(world: World, case: str) -> list[str]:
+    with world.sessions() as session:
+        assert audit_log.verify(session, world.auditor.key) is None
+        return list(
+            session.scalars(select(AuditEntry.action).where(AuditEntry.submission_id == case))
+        )
+
+
+def test_a_lost_case_goes_back_to_the_queue(world: World) -> None:
+    case = lost_by_a_worker(world, attempt=1)
+
+    assert reconciler(world).reconcile() == 1
+    assert reconciler(world).reconcile() == 0
+
+    assert states(world, case) == (ScreeningState.QUEUED, CaseState.RECEIVED)
+    assert actions(world, case) == [AuditAction.SCREENING_FAILED]
+
+
+def test_a_case_lost_three_times_goes_to_people(world: World) -> None:
+    case = lost_by_a_worker(world, attempt=3)
+    assert reconciler(world).reconcile() == 1
+    assert states(world, case) == (ScreeningState.DEAD, CaseState.AWAITING_REVIEW)
+    assert actions(world, case) == [AuditAction.SCREENING_GIVEN_UP]
+
+
+def test_a_case_that_no_worker_took_goes_to_people(world: World) -> None:
+    case = world.submit(world.alice)
+    assert reconciler(world).reconcile() == 0
+    with world.sessions() as session, session.begin():
+        then = database_now(session) - PATIENCE - timedelta(seconds=1)
+        session.execute(update(Submission).values(queued_at=then))
+
+    assert reconciler(world).reconcile() == 1
+
+    assert states(world, case) == (ScreeningState.DEAD, CaseState.AWAITING_REVIEW)
+    assert actions(world, case) == [AuditAction.SCREENING_GIVEN_UP]
+
+
+def test_two_reconcilers_move_a_case_once(world: World) -> None:
+    cases = [lost_by_a_worker(world, attempt=1) for _ in range(3)]
+    rounds = [reconciler(world).reconcile] * 4
+
+    assert sum(at_once(*rounds)) == len(cases)
+
+    for case in cases:
+        assert actions(world, case) == [AuditAction.SCREENING_FAILED]
+
+
+def test_the_loop_ends_when_it_is_told_to(world: World) -> None:
+    case = lost_by_a_worker(world, attempt=1)
+    answers = iter([False, True])
+    reconciler(world).run(lambda: next(answers))
+    assert states(world, case)[0] == ScreeningState.QUEUED
