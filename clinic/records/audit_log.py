@@ -1,9 +1,9 @@
 """The audit chain in the database: written in the caller's transaction, verified row by row."""
 
-from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import ScalarResult, select
 from sqlalchemy.orm import Session
 
 from clinic.audit_event import GENESIS, AuditAction, AuditEvent, chain_mac
@@ -60,26 +60,26 @@ def _entry(sequence: int, event: AuditEvent, mac: str) -> AuditEntry:
 def verify(session: Session, key: bytes) -> str | None:
     """None when the chain holds, else a sentence that names the first entry that is wrong."""
     previous, expected = GENESIS, 1
-    for entry in _in_order(session):
-        if entry.sequence != expected:
-            return f"Entry {expected} is missing: the chain goes on with {entry.sequence}."
-        mac = chain_mac(key, previous=previous, sequence=entry.sequence, event=_event(entry))
-        if mac != entry.mac:
-            return f"Entry {entry.sequence} was changed."
-        previous, expected = entry.mac, expected + 1
+    with closing(_in_order(session)) as entries:
+        for entry in entries:
+            if entry.sequence != expected:
+                return f"Entry {expected} is missing: the chain goes on with {entry.sequence}."
+            mac = chain_mac(key, previous=previous, sequence=entry.sequence, event=_event(entry))
+            if mac != entry.mac:
+                return f"Entry {entry.sequence} was changed."
+            previous, expected = entry.mac, expected + 1
     head = session.get(AuditHead, 1)
     if head is not None and (head.sequence, head.mac) != (expected - 1, previous):
         return f"Entry {expected} is missing: the chain's head stands at {head.sequence}."
     return None
 
 
-def _in_order(session: Session) -> Iterator[AuditEntry]:
-    return iter(
-        session.scalars(
-            select(AuditEntry)
-            .order_by(AuditEntry.sequence)
-            .execution_options(yield_per=1000, populate_existing=True)
-        )
+def _in_order(session: Session) -> ScalarResult[AuditEntry]:
+    """All entries, in portions from a cursor of the server that the caller closes."""
+    return session.scalars(
+        select(AuditEntry)
+        .order_by(AuditEntry.sequence)
+        .execution_options(yield_per=1000, populate_existing=True)
     )
 
 
