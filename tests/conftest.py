@@ -34,12 +34,15 @@ def postgres() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture(params=BOTH)
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """An empty database; a test that uses it runs on SQLite and on PostgreSQL."""
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'records.db'}"
+        yield f"sqlite:///{tmp_path / 'records.db'}"
+        return
     server: PostgresServer = request.getfixturevalue("postgres")
-    return server.fresh_database()
+    url = server.fresh_database()
+    yield url
+    server.drop(url)
 
 
 @pytest.fixture

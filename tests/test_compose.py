@@ -1,7 +1,6 @@
 """docker-compose.yml: hardened, true to the settings, and its commands run for real."""
 
 import copy
-import os
 import re
 import subprocess
 import sys
@@ -232,7 +231,7 @@ def production(postgres: PostgresServer) -> Iterator[Production]:
             },
         )
         found.prepare()
-        found.names_before = set(os.listdir(ROOT))
+        found.names_before = {path.name for path in ROOT.iterdir()}
         found.start_broker()
         migrated = found.run("migrate")
         assert migrated.returncode == 0, migrated.stderr
@@ -394,7 +393,7 @@ class TestByHand:
         assert running[name].stop() == 0, running[name].words()
 
     def test_no_program_writes_beside_the_code(self, production: Production):
-        assert set(os.listdir(ROOT)) <= production.names_before | {"__pycache__"}
+        assert {path.name for path in ROOT.iterdir()} <= production.names_before | {"__pycache__"}
 
     def test_without_the_broker_the_health_check_fails(self, production: Production):
         production.started["broker"].stop()

@@ -52,11 +52,18 @@ class PostgresServer:
     def fresh_database(self) -> str:
         """Create an empty database and return its address."""
         name = f"test_{secrets.token_hex(6)}"
+        self._execute(f"CREATE DATABASE {name}")
+        return self.url(name)
+
+    def drop(self, url: str) -> None:
+        """Remove a database that `fresh_database` made, also if somebody is still connected."""
+        self._execute(f"DROP DATABASE {url.rpartition('/')[2]} WITH (FORCE)")
+
+    def _execute(self, statement: str) -> None:
         engine = create_engine(self.url("postgres"), isolation_level="AUTOCOMMIT")
         with engine.connect() as connection:
-            connection.execute(text(f"CREATE DATABASE {name}"))
+            connection.execute(text(statement))
         engine.dispose()
-        return self.url(name)
 
 
 def find_programs() -> Path:

@@ -492,7 +492,11 @@ SAMPLES: dict[str, tuple[Any, Callable[[], dict[str, Any]]]] = {
         ADMINISTRATOR,
         lambda: (
             operations()
-            | {"model": None, "audit": AUDIT | {"intact": False, "first_bad": "Entry 77 was changed."}, "dead_cases": []}
+            | {
+                "model": None,
+                "audit": AUDIT | {"intact": False, "first_bad": "Entry 77 was changed."},
+                "dead_cases": [],
+            }
         ),
     ),
     "audit_search": (ADMINISTRATOR, audit_search),
