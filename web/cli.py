@@ -5,6 +5,7 @@
 
 import secrets
 from pathlib import Path
+from zoneinfo import available_timezones
 
 import click
 from flask import Flask
@@ -45,16 +46,25 @@ def _record(action: AuditAction, *, clinic_id: str | None = None, detail: str = 
     db.session.commit()
 
 
+def _the_clinic() -> Clinic:
+    try:
+        return accounts.the_clinic(db.session())
+    except LookupError as error:
+        raise click.ClickException(str(error)) from error
+
+
 @keys_commands.command("epoch")
 @click.option("--master-key", type=click.Path(path_type=Path), required=True)
 @click.option("--root-key", type=click.Path(path_type=Path), required=True)
 def make_epoch(master_key: Path, root_key: Path) -> None:
     """Make a new epoch key pair, signed by the root, valid from now."""
     try:
-        master = read_master_key(master_key)
+        master, root = read_master_key(master_key), read_root_private(root_key)
     except MasterKeyError as error:
         raise click.ClickException(str(error)) from error
-    kid = keys.publish_epoch(db.session(), master, read_root_private(root_key))
+    except (OSError, ValueError) as error:
+        raise click.ClickException(f"The root key {root_key} cannot be used: {error}") from error
+    kid = keys.publish_epoch(db.session(), master, root)
     _record(AuditAction.EPOCH_KEY_MADE, detail=kid)
     click.echo(f"New epoch key {kid}.")
 
@@ -65,6 +75,8 @@ def make_epoch(master_key: Path, root_key: Path) -> None:
 @click.option("--time-zone", default="Europe/London", show_default=True)
 def create_clinic(name: str, phone: str, time_zone: str) -> None:
     """Create a clinic."""
+    if time_zone not in available_timezones():
+        raise click.UsageError(f"There is no time zone {time_zone}, such as Europe/London.")
     clinic = Clinic(name=name, phone=phone, time_zone=time_zone)
     db.session.add(clinic)
     db.session.commit()
@@ -84,7 +96,7 @@ def create_user(
     if role == Role.DERMATOLOGIST and not registration_number:
         raise click.UsageError("A dermatologist needs --registration-number.")
     password = secrets.token_urlsafe(12)
-    clinic = accounts.the_clinic(db.session())
+    clinic = _the_clinic()
     new = NewAccount(
         clinic.id,
         Role(role),
@@ -115,7 +127,7 @@ def verify_audit() -> None:
 @click.argument("name")
 def register_ehr_client(name: str) -> None:
     """Register a record system of the first clinic and print its bearer token once."""
-    clinic = accounts.the_clinic(db.session())
+    clinic = _the_clinic()
     registered = ehr_clients.register(db.session(), clinic_id=clinic.id, name=name)
     _record(AuditAction.EHR_CLIENT_REGISTERED, clinic_id=clinic.id, detail=registered.client_id)
     click.echo(f"Client {registered.client_id}. Bearer token, shown once: {registered.token}")
