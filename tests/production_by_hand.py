@@ -67,7 +67,7 @@ class Production:
     web_port: int
     broker_port: int
     given_keys: Mapping[str, bytes]
-    names_before: set[str] = field(default_factory=set)
+    names_before: set[Path] = field(default_factory=set)
     started: dict[str, Started] = field(default_factory=dict)
 
     @property

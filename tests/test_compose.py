@@ -1,7 +1,6 @@
 """docker-compose.yml: hardened, true to the settings, and its commands run for real."""
 
 import copy
-import os
 import re
 import subprocess
 import sys
@@ -124,7 +123,7 @@ def test_the_command_names_a_program_that_exists(name: str):
     python, flag, module, program = SERVICES[name]["command"]
     assert (python, flag, module) == ("python", "-m", "worker")
     assert PROGRAMS[program] == PROGRAM_OF[name]
-    assert SERVICES[name]["healthcheck"]["test"][-1] == program
+    assert SERVICES[name]["healthcheck"]["test"][-1] == PROGRAM_OF[name]
 
 
 def test_only_the_worker_carries_torch():
@@ -140,7 +139,7 @@ class Refuse:
         if name.partition(".")[0] in {WORKER_PACKAGES!r}:
             raise ModuleNotFoundError(name)
 sys.meta_path.insert(0, Refuse())
-import web.app, worker.keeper_tasks, worker.health, tools.secrets_folder
+import web.app, worker.keeper_tasks, worker.programs.health, tools.secrets_folder
 import worker.programs.keeper, worker.programs.relay
 import worker.programs.reconciler, worker.programs.beat
 """
@@ -232,7 +231,7 @@ def production(postgres: PostgresServer) -> Iterator[Production]:
             },
         )
         found.prepare()
-        found.names_before = set(os.listdir(ROOT))
+        found.names_before = set(ROOT.iterdir())
         found.start_broker()
         migrated = found.run("migrate")
         assert migrated.returncode == 0, migrated.stderr
@@ -394,7 +393,7 @@ class TestByHand:
         assert running[name].stop() == 0, running[name].words()
 
     def test_no_program_writes_beside_the_code(self, production: Production):
-        assert set(os.listdir(ROOT)) <= production.names_before | {"__pycache__"}
+        assert set(ROOT.iterdir()) <= production.names_before | {ROOT / "__pycache__"}
 
     def test_without_the_broker_the_health_check_fails(self, production: Production):
         production.started["broker"].stop()
