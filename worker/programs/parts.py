@@ -17,9 +17,10 @@ class CannotStartError(Exception):
     """The program refuses to start; the message says what to mend."""
 
 
-def celery_app(settings: Settings, *, queue: str, tasks: str) -> Celery:
-    """A Celery app over one module of tasks; the settings follow docs/architecture.md."""
-    app = Celery(f"dermqueue-{queue}", broker=settings.broker_url, include=[tasks])
+def celery_app(settings: Settings, *, queue: str, tasks: str | None) -> Celery:
+    """A Celery app over one module of tasks, or over none where tasks are only sent by name."""
+    include = [tasks] if tasks else []
+    app = Celery(f"dermqueue-{queue}", broker=settings.broker_url, include=include)
     app.conf.update(
         BROKER_SETTINGS,
         task_acks_late=False,

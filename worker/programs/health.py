@@ -1,4 +1,4 @@
-"""`python -m worker.health PROGRAM`: can this program reach what it needs? For container checks.
+"""Can a program reach what it needs? For container checks: `python -m worker.programs.health web`.
 
 It answers for database, broker and settings. That the analysis worker lives is told by its own
 row, which /readyz and the operations page read.
@@ -12,8 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from clinic.records.db import make_engine
-from config import Settings, SettingsError
-from worker.__main__ import PROGRAMS
+from config import EVERY_PROGRAM, Settings, SettingsError
 
 WAIT_SECONDS = 3
 
@@ -50,10 +49,10 @@ def _broker_answers(url: str) -> bool:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m worker.health", description=__doc__)
-    parser.add_argument("program", choices=sorted(PROGRAMS))
+    parser = argparse.ArgumentParser(prog="python -m worker.programs.health", description=__doc__)
+    parser.add_argument("program", choices=sorted(EVERY_PROGRAM))
     try:
-        found = problem(Settings.from_env(PROGRAMS[parser.parse_args().program]))
+        found = problem(Settings.from_env(parser.parse_args().program))
     except SettingsError as error:
         found = str(error)
     if found is not None:
