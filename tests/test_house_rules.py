@@ -29,7 +29,6 @@ FACTORIES = (
     "web/wsgi.py",
     "worker/__main__.py",
     "worker/programs/",
-    "worker/health.py",
 )
 ENVIRONMENT_READERS = ("config.py", "tools/", "bin/")
 
