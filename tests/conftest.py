@@ -34,15 +34,12 @@ def postgres() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture(params=BOTH)
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty database; a test that uses it runs on SQLite and on PostgreSQL."""
     if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'records.db'}"
-        return
+        return f"sqlite:///{tmp_path / 'records.db'}"
     server: PostgresServer = request.getfixturevalue("postgres")
-    url = server.fresh_database()
-    yield url
-    server.drop(url)
+    return server.fresh_database()
 
 
 @pytest.fixture

@@ -46,24 +46,21 @@ class PostgresServer:
             _run(owner, [programs / "pg_ctl", "-D", data, "-m", "immediate", "stop"])
             shutil.rmtree(folder, ignore_errors=True)
 
-    def url(self, database: str) -> str:
-        return f"postgresql+psycopg://dermqueue@127.0.0.1:{self.port}/{database}"
+    @property
+    def url(self) -> str:
+        return f"postgresql+psycopg://dermqueue@127.0.0.1:{self.port}/postgres"
 
     def fresh_database(self) -> str:
-        """Create an empty database and return its address."""
+        """The address of an empty place for tables.
+
+        It is a schema: a database of its own would copy some 300 files for each test.
+        """
         name = f"test_{secrets.token_hex(6)}"
-        self._execute(f"CREATE DATABASE {name}")
-        return self.url(name)
-
-    def drop(self, url: str) -> None:
-        """Remove a database that `fresh_database` made, also if somebody is still connected."""
-        self._execute(f"DROP DATABASE {url.rpartition('/')[2]} WITH (FORCE)")
-
-    def _execute(self, statement: str) -> None:
-        engine = create_engine(self.url("postgres"), isolation_level="AUTOCOMMIT")
+        engine = create_engine(self.url, isolation_level="AUTOCOMMIT")
         with engine.connect() as connection:
-            connection.execute(text(statement))
+            connection.execute(text(f"CREATE SCHEMA {name}"))
         engine.dispose()
+        return f"{self.url}?options=-csearch_path%3D{name}"
 
 
 def find_programs() -> Path:
