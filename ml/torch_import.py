@@ -32,7 +32,7 @@ def torchvision_models() -> ModuleType:
     """`torchvision.models`, importable with or without the compiled operators."""
     _declare_missing_operators()
     # The schemas must stand before the import.
-    import torchvision.models  # type: ignore[import-untyped] # noqa: PLC0415
+    import torchvision.models  # noqa: PLC0415
 
     models: ModuleType = torchvision.models
     return models

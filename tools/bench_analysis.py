@@ -34,8 +34,8 @@ class PlainWay:
     def __init__(self, manifest: Manifest, members: dict[str, PooledClassifier]) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            from pytorch_grad_cam import GradCAM  # type: ignore[import-untyped] # noqa: PLC0415
-            from pytorch_grad_cam.utils.model_targets import (  # type: ignore[import-untyped] # noqa: PLC0415
+            from pytorch_grad_cam import GradCAM  # noqa: PLC0415
+            from pytorch_grad_cam.utils.model_targets import (  # noqa: PLC0415
                 ClassifierOutputTarget,
             )
         self._target = ClassifierOutputTarget
