@@ -72,7 +72,7 @@ def create_app(settings: Settings, services: Services | None = None) -> Flask:
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
         WTF_CSRF_TIME_LIMIT=None,
-        # Pages send no referrer (see security_headers), so it cannot be asked for; the token is.
+        # Pages send no referrer, so it cannot be asked for: web.guard looks at Fetch Metadata.
         WTF_CSRF_SSL_STRICT=False,
     )
     init_database(app, needed(settings.database_url))

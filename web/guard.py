@@ -44,6 +44,7 @@ def init_guard(app: Flask) -> None:
     manager = LoginManager(app)
     manager.session_protection = None  # sessions live in the database and end there
     manager.user_loader(_load)
+    app.before_request(_refuse_foreign_form)
     app.before_request(_check_mark)
 
 
@@ -59,6 +60,19 @@ def _load(token: str) -> SignedIn | None:
     actor = accounts.actor_of(db.session(), login)
     db.session.commit()
     return SignedIn(token, login, actor)
+
+
+_OWN_PAGES = frozenset({None, "same-origin", "none"})
+
+
+def _refuse_foreign_form() -> None:
+    """Browsers say where a form was sent from (Fetch Metadata). The form's token is asked for too.
+
+    A referrer cannot be asked for: our own pages send none.
+    """
+    sent_from = request.headers.get("Sec-Fetch-Site")
+    if request.blueprint == "portal" and request.method == "POST" and sent_from not in _OWN_PAGES:
+        abort(400, "This form was sent from another site.")
 
 
 _HALF_SIGNED_IN = frozenset(

@@ -207,14 +207,16 @@ def test_under_https_the_cookie_is_bound_to_the_host_and_hidden_from_scripts(
     assert set(flags) == {"Secure", "HttpOnly", "Path=/", "SameSite=Lax"}
 
 
-def test_under_https_a_form_of_another_site_is_refused(https: Flask) -> None:
+@pytest.mark.parametrize(("sent_from", "status"), [("cross-site", 400), ("same-origin", 302)])
+def test_under_https_a_form_of_another_site_is_refused_and_our_own_needs_no_referrer(
+    https: Flask, sent_from: str, status: int
+) -> None:
     client = https.test_client()
-    site = {"base_url": "https://skin.example", "headers": {"Referer": "https://evil.example/"}}
+    site = {"base_url": "https://skin.example", "headers": {"Sec-Fetch-Site": sent_from}}
     token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', client.get("/sign-in", **site).text)
+    form = {"email": "alice@example.org", "password": PASSWORD, "csrf_token": token.group(1)}
 
-    answer = client.post("/sign-in", data={"csrf_token": token.group(1)}, **site)
-
-    assert answer.status_code == 400
+    assert client.post("/sign-in", data=form, **site).status_code == status
 
 
 def test_the_cookie_is_hidden_from_scripts_also_on_plain_http(client: FlaskClient) -> None:
