@@ -16,10 +16,17 @@ from ml.arrays import HeatMap, Pixels
 from ml.geometry import middle_square
 from ml.members import PooledClassifier
 
-# Colours of rising evidence, dark violet to yellow: rising lightness, so it also reads in grey.
-_STOPS: Final = ((0.0, (40, 10, 90)), (0.4, (190, 40, 110)), (0.7, (245, 120, 40)),
-                 (1.0, (255, 235, 90)))  # fmt: skip
-_STRONGEST_ALPHA: Final = 200.0
+# Evidence and its colour (red, green, blue, alpha): violet, green, yellow, since skin is red.
+# Lightness and strength rise with it, so it also reads in grey. Held-out photos mostly lie between
+# 0.1 and 0.6.
+_STOPS: Final = (
+    (0.0, (70, 20, 110, 0)),
+    (0.1, (70, 40, 125, 30)),
+    (0.25, (50, 100, 145, 115)),
+    (0.4, (30, 160, 135, 165)),
+    (0.6, (120, 210, 80, 195)),
+    (1.0, (255, 235, 60, 220)),
+)
 
 
 def logits_and_features(member: PooledClassifier, inputs: Tensor) -> tuple[Tensor, Tensor]:
@@ -56,13 +63,16 @@ def on_photo(square_map: HeatMap, *, height: int, width: int) -> HeatMap:
 
 
 def overlay_rgba(heatmap: HeatMap) -> Pixels:
-    """uint8 [h, w, 4] to lay over the photo: no evidence is wholly clear."""
-    positions = [position for position, _ in _STOPS]
+    """uint8 [h, w, 4] to lay over the photo: no evidence is wholly clear.
+
+    The colours are the same for the same evidence on every photo; only their spacing favours the
+    range in which evidence mostly lies.
+    """
+    positions = [position for position, *_ in _STOPS]
     rgba = np.empty((*heatmap.shape, 4), dtype=np.uint8)
-    for channel in range(3):
+    for channel in range(4):
         levels = [colour[channel] for _, colour in _STOPS]
         rgba[..., channel] = np.interp(heatmap, positions, levels).round()
-    rgba[..., 3] = (np.clip(heatmap, 0.0, 1.0) * _STRONGEST_ALPHA).round()
     return rgba
 
 

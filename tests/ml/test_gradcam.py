@@ -9,6 +9,7 @@ from ml.labels import CLASSES
 from ml.members import MEMBERS, build_member
 
 SIDE = 96
+from ml.torch_import import torchvision_models
 
 
 @pytest.fixture(scope="module", params=list(MEMBERS))
@@ -26,6 +27,7 @@ def reference_grad_cams(member, image):
     """Raw Grad-CAM maps of the package grad-cam for all classes, before it scales and enlarges."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        torchvision_models()  # the library imports torchvision by itself
         from pytorch_grad_cam import GradCAM  # noqa: PLC0415 - warns at import
         from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget  # noqa: PLC0415
     layer = list(member.body.children())[-1]

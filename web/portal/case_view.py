@@ -116,7 +116,7 @@ def computer(result: ScreeningResult, read: FirstRead | None) -> dict[str, Any] 
         "reasons": result.reasons,
         "warnings": _warnings(result),
         "explained_label": class_name(result.explained_class or top),
-        "heatmap_words": "Warm colours mark what spoke for this class.",
+        "heatmap_words": "Green and yellow mark what spoke for this class; violet and clear mark little.",
         "agreement_words": _agreement(top, read),
         "model_version": result.model_version,
         "fingerprint": result.model_fingerprint or "",
