@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 WEB = "web"
@@ -18,9 +18,12 @@ WORKER = "worker"
 KEEPER = "keeper"
 RELAY = "relay"
 RECONCILER = "reconciler"
+BEAT = "beat"
 ADMIN = "admin"
-EVERY_PROGRAM = frozenset({WEB, WORKER, KEEPER, RELAY, RECONCILER, ADMIN})
+MIGRATE = "migrate"
+EVERY_PROGRAM = frozenset({WEB, WORKER, KEEPER, RELAY, RECONCILER, BEAT, ADMIN, MIGRATE})
 
+T = TypeVar("T")
 ENVIRONMENTS = ("production", "demo", "test")
 
 
@@ -37,12 +40,15 @@ class Secret:
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that may differ between installations. `.env.example` explains each name."""
+    """Everything that may differ between installations. `.env.example` explains each name.
+
+    A program gets no more than it needs; a value that it does not need may be None.
+    """
 
     environment: str
-    database_url: str = field(repr=False)  # both addresses carry a password
-    broker_url: str = field(repr=False)
-    blob_dir: Path
+    database_url: str | None = field(repr=False)  # both addresses carry a password
+    broker_url: str | None = field(repr=False)
+    blob_dir: Path | None
     weights_dir: Path | None
     public_url: str
     cookie_key: Secret | None
@@ -121,7 +127,9 @@ def _public_url(text: str) -> str:
 def _key(text: str) -> Secret:
     raw = _base64(text)
     if len(raw) < 32:
-        raise ValueError("must be at least 32 bytes in base64; make one with `flask keys init`")
+        raise ValueError(
+            "must be at least 32 bytes in base64; make one with `python -m web.cli FOLDER`"
+        )
     return Secret(raw)
 
 
@@ -157,25 +165,35 @@ def _log_level(text: str) -> str:
     return text
 
 
+_SENDS_OR_TAKES_HINTS = frozenset({WEB, WORKER, KEEPER, RELAY, BEAT})
+_WRITES_AUDIT = frozenset({WEB, WORKER, KEEPER, RECONCILER, ADMIN})
+
 SETTINGS: tuple[Setting, ...] = (
     Setting("environment", _environment, EVERY_PROGRAM),
-    Setting("database_url", _database_url, EVERY_PROGRAM),
-    Setting("broker_url", _broker_url, EVERY_PROGRAM - {ADMIN}),
-    Setting("blob_dir", Path, EVERY_PROGRAM),
+    Setting("database_url", _database_url, EVERY_PROGRAM - {BEAT}),
+    Setting("broker_url", _broker_url, _SENDS_OR_TAKES_HINTS),
+    Setting("blob_dir", Path, frozenset({WEB, WORKER})),
     Setting("weights_dir", Path, frozenset({WORKER})),
     Setting("public_url", _public_url, frozenset({WEB}), "http://127.0.0.1:8000"),
     Setting("cookie_key", _key, frozenset({WEB})),
-    Setting("account_key", _key, frozenset({WEB})),
-    Setting("audit_key", _key, EVERY_PROGRAM),
+    Setting("account_key", _key, frozenset({WEB, ADMIN})),
+    Setting("audit_key", _key, _WRITES_AUDIT),
     Setting("enrolment_key", _key, frozenset({WEB, WORKER, KEEPER})),
     Setting("master_key_file", Path, frozenset({KEEPER})),
-    Setting("root_public_key", _public_key, frozenset({WEB, WORKER, KEEPER})),
-    Setting("snomed", _switch, EVERY_PROGRAM, "on"),
-    Setting("upload_limit_mib", _positive, EVERY_PROGRAM, "60"),
-    Setting("lease_seconds", _positive, EVERY_PROGRAM, "120"),
-    Setting("ai_wait_minutes", _positive, EVERY_PROGRAM, "30"),
-    Setting("log_level", _log_level, EVERY_PROGRAM, "INFO"),
+    Setting("root_public_key", _public_key, frozenset({WEB, WORKER})),
+    Setting("snomed", _switch, frozenset({WEB}), "on"),
+    Setting("upload_limit_mib", _positive, frozenset({WEB}), "60"),
+    Setting("lease_seconds", _positive, frozenset({WORKER}), "120"),
+    Setting("ai_wait_minutes", _positive, frozenset({RECONCILER}), "30"),
+    Setting("log_level", _log_level, frozenset({WORKER, KEEPER, BEAT}), "INFO"),
 )
+
+
+def needed(value: T | None) -> T:
+    """A value that `from_env` has checked to be there for this program."""
+    if value is None:
+        raise LookupError("A setting is missing that this program needs.")
+    return value
 
 
 def _read(one: Setting, program: str, environ: Mapping[str, str]) -> Any:
@@ -211,8 +229,8 @@ def _refuse_unsafe(settings: Settings, program: str) -> None:
         return
     if program == WEB and not settings.public_url.startswith("https://"):
         raise SettingsError("DERMQUEUE_PUBLIC_URL must be https:// in production.")
-    if settings.database_url.startswith("sqlite"):
+    if (settings.database_url or "").startswith("sqlite"):
         raise SettingsError("DERMQUEUE_DATABASE_URL must be PostgreSQL in production, not SQLite.")
     broker = urlsplit(settings.broker_url or "")
-    if program != ADMIN and broker.scheme != "redis+socket" and not broker.password:
+    if broker.scheme in {"redis", "rediss"} and not broker.password:
         raise SettingsError("DERMQUEUE_BROKER_URL has no password; production needs one.")

@@ -34,6 +34,9 @@ class ObjectKind(StrEnum):
     LETTER = "letter"
 
 
+_PICTURES = frozenset({ObjectKind.PHOTO, ObjectKind.RENDITION, ObjectKind.HEATMAP})
+
+
 @dataclass(frozen=True)
 class WantedObject:
     kind: ObjectKind
@@ -80,6 +83,8 @@ def _refusal_for_purpose(facts: RequestFacts) -> str | None:
         return "too many requests in one hour"
     if facts.purpose is KeyPurpose.EHR:
         return _ehr_refusal(facts)
+    if facts.purpose is KeyPurpose.TEXT and any(one.kind in _PICTURES for one in facts.objects):
+        return "the web process opens no picture"
     return _person_refusal(facts)
 
 

@@ -16,6 +16,8 @@ from typing import Final
 
 from PIL import Image, ImageCms, ImageOps
 
+from clinic.photo_limits import PhotoLimits
+
 FORMATS: Final = ("JPEG", "PNG", "WEBP")
 RENDITION_TYPE: Final = "image/jpeg"
 
@@ -70,17 +72,6 @@ class PhotoRejected(ValueError):
     def __init__(self, reason: RejectReason) -> None:
         super().__init__(reason.value)
         self.reason = reason
-
-
-@dataclass(frozen=True, kw_only=True)
-class PhotoLimits:
-    """`max_side` bounds the rendition, in pixels; larger photos are scaled down to it."""
-
-    max_bytes: int = 25 * 1024 * 1024
-    max_pixels: int = 25_000_000
-    min_side: int = 224
-    max_side: int = 4096
-    quality: int = 95
 
 
 @dataclass(frozen=True, kw_only=True)

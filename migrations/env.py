@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 
 from clinic.records.db import UtcDateTime, make_engine
 from clinic.records.models import Base
-from config import ADMIN, Settings
+from config import MIGRATE, Settings, needed
 
 
 def render_item(kind: str, item: Any, _: Any) -> str | bool:
@@ -33,7 +33,7 @@ given = context.config.attributes.get("connection")
 if given is not None:
     run(given)
 else:
-    engine = make_engine(Settings.from_env(ADMIN).database_url)
+    engine = make_engine(needed(Settings.from_env(MIGRATE).database_url))
     with engine.connect() as own:
         run(own)
         own.commit()

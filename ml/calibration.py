@@ -4,8 +4,8 @@ from typing import Final
 
 import numpy as np
 
+from ml.arrays import Floats, Labels
 from ml.labels import CLASSES, MALIGNANT
-from ml.metrics import Floats, Labels
 from ml.triage import Policy
 
 MELANOMA_SENSITIVITY: Final = 0.97

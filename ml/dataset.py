@@ -17,8 +17,9 @@ from typing import Final
 
 import numpy as np
 
+from ml.arrays import Pixels
 from ml.folds import Half, LeakError, Place, Record
-from ml.geometry import Pixels, middle_square, square_of
+from ml.geometry import middle_square, square_of
 from ml.image_source import ImageDataError, ImageFile, decode, find_images
 from ml.labels import CLASSES
 

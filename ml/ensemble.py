@@ -10,13 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from ml.arrays import Floats, HeatMap, Pixels
 from ml.artifact import Manifest, load_bundle
 from ml.calibration import apply_temperature, mean_of_members
-from ml.geometry import Pixels
-from ml.gradcam import HeatMap, evidence, logits_and_features, on_photo, raw_cam
+from ml.gradcam import evidence, logits_and_features, on_photo, raw_cam
 from ml.labels import CLASSES
 from ml.members import PooledClassifier, to_channels_last
-from ml.metrics import Floats
 from ml.prediction import ByClass, Prediction
 from ml.preprocess import to_input
 from ml.quality import Quality, assess_quality

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 import numpy as np
-from sklearn.model_selection import StratifiedGroupKFold  # type: ignore[import-untyped]
+from sklearn.model_selection import StratifiedGroupKFold
 
 from ml.labels import CLASS_INDEX
 

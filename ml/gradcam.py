@@ -8,15 +8,14 @@ from typing import Final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from ml.geometry import Pixels, middle_square
+from ml.arrays import HeatMap, Pixels
+from ml.geometry import middle_square
 from ml.members import PooledClassifier
 
-HeatMap = NDArray[np.float32]
 # Colours of rising evidence, dark violet to yellow: rising lightness, so it also reads in grey.
 _STOPS: Final = ((0.0, (40, 10, 90)), (0.4, (190, 40, 110)), (0.7, (245, 120, 40)),
                  (1.0, (255, 235, 90)))  # fmt: skip

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from ml.geometry import Pixels
+from ml.arrays import Pixels
 
 _SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png"})
 

@@ -1,27 +1,161 @@
-"""Figures of a classifier on labelled images: plain numpy and scikit-learn, no torch."""
+"""Figures of a classifier on labelled images: numpy and scikit-learn, no torch.
 
-from typing import Final
+Intervals are 95 % percentile bootstraps that draw whole lesions, because the images of one lesion
+are not independent.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
 
+from ml.arrays import Floats, Labels
 from ml.labels import CLASSES
 
-Floats = NDArray[np.float64]
-Labels = NDArray[np.int64]
+Interval = tuple[float, float]
 _BINS: Final = 15
+_REPLICATES: Final = 1000
+_SEED: Final = 7
+PREVALENCES: Final = (0.02, 0.07, 0.10)
+
+
+def _ratio(part: Floats, whole: Floats) -> Floats:
+    """Part of whole, NaN where the whole is empty."""
+    filled = np.where(whole > 0, whole, 1.0)
+    ratio: Floats = np.where(whole > 0, part / filled, np.nan)
+    return ratio
+
+
+def confusion(probabilities: Floats, labels: Labels) -> Floats:
+    """Count images: [true, predicted]."""
+    counts = np.zeros((len(CLASSES), len(CLASSES)))
+    np.add.at(counts, (labels, probabilities.argmax(axis=1)), 1.0)
+    return counts
 
 
 def recalls(probabilities: Floats, labels: Labels) -> Floats:
     """Recall of each class; NaN where the class has no image."""
-    top = probabilities.argmax(axis=1)
-    found = [
-        float((top[labels == index] == index).mean()) if (labels == index).any() else np.nan
-        for index in range(len(CLASSES))
-    ]
-    return np.array(found)
+    counts = confusion(probabilities, labels)
+    return _ratio(np.diag(counts), counts.sum(axis=1))
 
 
 def balanced_accuracy(probabilities: Floats, labels: Labels) -> float:
     """Mean recall over the classes that occur (the BMA of the ISIC 2018 challenge)."""
     return float(np.nanmean(recalls(probabilities, labels)))
+
+
+def macro_auc(probabilities: Floats, labels: Labels) -> float:
+    """Mean area under the one-against-rest curves of the classes that have both sides."""
+    areas = [
+        roc_auc_score(labels == index, probabilities[:, index])
+        for index in range(len(CLASSES))
+        if 0 < int((labels == index).sum()) < len(labels)
+    ]
+    return float(np.mean(areas)) if areas else float("nan")
+
+
+def calibration_error(probabilities: Floats, labels: Labels) -> float:
+    """Compute the ECE of the top class over 15 bins of equal width."""
+    confidence = probabilities.max(axis=1)
+    correct = (probabilities.argmax(axis=1) == labels).astype(np.float64)
+    bins = np.minimum((confidence * _BINS).astype(np.int64), _BINS - 1)
+    gaps = np.zeros(_BINS)
+    np.add.at(gaps, bins, confidence - correct)
+    return float(np.abs(gaps).sum() / len(labels))
+
+
+def brier_score(probabilities: Floats, labels: Labels) -> float:
+    """Mean squared distance (0..2) of the probabilities from the one-hot truth."""
+    truth = np.eye(len(CLASSES))[labels]
+    return float(((probabilities - truth) ** 2).sum(axis=1).mean())
+
+
+def _lesion_weights(groups: Sequence[str]) -> tuple[NDArray[np.int64], Floats]:
+    """Each image's lesion number, and how often each replicate draws each lesion [r, lesions]."""
+    _, numbers = np.unique(np.array(groups), return_inverse=True)
+    count = int(numbers.max()) + 1
+    generator = np.random.default_rng(_SEED)
+    drawn = generator.multinomial(count, np.full(count, 1.0 / count), size=_REPLICATES)
+    return numbers.astype(np.int64), drawn.astype(np.float64)
+
+
+def _interval(replicates: Floats) -> Interval:
+    low, high = np.nanpercentile(replicates, (2.5, 97.5))
+    return float(low), float(high)
+
+
+def _per_lesion(values: Floats, numbers: NDArray[np.int64]) -> Floats:
+    """Sum [n, k] over the images of each lesion: [lesions, k]."""
+    sums = np.zeros((int(numbers.max()) + 1, values.shape[1]))
+    np.add.at(sums, numbers, values)
+    return sums
+
+
+def balanced_accuracy_interval(
+    probabilities: Floats, labels: Labels, groups: Sequence[str]
+) -> Interval:
+    numbers, drawn = _lesion_weights(groups)
+    truth = np.eye(len(CLASSES))[labels]
+    hits = truth * (probabilities.argmax(axis=1) == labels)[:, None]
+    found = drawn @ _per_lesion(hits, numbers)
+    present = drawn @ _per_lesion(truth, numbers)
+    return _interval(np.nanmean(_ratio(found, present), axis=1))
+
+
+def share_with_interval(
+    hits: NDArray[np.bool_], among: NDArray[np.bool_], groups: Sequence[str]
+) -> dict[str, Any]:
+    """Share of `hits` among the chosen images, with its interval and count; None without any."""
+    if not among.any():
+        return {"value": None, "interval": None, "n": 0}
+    numbers, drawn = _lesion_weights([group for group, chosen in zip(groups, among, strict=True)
+                                      if chosen])  # fmt: skip
+    chosen_hits = hits[among].astype(np.float64)[:, None]
+    sums = drawn @ _per_lesion(np.hstack([chosen_hits, np.ones_like(chosen_hits)]), numbers)
+    return {
+        "value": float(chosen_hits.mean()),
+        "interval": _interval(_ratio(sums[:, 0], sums[:, 1])),
+        "n": int(among.sum()),
+    }
+
+
+def negative_predictive_value(
+    *, sensitivity: float, specificity: float, prevalence: float
+) -> float | None:
+    """Bayes' rule; None when nobody would be called negative."""
+    healthy = specificity * (1.0 - prevalence)
+    missed = (1.0 - sensitivity) * prevalence
+    return healthy / (healthy + missed) if healthy + missed > 0.0 else None
+
+
+def _by_class(values: Floats) -> dict[str, float | None]:
+    return {
+        name: None if np.isnan(value) else float(value)
+        for name, value in zip(CLASSES, values, strict=True)
+    }
+
+
+def summarise(probabilities: Floats, labels: Labels, groups: Sequence[str]) -> dict[str, Any]:
+    """All figures of probabilities [n, classes]; a figure without cases is None."""
+    counts = confusion(probabilities, labels)
+    recall = _ratio(np.diag(counts), counts.sum(axis=1))
+    precision = _ratio(np.diag(counts), counts.sum(axis=0))
+    # A class that is never named has precision 0 in the F1 score, as in scikit-learn.
+    both = np.nan_to_num(precision) + recall
+    f1 = np.where(both > 0, 2.0 * np.nan_to_num(precision) * recall / np.maximum(both, 1e-12), 0.0)
+    area = macro_auc(probabilities, labels)
+    return {
+        "n": len(labels),
+        "bma": float(np.nanmean(recall)),
+        "bma_interval": balanced_accuracy_interval(probabilities, labels, groups),
+        "accuracy": float(np.diag(counts).sum() / counts.sum()),
+        "macro_f1": float(f1[~np.isnan(recall)].mean()),
+        "macro_recall": float(np.nanmean(recall)),
+        "macro_auc": None if np.isnan(area) else area,
+        "recall": _by_class(recall),
+        "precision": _by_class(precision),
+        "ece": calibration_error(probabilities, labels),
+        "brier": brier_score(probabilities, labels),
+    }

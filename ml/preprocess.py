@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ml.geometry import Pixels, square_of
+from ml.arrays import Pixels
+from ml.geometry import square_of
 from ml.members import MemberConfig
 
 

@@ -6,35 +6,17 @@ thresholds were taken as percentiles of HAM10000. A flag never speaks for a phot
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from enum import StrEnum
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.geometry import Pixels, middle_square, square_of
+from ml.arrays import Floats, Pixels
+from ml.geometry import middle_square, square_of
+from ml.quality_flag import QualityFlag
 
 MEASURED_SIDE: Final = 150
 RARE_PERCENT: Final = 0.5
-
-
-class QualityFlag(StrEnum):
-    TOO_SMALL = "too_small"
-    TOO_DARK = "too_dark"
-    TOO_BRIGHT = "too_bright"
-    BLURRED = "blurred"
-    LOW_CONTRAST = "low_contrast"
-    NOT_SKIN_LIKE = "not_skin_like"
-
-
-FLAG_WORDS: Final[dict[QualityFlag, str]] = {
-    QualityFlag.TOO_SMALL: "the photo has too few pixels",
-    QualityFlag.TOO_DARK: "the photo is too dark",
-    QualityFlag.TOO_BRIGHT: "the photo is too bright",
-    QualityFlag.BLURRED: "the photo is blurred",
-    QualityFlag.LOW_CONTRAST: "the photo has hardly any contrast",
-    QualityFlag.NOT_SKIN_LIKE: "the colours are not those of skin",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,8 +58,8 @@ def _middle_disc(side: int) -> NDArray[np.bool_]:
     return disc
 
 
-def _laplacian(grey: NDArray[np.float64]) -> NDArray[np.float64]:
-    edges: NDArray[np.float64] = (
+def _laplacian(grey: Floats) -> Floats:
+    edges: Floats = (
         grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:] - 4.0 * grey[1:-1, 1:-1]
     )
     return edges

@@ -21,7 +21,9 @@ _libraries: Final[list[torch.library.Library]] = []
 def _declare_missing_operators() -> None:
     for name, schema in _SCHEMAS.items():
         if not hasattr(torch.ops.torchvision, name):
-            library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
+            library: torch.library.Library = torch.library.Library(  # type: ignore[no-untyped-call]
+                "torchvision", "FRAGMENT"
+            )
             library.define(schema)  # type: ignore[no-untyped-call]
             _libraries.append(library)
 
@@ -30,7 +32,7 @@ def torchvision_models() -> ModuleType:
     """`torchvision.models`, importable with or without the compiled operators."""
     _declare_missing_operators()
     # The schemas must stand before the import.
-    import torchvision.models  # type: ignore[import-untyped] # noqa: PLC0415
+    import torchvision.models  # noqa: PLC0415
 
     models: ModuleType = torchvision.models
     return models

@@ -10,7 +10,7 @@ import math
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -21,8 +21,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ml.arrays import Floats
 from ml.augment import augment
-from ml.checkpoint import Progress, load_checkpoint, save_checkpoint
+from ml.checkpoint import load_checkpoint, save_checkpoint
 from ml.dataset import (
     SHARP_SIDE,
     Images,
@@ -32,7 +33,16 @@ from ml.dataset import (
     load_images,
     training_rows,
 )
-from ml.folds import DEFAULT_METADATA, Record, read_folds, read_metadata
+from ml.folds import (
+    DEFAULT_METADATA,
+    FOLDS_FILE,
+    LabelDataError,
+    LeakError,
+    Record,
+    read_folds,
+    read_metadata,
+)
+from ml.image_source import ImageDataError
 from ml.labels import CLASSES
 from ml.members import (
     MEMBERS,
@@ -42,7 +52,7 @@ from ml.members import (
     load_start_weights,
     to_channels_last,
 )
-from ml.metrics import Floats, balanced_accuracy
+from ml.metrics import balanced_accuracy
 from ml.preprocess import normalise, to_input
 
 DEFAULT_IMAGES: Final = Path("../shared/data/ham10000")
@@ -55,6 +65,8 @@ WARM_UP: Final = 0.03
 WEIGHTS_FILE: Final = "member.safetensors"
 RUN_FILE: Final = "run.json"
 CHECKPOINT_FILE: Final = "checkpoint.safetensors"
+PROGRESS: Final = ("epoch", "step", "seconds", "best", "history")
+_REPORT_STEPS: Final = 20
 
 
 class TrainingError(Exception):
@@ -109,6 +121,11 @@ def make_optimizer(member: PooledClassifier, recipe: Recipe) -> torch.optim.Adam
     return torch.optim.AdamW(groups, fused=True)
 
 
+def set_learning_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = group["peak"] * factor
+
+
 def update_average(average: nn.Module, member: nn.Module, *, decay: float, step: int) -> None:
     """Exponential moving average of weights and batch-norm statistics, short at the start."""
     keep = min(decay, (1 + step) / (10 + step))
@@ -150,7 +167,7 @@ def predict(member: PooledClassifier, held_out: HeldOut, config: MemberConfig) -
 
 
 def class_by_source(records: list[Record], images: Images, rows: list[int]) -> str:
-    """Share of lesions with a sharp image, by class: must be alike, or sharpness tells the class."""
+    """Share of lesions with a sharp image, by class: alike, or it tells the class."""
     lesions = group_lesions(records, images, rows)
     shares = []
     for label, name in enumerate(CLASSES):
@@ -160,33 +177,9 @@ def class_by_source(records: list[Record], images: Images, rows: list[int]) -> s
     return "lesions with a sharp image: " + ", ".join(shares)
 
 
-def train_step(
-    member: PooledClassifier,
-    optimizer: torch.optim.Optimizer,
-    batch: tuple[Tensor, Tensor],
-    *,
-    bfloat16: bool,
-) -> float:
-    """One step of gradient descent; the loss, or TrainingError when it is no number."""
-    inputs, labels = batch
-    with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
-        logits = member(inputs)
-    loss = functional.cross_entropy(logits.float(), labels, label_smoothing=LABEL_SMOOTHING)
-    value = float(loss.detach())
-    if not math.isfinite(value):
-        raise TrainingError(
-            f"the loss became {value}: lower --body-rate, or train without bfloat16"
-        )
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    nn.utils.clip_grad_norm_(member.parameters(), 5.0)
-    optimizer.step()
-    return value
-
-
 def provenance(options: argparse.Namespace, images: Images, recipe: Recipe) -> dict[str, object]:
     commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"],
+        ["git", "rev-parse", "HEAD"],  # noqa: S607 - whichever git the user has
         capture_output=True,
         text=True,
         check=False,
@@ -205,6 +198,19 @@ def provenance(options: argparse.Namespace, images: Images, recipe: Recipe) -> d
     }
 
 
+def chosen_recipe(options: argparse.Namespace) -> Recipe:
+    recipe = RECIPES[options.member]
+    return replace(recipe, body_rate=options.body_rate) if options.body_rate else recipe
+
+
+def show_progress(state: "State", losses: list[float], *, minutes: float) -> None:
+    eta = max(0.0, minutes - state.seconds / 60.0)
+    line = (
+        f"\repoch {state.epoch + 1} step {state.step} loss {np.mean(losses):.3f} ETA {eta:.1f} min "
+    )
+    print(line, end="", flush=True)
+
+
 def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--member", choices=sorted(MEMBERS), required=True)
@@ -212,6 +218,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--images", type=Path, default=DEFAULT_IMAGES)
     parser.add_argument("--metadata", type=Path, default=DEFAULT_METADATA)
+    parser.add_argument("--folds", type=Path, default=FOLDS_FILE)
     parser.add_argument("--backbones", type=Path, default=DEFAULT_BACKBONES)
     parser.add_argument("--cache", type=Path, default=DEFAULT_CACHE)
     parser.add_argument("--seed", type=int, default=1)
@@ -220,125 +227,173 @@ def parse_options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> None:  # noqa: PLR0915 - one flat loop reads better than its pieces
-    options = parse_options()
-    config = MEMBERS[options.member]
-    recipe = RECIPES[options.member]
-    if options.body_rate:
-        recipe = replace(recipe, body_rate=options.body_rate)
-    torch.manual_seed(options.seed)
-    generator = torch.Generator().manual_seed(options.seed)
-    options.out.mkdir(parents=True, exist_ok=True)
+@dataclass(frozen=True)
+class Material:
+    """What a run learns from and is judged on."""
 
+    images: Images
+    sampler: LesionSampler
+    lesions: int
+    held_out: HeldOut
+
+
+@dataclass
+class State:
+    """What a run changes from step to step; all of it is in the checkpoint."""
+
+    member: PooledClassifier
+    average: PooledClassifier
+    optimizer: torch.optim.AdamW
+    epoch: int = 0
+    step: int = 0
+    seconds: float = 0.0
+    best: float = -1.0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+    def save(self, path: Path) -> None:
+        save_checkpoint(
+            path,
+            member=self.member,
+            average=self.average,
+            optimizer=self.optimizer,
+            progress={name: getattr(self, name) for name in PROGRESS},
+        )
+
+    def restore(self, path: Path) -> None:
+        progress = load_checkpoint(
+            path, member=self.member, average=self.average, optimizer=self.optimizer
+        )
+        for name in PROGRESS:
+            setattr(self, name, progress[name])
+
+
+def train_step(state: State, batch: tuple[Tensor, Tensor], recipe: Recipe) -> float:
+    """One step of gradient descent; the loss, or TrainingError when it is no number."""
+    inputs, labels = batch
+    with torch.autocast("cpu", torch.bfloat16, enabled=recipe.bfloat16):
+        logits = state.member(inputs)
+    loss = functional.cross_entropy(logits.float(), labels, label_smoothing=LABEL_SMOOTHING)
+    value = float(loss.detach())
+    if not math.isfinite(value):
+        raise TrainingError(f"the loss became {value}: lower --body-rate, or train in float32")
+    state.optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    nn.utils.clip_grad_norm_(state.member.parameters(), 5.0)
+    state.optimizer.step()
+    state.step += 1
+    update_average(state.average, state.member, decay=recipe.average_decay, step=state.step)
+    return value
+
+
+def prepare_material(options: argparse.Namespace) -> Material:
     records = read_metadata(options.metadata)
     images = load_images(records, options.images, options.cache)
-    places = read_folds()
+    places = read_folds(options.folds)
     rows = training_rows(records, places, held_out=HELD_OUT_FOLD)
-    origin = provenance(options, images, recipe)
     print(class_by_source(records, images, rows), flush=True)
     lesions = group_lesions(records, images, rows)
-    sampler = LesionSampler(
-        lesions, power=SAMPLING_POWER, generator=np.random.default_rng(options.seed)
-    )
+    generator = np.random.default_rng(options.seed)
+    sampler = LesionSampler(lesions, power=SAMPLING_POWER, generator=generator)
     chosen = held_out_rows(records, places, fold=HELD_OUT_FOLD, half="calibrate")
-    held_out = HeldOut(
-        [images.best(row) for row in chosen], np.array([records[row].label for row in chosen])
-    )
+    labels = np.array([records[row].label for row in chosen])
+    held_out = HeldOut([images.best(row) for row in chosen], labels)
+    return Material(images, sampler, len(lesions), held_out)
 
-    member = build_member(config)
+
+def prepare_state(options: argparse.Namespace, recipe: Recipe) -> State:
+    """Start weights where the folder has them, random ones else; or where a run stopped."""
+    config = MEMBERS[options.member]
+    member, average = build_member(config), build_member(config)
     start_weights = options.backbones / f"{config.name}.safetensors"
     if start_weights.exists():
         load_start_weights(member, start_weights)
-    to_channels_last(member)
-    average = build_member(config)
     average.load_state_dict(member.state_dict())
+    to_channels_last(member)
     to_channels_last(average)
-    optimizer = make_optimizer(member, recipe)
-    progress: Progress = {"epoch": 0, "step": 0, "seconds": 0.0, "best": -1.0, "history": []}
+    state = State(member, average, make_optimizer(member, recipe))
     if options.resume:
-        progress = load_checkpoint(
-            options.out / CHECKPOINT_FILE, member=member, average=average, optimizer=optimizer
-        )
-    history: list[dict[str, float]] = list(progress["history"])  # type: ignore[call-overload]
-    epoch, step = int(progress["epoch"]), int(progress["step"])  # type: ignore[call-overload]
-    best = float(progress["best"])  # type: ignore[arg-type]
-    started = time.monotonic() - float(progress["seconds"])  # type: ignore[arg-type]
-    budget = options.minutes * 60.0
-    steps_per_epoch = max(1, len(lesions) // recipe.batch)
-    spent = time.monotonic() - started
+        state.restore(options.out / CHECKPOINT_FILE)
+    return state
 
-    while spent < budget:
-        member.train()
-        losses: list[float] = []
-        for _ in range(steps_per_epoch):
-            spent = time.monotonic() - started
-            if spent >= budget:
-                break
-            for group in optimizer.param_groups:
-                group["lr"] = group["peak"] * learning_rate_factor(spent / budget)
-            pictures, labels = load_batch(images, sampler.batch(recipe.batch))
-            views = augment(pictures, size=config.input_size, generator=generator)
-            inputs = normalise(views, config).contiguous(memory_format=torch.channels_last)
-            losses.append(train_step(member, optimizer, (inputs, labels), bfloat16=recipe.bfloat16))
-            step += 1
-            update_average(average, member, decay=recipe.average_decay, step=step)
-            if step % 20 == 0:
-                print(
-                    f"\repoch {epoch + 1} step {step} loss {np.mean(losses):.3f} "
-                    f"ETA {max(0.0, budget - spent) / 60:.1f} min ",
-                    end="",
-                    flush=True,
-                )
-        epoch += 1
-        probabilities = predict(average, held_out, config)
-        bma = balanced_accuracy(probabilities, held_out.labels)
-        accuracy = float((probabilities.argmax(axis=1) == held_out.labels).mean())
-        spent = time.monotonic() - started
-        history.append(
-            {
-                "epoch": epoch,
-                "step": step,
-                "loss": float(np.mean(losses)),
-                "bma": bma,
-                "accuracy": accuracy,
-                "seconds": spent,
-            }
-        )
-        print(
-            f"\repoch {epoch} loss {np.mean(losses):.3f} BMA {bma:.3f} accuracy {accuracy:.3f} "
-            f"ETA {max(0.0, budget - spent) / 60:.1f} min",
-            flush=True,
-        )
-        if bma >= best:
-            best = bma
-            save_file(
-                {name: tensor.contiguous() for name, tensor in average.state_dict().items()},
-                options.out / WEIGHTS_FILE,
-            )
-        save_checkpoint(
-            options.out / CHECKPOINT_FILE,
-            member=member,
-            average=average,
-            optimizer=optimizer,
-            progress={
-                "epoch": epoch,
-                "step": step,
-                "seconds": spent,
-                "best": best,
-                "history": history,
-            },
-        )
 
+def finish_epoch(
+    state: State, losses: list[float], material: Material, options: argparse.Namespace
+) -> None:
+    """Judge the moving average, keep it if it is the best so far, write the checkpoint."""
+    labels = material.held_out.labels
+    probabilities = predict(state.average, material.held_out, MEMBERS[options.member])
+    bma = balanced_accuracy(probabilities, labels)
+    accuracy = float((probabilities.argmax(axis=1) == labels).mean())
+    loss = float(np.mean(losses)) if losses else float("nan")
+    state.history.append(
+        {
+            "epoch": state.epoch,
+            "step": state.step,
+            "loss": loss,
+            "bma": bma,
+            "accuracy": accuracy,
+            "seconds": state.seconds,
+        }
+    )
+    eta = max(0.0, options.minutes - state.seconds / 60.0)
+    print(
+        f"\repoch {state.epoch} loss {loss:.3f} BMA {bma:.3f} accuracy {accuracy:.3f} "
+        f"ETA {eta:.1f} min",
+        flush=True,
+    )
+    if bma >= state.best:
+        state.best = bma
+        tensors = {name: value.contiguous() for name, value in state.average.state_dict().items()}
+        save_file(tensors, options.out / WEIGHTS_FILE)
+    state.save(options.out / CHECKPOINT_FILE)
+
+
+def write_run(state: State, options: argparse.Namespace, origin: dict[str, object]) -> None:
     run = {
-        "member": config.name,
-        "best_bma": best,
-        "seconds": spent,
-        "steps": step,
-        "history": history,
+        "member": options.member,
+        "best_bma": state.best,
+        "seconds": state.seconds,
+        "steps": state.step,
+        "history": state.history,
         "provenance": origin,
     }
     (options.out / RUN_FILE).write_text(json.dumps(run, indent=2), encoding="utf-8")
 
 
+def main() -> None:
+    options = parse_options()
+    config = MEMBERS[options.member]
+    recipe = chosen_recipe(options)
+    torch.manual_seed(options.seed)
+    generator = torch.Generator().manual_seed(options.seed)
+    options.out.mkdir(parents=True, exist_ok=True)
+    material = prepare_material(options)
+    origin = provenance(options, material.images, recipe)
+    state = prepare_state(options, recipe)
+    steps_per_epoch = max(1, material.lesions // recipe.batch)
+    budget = options.minutes * 60.0
+    started = time.monotonic() - state.seconds
+
+    while state.seconds < budget:
+        state.member.train()
+        losses: list[float] = []
+        while len(losses) < steps_per_epoch and state.seconds < budget:
+            set_learning_rate(state.optimizer, learning_rate_factor(state.seconds / budget))
+            pictures, labels = load_batch(material.images, material.sampler.batch(recipe.batch))
+            views = augment(pictures, size=config.input_size, generator=generator)
+            inputs = normalise(views, config).contiguous(memory_format=torch.channels_last)
+            losses.append(train_step(state, (inputs, labels), recipe))
+            state.seconds = time.monotonic() - started
+            if state.step % _REPORT_STEPS == 0:
+                show_progress(state, losses, minutes=options.minutes)
+        state.epoch += 1
+        finish_epoch(state, losses, material, options)
+        state.seconds = time.monotonic() - started
+    write_run(state, options, origin)
+
+
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (TrainingError, ImageDataError, LabelDataError, LeakError) as error:
+        sys.exit(f"ml.train: {error}")

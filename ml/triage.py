@@ -11,7 +11,7 @@ from typing import Final
 
 from ml.labels import CLINICAL_NAMES
 from ml.prediction import Prediction
-from ml.quality import FLAG_WORDS, QualityFlag
+from ml.quality_flag import FLAG_WORDS, QualityFlag
 
 # Weighted 7-point checklist (NICE NG12): three points or more mean urgent referral.
 URGENT_SEVEN_POINTS: Final = 3

@@ -18,6 +18,7 @@ TOKEN = re.compile(r'name="csrf_token"[^>]*value="([^"]+)"')
 @dataclass
 class BrowserSession:
     client: FlaskClient
+    token: str | None = None
 
     @classmethod
     def of(cls, app: Flask, world: World, person: Person) -> "BrowserSession":
@@ -34,15 +35,15 @@ class BrowserSession:
     def get(self, path: str, **kwargs: Any) -> TestResponse:
         return self.client.get(path, **kwargs)
 
-    def post(
-        self, path: str, data: dict[str, Any] | None = None, **kwargs: Any
-    ) -> TestResponse:
+    def post(self, path: str, data: dict[str, Any] | None = None, **kwargs: Any) -> TestResponse:
         """Send a form with a valid CSRF token."""
         fields = {**(data or {}), "csrf_token": self.csrf_token()}
         return self.client.post(path, data=fields, **kwargs)
 
     def csrf_token(self) -> str:
         """The token of this browser, as any page with a form carries it."""
-        found = TOKEN.search(self.client.get("/account").text)
-        assert found is not None, "the account page carries no form"
-        return found.group(1)
+        if self.token is None:
+            found = TOKEN.search(self.client.get("/account").text)
+            assert found is not None, "the account page carries no form"
+            self.token = found.group(1)
+        return self.token

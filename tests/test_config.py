@@ -103,7 +103,7 @@ def test_a_missing_setting_is_named_to_the_programs_that_need_it(one: Setting) -
 
 def test_an_empty_value_counts_as_missing() -> None:
     with pytest.raises(SettingsError, match="DERMQUEUE_AUDIT_KEY is not set"):
-        Settings.from_env(RELAY, good(audit_key=""))
+        Settings.from_env(KEEPER, good(audit_key=""))
 
 
 def test_a_secret_can_stand_in_a_file(tmp_path: Path) -> None:

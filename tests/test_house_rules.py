@@ -24,7 +24,12 @@ from tests.sources import PRODUCTION, ROOT, calls, modules, names_of, syntax_of
 from web.permission import mark_of
 from web.portal.forms import DIAGNOSIS_GROUPS, PLANS
 
-FACTORIES = ("web/app.py", "web/wsgi.py", "worker/__main__.py", "worker/programs/")
+FACTORIES = (
+    "web/app.py",
+    "web/wsgi.py",
+    "worker/__main__.py",
+    "worker/programs/",
+)
 ENVIRONMENT_READERS = ("config.py", "tools/", "bin/")
 
 
@@ -142,6 +147,9 @@ def test_every_setting_is_declared_once_and_explained() -> None:
 def test_the_example_names_no_setting_that_does_not_exist() -> None:
     example = (ROOT / ".env.example").read_text(encoding="utf-8")
     known = {one.name for one in SETTINGS}
+    known |= set(
+        re.findall(r"\$\{(\w+)", (ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
+    )
     for name in re.findall(r"^#? ?(DERMQUEUE_[A-Z0-9_]+)=", example, re.MULTILINE):
         assert name in known or name.removesuffix("_FILE") in known
 

@@ -39,7 +39,7 @@ from worker.keeper import Keeper
 from worker.screen_submission import ScreeningServices, screen
 
 PASSWORD = "correct horse battery"
-TOTP_SECRET = "JBSWY3DPEHPK3PXP"
+TOTP_SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
 FAST_HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 BIRTH_DATE = date(1970, 3, 4)
 

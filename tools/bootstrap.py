@@ -12,15 +12,15 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 OLDEST = (3, 11)
+EVERYTHING = "requirements-dev.txt"  # includes all the others
 
 
 def ensure(requirements: str) -> None:
     """Install the pinned packages of `requirements` unless the stamp says that they are there."""
     if sys.version_info < OLDEST:
         sys.exit(f"Python {OLDEST[0]}.{OLDEST[1]} or newer is needed, this is {sys.version}.")
-    stamp = VENV / f"installed-{requirements}"
     wanted = _fingerprint()
-    if stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
+    if any(_stamped(one) == wanted for one in (requirements, EVERYTHING)):
         return
     if not PYTHON.exists():
         _step("Making the virtual environment .venv", [sys.executable, "-m", "venv", str(VENV)])
@@ -31,7 +31,16 @@ def ensure(requirements: str) -> None:
             *("-r", str(ROOT / requirements)),
         ],
     )
-    stamp.write_text(wanted, encoding="utf-8")
+    _stamp(requirements).write_text(wanted, encoding="utf-8")
+
+
+def _stamp(requirements: str) -> Path:
+    return VENV / f"installed-{requirements}"
+
+
+def _stamped(requirements: str) -> str | None:
+    stamp = _stamp(requirements)
+    return stamp.read_text(encoding="utf-8") if stamp.is_file() else None
 
 
 def _fingerprint() -> str:

@@ -21,23 +21,21 @@ import httpx
 from PIL import Image
 
 from clinic.access import Role
-from clinic.records import review, submissions
 from clinic.records.models import ScreeningResult
-from clinic.submission import CaseState
 from clinic.terminology import LESION_CLASSES
 from clinic.urgency import urgency_at
 from tools import installation as setup
-from tools.installation import DemoPerson, Installation
+from tools.installation import Installation
 from tools.lesion_drawing import save_drawn
 from tools.portal_client import Picture, PortalClient, PortalError
 from tools.ports import PortInUseError, free_port, refuse_port_in_use
+from tools.running import NotWorkingError, Running, prepared, start
 from tools.supervisor import Supervisor
 
 ROOT = setup.ROOT
-START_SECONDS = 120.0
-ANALYSIS_SECONDS = 180.0
 DRAWN_SEED = 7
 HEATMAP_STRENGTH = 0.6
+INTERRUPTED = 130
 
 HISTORY = {
     "spot_count": "1",
@@ -81,14 +79,20 @@ class Stopped(Exception):
     """Ctrl-C, or a signal to end."""
 
 
-@dataclass
-class Run:
-    """One run of the demo: where, for whom, and how long each stage took."""
+EXPECTED = (
+    DemoError,
+    NotWorkingError,
+    PortalError,
+    PortInUseError,
+    httpx.TransportError,
+    PermissionError,
+)
 
-    installation: Installation
-    people: dict[Role, DemoPerson]
-    supervisor: Supervisor
-    ehr_token: str
+
+@dataclass
+class Stopwatch:
+    """Seconds for each stage of the run."""
+
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
@@ -109,8 +113,8 @@ def main() -> int:
         _demo(options, supervisor)
     except Stopped:
         _say("Stopping.")
-        return 0 if not options.once else 130
-    except (DemoError, PortalError, PortInUseError, httpx.TransportError) as error:
+        return INTERRUPTED if options.once else 0
+    except EXPECTED as error:
         _say(f"The demo did not work: {error}")
         return 1
     finally:
@@ -138,23 +142,26 @@ def _stop(_number: int, _frame: FrameType | None) -> None:
 
 
 def _demo(options: argparse.Namespace, supervisor: Supervisor) -> None:
+    watch = Stopwatch()
     photo = _photo(options.photo, options.data)
     refuse_port_in_use(options.port)
-    run = _start(options, supervisor)
-    patient, case_id = _send(run, photo)
-    result = _await_result(run, case_id)
-    _print_result(run, case_id, result)
+    running = _start(options, supervisor, watch)
+    case_id = _send(running, photo, watch)
+    with watch.stage("analyse", "The worker analyses the photo"):
+        result = running.await_result(case_id)
+    _print_result(case_id, result, watch)
     pictures: list[Picture] = []
     bundle: dict[str, Any] = {}
     if options.once:
-        pictures = _review_and_sign(run, case_id, result)
-        bundle = _export(run, case_id)
+        with watch.stage("review", "The demo dermatologist reads, decides and signs"):
+            pictures = _review_and_sign(running, case_id, result)
+        with watch.stage("export", "The record system reads the report over FHIR"):
+            bundle = _export(running, case_id)
     if options.out is not None:
-        _leave_files(options.out, run, result=result, pictures=pictures, bundle=bundle)
-    patient.close()
+        _leave_files(options.out, watch, Findings(result, pictures, bundle))
     if not options.once:
-        _print_addresses(run)
-        _keep_running(run)
+        _print_addresses(running)
+        _keep_running(running)
 
 
 def _photo(path: Path | None, data: Path) -> bytes:
@@ -174,141 +181,88 @@ def _photo(path: Path | None, data: Path) -> bytes:
     return content
 
 
-def _start(options: argparse.Namespace, supervisor: Supervisor) -> Run:
+def _start(options: argparse.Namespace, supervisor: Supervisor, watch: Stopwatch) -> Running:
     installation = Installation(
         options.data.resolve(), options.port, free_port(), options.weights.resolve()
     )
-    begun = time.perf_counter()
-    _say("Preparing keys, database and people ...")
-    people = {person.role: person for person in setup.prepare(installation)}
-    run = Run(installation, people, supervisor, setup.register_ehr_client(installation))
-    run.seconds["prepare"] = round(time.perf_counter() - begun, 2)
-    with run.stage("start", "Starting broker, keeper, worker, relay, reconciler and portal"):
-        for program in setup.programs(installation):
-            supervisor.start(program)
-        _await_ready(run)
-    return run
+    with watch.stage("prepare", "Preparing keys, database and people"):
+        running = prepared(installation)
+        running.supervisor = supervisor
+    with watch.stage("start", "Starting broker, keeper, worker, relay, reconciler and portal"):
+        start(running)
+    return running
 
 
-def _await_ready(run: Run) -> None:
-    """Until portal and worker answer; a worker that refuses to start is said, not waited for."""
-    give_up_at = time.monotonic() + START_SECONDS
-    url = f"{run.installation.base_url}/readyz"
-    while time.monotonic() < give_up_at:
-        run.supervisor.watch()
-        worker = next(one for one in run.supervisor.programs if one.name == "worker")
-        if worker.given_up:
-            raise DemoError(f"The analysis worker cannot start: {_last_line(worker.log)}")
-        parts = _ready_parts(url)
-        if parts.get("ready") and parts.get("worker"):
-            return
-        time.sleep(0.2)
-    logs = run.installation.folder / "logs"
-    raise DemoError(f"The system was not ready in {START_SECONDS:.0f} s. Look into {logs}.")
-
-
-def _ready_parts(url: str) -> dict[str, Any]:
-    try:
-        found: dict[str, Any] = httpx.get(url, timeout=5, trust_env=False).json()
-    except (httpx.TransportError, ValueError):
-        return {}
-    return found
-
-
-def _last_line(log: Path) -> str:
-    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return lines[-1] if lines else "no message"
-
-
-def _send(run: Run, photo: bytes) -> tuple[PortalClient, str]:
-    person = run.people[Role.PATIENT]
-    patient = PortalClient(run.installation.base_url)
-    with run.stage("send", "The patient signs in, seals the photo and sends it"):
+def _send(running: Running, photo: bytes, watch: Stopwatch) -> str:
+    person = running.people[Role.PATIENT]
+    patient = PortalClient(running.installation.base_url)
+    with watch.stage("send", "The patient signs in, seals the photo and sends it"):
         patient.sign_in(person.email, person.password)
         case_id = patient.send_case(HISTORY, {"dermoscopic": photo, "close_up": photo})
-    return patient, case_id
+    patient.close()
+    return case_id
 
 
-def _await_result(run: Run, case_id: str) -> ScreeningResult:
-    """Wait as the clinic's own records show it, while the processes are watched."""
-    sessions = run.installation.sessions()
-    give_up_at = time.monotonic() + ANALYSIS_SECONDS
-    with run.stage("analyse", "The worker analyses the photo"):
-        while time.monotonic() < give_up_at:
-            run.supervisor.watch()
-            with sessions() as session:
-                row = submissions.find(session, case_id)
-                found = review.result_of(session, case_id)
-            if row is not None and row.case_state == CaseState.UNREADABLE:
-                raise DemoError(f"The photo could not be used. {row.retake_reason}")
-            if row is not None and row.case_state == CaseState.AWAITING_REVIEW:
-                if found is None:
-                    raise DemoError(f"AI unavailable: {row.last_failure}. A human reads the case.")
-                return found
-            time.sleep(0.1)
-    raise DemoError(f"No result in {ANALYSIS_SECONDS:.0f} s; the case waits in the queue.")
-
-
-def _review_and_sign(run: Run, case_id: str, result: ScreeningResult) -> list[Picture]:
-    person = run.people[Role.DERMATOLOGIST]
-    desk = PortalClient(run.installation.base_url)
+def _review_and_sign(running: Running, case_id: str, result: ScreeningResult) -> list[Picture]:
+    person = running.people[Role.DERMATOLOGIST]
+    desk = PortalClient(running.installation.base_url)
     probabilities = result.probabilities or {}
     top = max(probabilities, key=lambda label: probabilities[label])
-    with run.stage("review", "The demo dermatologist reads, decides and signs"):
-        desk.sign_in(person.email, person.password)
-        queue = desk.prove_second_factor(person.totp_secret or "")
-        page = desk.post(f"/review/{case_id}/claim", {}, page=queue)
-        first = {"impression": top, "confidence": "low"}
-        page = desk.post(f"/review/{case_id}/first-read", first, page=page)
-        pictures = desk.pictures(case_id, page=page)
-        decision = {
-            "diagnosis": top,
-            "icd10_code": LESION_CLASSES[top].targets[0].icd10.code,
-            "confidence": "low",
-            "image_quality": "acceptable",
-            "plan": "in_person",
-            "agreement": "agree",
-            "override_reason": "",
-            "clinical_note": "Signed by the demo program. No doctor looked at this photo.",
-            "patient_text": PATIENT_TEXT,
-        }
-        preview = desk.post(f"/review/{case_id}/sign", decision, page=page)
-        signing = {**decision, "action": "sign"}
-        desk.post(f"/review/{case_id}/sign", signing, page=preview)
+    desk.sign_in(person.email, person.password)
+    queue = desk.prove_second_factor(person.totp_secret or "")
+    page = desk.post(f"/review/{case_id}/claim", {}, page=queue)
+    first = {"impression": top, "confidence": "low"}
+    page = desk.post(f"/review/{case_id}/first-read", first, page=page)
+    pictures = desk.pictures(case_id, page=page)
+    decision = {
+        "diagnosis": top,
+        "icd10_code": LESION_CLASSES[top].targets[0].icd10.code,
+        "confidence": "low",
+        "image_quality": "acceptable",
+        "plan": "in_person",
+        "agreement": "agree",
+        "override_reason": "",
+        "clinical_note": "Signed by the demo program. No doctor looked at this photo.",
+        "patient_text": PATIENT_TEXT,
+    }
+    preview = desk.post(f"/review/{case_id}/sign", decision, page=page)
+    signing = {**decision, "action": "sign"}
+    desk.post(f"/review/{case_id}/sign", signing, page=preview)
     desk.close()
     return pictures
 
 
-def _export(run: Run, case_id: str) -> dict[str, Any]:
+def _export(running: Running, case_id: str) -> dict[str, Any]:
     """The signed report with all that it refers to, as a registered EHR client reads it."""
-    ehr = PortalClient(run.installation.base_url)
+    ehr = PortalClient(running.installation.base_url)
     includes = ["subject", "performer", "results-interpreter", "result", "media"]
     query = "&".join(f"_include=DiagnosticReport:{name}" for name in includes)
-    with run.stage("export", "The record system reads the report over FHIR"):
-        bundle = ehr.fhir(
-            f"DiagnosticReport?_id={case_id}&{query}&_revinclude=Provenance:target", run.ehr_token
-        )
+    bundle = ehr.fhir(
+        f"DiagnosticReport?_id={case_id}&{query}&_revinclude=Provenance:target", running.ehr_token
+    )
     ehr.close()
     if bundle.get("total") != 1:
         raise DemoError("The signed report did not appear on the FHIR side.")
     return bundle
 
 
-def _leave_files(
-    out: Path,
-    run: Run,
-    *,
-    result: ScreeningResult,
-    pictures: list[Picture],
-    bundle: dict[str, Any],
-) -> None:
+@dataclass(frozen=True)
+class Findings:
+    """What a run leaves behind; pictures and Bundle exist only after the signature."""
+
+    result: ScreeningResult
+    pictures: list[Picture]
+    bundle: dict[str, Any]
+
+
+def _leave_files(out: Path, watch: Stopwatch, found: Findings) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    _write_json(out / "result.json", _as_dict(result))
-    _write_json(out / "timings.json", {**run.seconds, "worker": result.stage_seconds})
-    if bundle:
-        _write_json(out / "report.json", bundle)
-    if pictures:
-        _blend(pictures).save(out / "heatmap.png")
+    _write_json(out / "result.json", _as_dict(found.result))
+    _write_json(out / "timings.json", {**watch.seconds, "worker": found.result.stage_seconds})
+    if found.bundle:
+        _write_json(out / "report.json", found.bundle)
+    if found.pictures:
+        _blend(found.pictures).save(out / "heatmap.png")
     _say(f"Files are in {out}.")
 
 
@@ -343,7 +297,7 @@ def _write_json(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _print_result(run: Run, case_id: str, result: ScreeningResult) -> None:
+def _print_result(case_id: str, result: ScreeningResult, watch: Stopwatch) -> None:
     _say("")
     _say(f"Result of case {case_id[:8]}: urgency {urgency_at(result.urgency)}")
     for reason in result.reasons:
@@ -354,29 +308,29 @@ def _print_result(run: Run, case_id: str, result: ScreeningResult) -> None:
     _say(f"  model {result.model_version}, fingerprint {(result.model_fingerprint or '')[:16]}")
     stages = ", ".join(f"{name} {seconds} s" for name, seconds in result.stage_seconds.items())
     _say(f"  inside the worker: {stages}")
-    _say(f"  all stages: {', '.join(f'{name} {value} s' for name, value in run.seconds.items())}")
+    _say(f"  all stages: {', '.join(f'{name} {value} s' for name, value in watch.seconds.items())}")
 
 
-def _print_addresses(run: Run) -> None:
-    links = setup.sign_in_links(run.installation, list(run.people.values()))
+def _print_addresses(running: Running) -> None:
+    installation = running.installation
+    links = setup.sign_in_links(installation, list(running.people.values()))
     _say("")
-    _say(f"The portal runs at {run.installation.base_url}. One click for each role:")
+    _say(f"The portal runs at {installation.base_url}. One click for each role:")
     for role, link in links.items():
         _say(f"  {role:14} {link}")
     _say("The links work once and for 10 minutes. After that, sign in with:")
-    for role, person in run.people.items():
+    for role, person in running.people.items():
         factor = f", second factor (TOTP) {person.totp_secret}" if person.totp_secret else ""
         _say(f"  {role:14} {person.email}  {person.password}{factor}")
-    _say(
-        f"FHIR: curl -H 'Authorization: Bearer {run.ehr_token}' "
-        f"{run.installation.base_url}/fhir/R4/DiagnosticReport"
-    )
+    _say("The signed reports for record systems:")
+    _say(f"  curl -H 'Authorization: Bearer {running.ehr_token}' \\")
+    _say(f"    {installation.base_url}/fhir/R4/DiagnosticReport")
     _say("Research and demonstration software, not a medical device. Ctrl-C stops everything.")
 
 
-def _keep_running(run: Run) -> None:
+def _keep_running(running: Running) -> None:
     while True:
-        run.supervisor.watch()
+        running.supervisor.watch()
         time.sleep(0.5)
 
 

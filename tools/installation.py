@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 from functools import cached_property
 from pathlib import Path
 
@@ -36,11 +36,12 @@ from clinic.records.blobs import BlobStore
 from clinic.records.db import SessionFactory, make_engine, make_session_factory
 from clinic.records.models import Account, Clinic
 from clinic.records.sealed_objects import Place
-from config import ADMIN, Settings
+from config import ADMIN, Settings, needed
 from tools.supervisor import Program
 from web.portal.texts import Identity, write_identity
 
 ROOT = Path(__file__).resolve().parent.parent
+DEMO_BIRTH_DATE = date(1974, 4, 12)
 DEMO_ROLES = (Role.PATIENT, Role.DERMATOLOGIST, Role.ADMINISTRATOR)
 
 
@@ -62,6 +63,7 @@ class Installation:
     port: int
     broker_port: int
     weights: Path
+    database_url: str | None = None  # None: SQLite in the folder
 
     @property
     def base_url(self) -> str:
@@ -82,7 +84,8 @@ class Installation:
             **key_files,
             "PYTHONPATH": str(ROOT),
             "DERMQUEUE_ENVIRONMENT": "demo",
-            "DERMQUEUE_DATABASE_URL": f"sqlite:///{self.folder / 'dermqueue.db'}",
+            "DERMQUEUE_DATABASE_URL": self.database_url
+            or f"sqlite:///{self.folder / 'dermqueue.db'}",
             "DERMQUEUE_BROKER_URL": f"redis://127.0.0.1:{self.broker_port}/0",
             "DERMQUEUE_BLOB_DIR": str(self.folder / "blobs"),
             "DERMQUEUE_WEIGHTS_DIR": str(self.weights),
@@ -97,22 +100,19 @@ class Installation:
     @cached_property
     def engine(self) -> Engine:
         """One pool of connections for all that the tools do here; `dispose` closes it."""
-        return make_engine(self.settings().database_url)
+        return make_engine(needed(self.settings().database_url))
 
     def sessions(self) -> SessionFactory:
         return make_session_factory(self.engine)
 
     def account_secrets(self) -> AccountSecrets:
-        key = self.settings().account_key
-        if key is None:
-            raise LookupError("The installation has no account key.")
-        return AccountSecrets(key.value)
+        return AccountSecrets(needed(self.settings().account_key).value)
+
+    def blobs(self) -> BlobStore:
+        return BlobStore(self.folder / "blobs")
 
     def auditor(self) -> Auditor:
-        key = self.settings().audit_key
-        if key is None:
-            raise LookupError("The installation has no audit key.")
-        return Auditor(key.value)
+        return Auditor(needed(self.settings().audit_key).value)
 
 
 def _inherited() -> dict[str, str]:
@@ -190,7 +190,7 @@ def _account_of(person: DemoPerson, clinic_id: str) -> NewAccount:
     hashed = Passwords.standard().hash(person.password)
     if person.role is Role.DERMATOLOGIST:
         return NewAccount(
-            clinic_id, person.role, person.email, hashed, "Demo", "Dermatologist", "DEMO-0001"
+            clinic_id, person.role, person.email, hashed, "Dermatologist", "Demo", "DEMO-0001"
         )
     return NewAccount(clinic_id, person.role, person.email, hashed)
 
@@ -211,9 +211,8 @@ def _complete(
     )
     if person.role is not Role.PATIENT:
         return
-    birth_date = date(datetime.now(UTC).year - 52, 4, 12)
     account.birth_date_sealed = box.seal(
-        birth_date.isoformat(), account_id=account.id, column="birth_date"
+        DEMO_BIRTH_DATE.isoformat(), account_id=account.id, column="birth_date"
     )
     patient = accounts.create_patient(session, account)
     permitted = {"care": True, "teledermatology": True, "ai_assistance": True}
@@ -221,9 +220,9 @@ def _complete(
     root_public = installation.settings().root_public_key or b""
     sealed_objects.add_text(
         session,
-        BlobStore(installation.folder / "blobs"),
+        installation.blobs(),
         Place(patient.id, None, ObjectKind.IDENTITY),
-        write_identity(Identity("Patient", "Demo", birth_date)),
+        write_identity(Identity("Patient", "Demo", DEMO_BIRTH_DATE)),
         recipient=keys.sealing_recipient(session, root_public),
     )
 
@@ -255,7 +254,15 @@ def programs(installation: Installation) -> list[Program]:
     python = sys.executable
     web = ["-m", "gunicorn", "web.wsgi:app", "--bind", f"127.0.0.1:{installation.port}"]
     web += ["--worker-class", "gthread", "--workers", "1", "--threads", "16"]
-    web += ["--no-control-socket", "--graceful-timeout", "5", "--log-level", "warning"]
+    web += [
+        "--no-control-socket",
+        "--keep-alive",
+        "30",
+        "--graceful-timeout",
+        "5",
+        "--log-level",
+        "warning",
+    ]
     commands = {
         "keeper": [python, "-m", "worker", "keeper"],
         "worker": [python, "-m", "worker", "inference"],

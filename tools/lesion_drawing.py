@@ -24,10 +24,14 @@ Field = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class _Canvas:
-    """Coordinates of each pixel around the middle, in halves of the shorter side."""
+    """Coordinates of each pixel around the middle, in halves of the shorter side.
+
+    Skin tone: 0 for the lightest, 1 for the darkest that is drawn.
+    """
 
     x: Field
     y: Field
+    skin_tone: float
     generator: np.random.Generator
 
     @property
@@ -50,14 +54,14 @@ def _canvas(size: tuple[int, int], seed: int) -> _Canvas:
     x = (np.arange(width) - (width - 1) / 2.0) / half
     y = (np.arange(height) - (height - 1) / 2.0) / half
     columns, rows = np.meshgrid(x, y)
-    return _Canvas(columns, rows, np.random.default_rng(seed))
+    generator = np.random.default_rng(seed)
+    return _Canvas(columns, rows, float(generator.uniform(0.0, 1.0)), generator)
 
 
 def _skin(canvas: _Canvas) -> Field:
     """Skin of a random tone with soft blotches, fine furrows and grain: [h, w, 3] in 0..1."""
-    tone = canvas.generator.uniform(0.0, 1.0)
     light, deep = np.array([0.88, 0.70, 0.63]), np.array([0.62, 0.43, 0.35])
-    base = light * (1.0 - tone) + deep * tone
+    base = light * (1.0 - canvas.skin_tone) + deep * canvas.skin_tone
     blotches = 0.03 * canvas.noise(5) + 0.015 * canvas.noise(20)
     angle = canvas.generator.uniform(0.0, np.pi)
     along = canvas.x * np.cos(angle) + canvas.y * np.sin(angle)
@@ -102,7 +106,7 @@ def _pigment(canvas: _Canvas) -> Field:
         field = np.clip(canvas.noise(3), 0.0, 1.0)[..., None]
         colour = colour + strength * field * np.array(tint)
     lines = _network(canvas)[..., None]
-    return np.asarray(colour * (1.25 - 0.5 * lines))
+    return np.asarray(colour * (1.25 - 0.5 * lines) * (1.0 - 0.4 * canvas.skin_tone))
 
 
 def _vignette(canvas: _Canvas) -> Field:

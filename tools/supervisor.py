@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-CANNOT_START = 78  # EX_CONFIG: a restart will not help
+# EX_CONFIG of sysexits.h, and gunicorn's own code for an app that cannot load.
+CANNOT_START = frozenset({78, 4})
 STOP_SECONDS = 12.0
 RESTART_PAUSE_SECONDS = 1.0
 _PR_SET_PDEATHSIG = 1
@@ -48,7 +49,7 @@ class Supervisor:
             code = program.process.poll() if program.process else None
             if code is None or program.given_up:
                 continue
-            if code == CANNOT_START:
+            if code in CANNOT_START:
                 program.given_up = True
             elif program.restart_at == 0.0:
                 program.restart_at = time.monotonic() + RESTART_PAUSE_SECONDS

@@ -2,13 +2,14 @@
 
 from flask import Flask
 from flask_wtf.csrf import CSRFProtect
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from clinic.account_secrets import AccountSecrets, Passwords
 from clinic.hints import CeleryHints
 from clinic.records.audit_log import Auditor
 from clinic.records.blobs import BlobStore
 from clinic.records.db import make_session_factory
-from config import WEB, Secret, Settings
+from config import ADMIN, MIGRATE, WEB, Secret, Settings, needed
 from web.cli import register_commands
 from web.database import db, init_database
 from web.errors import init_error_pages
@@ -19,7 +20,7 @@ from web.portal import portal
 from web.rate_limits import init_rate_limits
 from web.request import MemoryRequest
 from web.security_headers import init_security_headers
-from web.services import EXTENSION, Services
+from web.services import EXTENSION, AdminServices, Services
 
 MIB = 1024 * 1024
 
@@ -28,10 +29,39 @@ def create_app_from_env() -> Flask:
     return create_app(Settings.from_env(WEB))
 
 
+def create_admin_app() -> Flask:
+    """The engineer's commands (`flask --app web.app:create_admin_app`), without a single page.
+
+    They run with the secrets that they use; cookies, enrolment and the broker are not theirs.
+    """
+    settings = Settings.from_env(ADMIN)
+    app = _with_database(settings)
+    app.extensions[EXTENSION] = AdminServices(
+        auditor=Auditor(needed(settings.audit_key).value),
+        account_secrets=AccountSecrets(needed(settings.account_key).value),
+        passwords=Passwords.standard(),
+    )
+    register_commands(app)
+    return app
+
+
+def create_migration_app() -> Flask:
+    """`flask --app web.app:create_migration_app db upgrade`: needs the database's address alone."""
+    return _with_database(Settings.from_env(MIGRATE))
+
+
+def _with_database(settings: Settings) -> Flask:
+    app = Flask(__name__, static_folder=None)
+    init_database(app, needed(settings.database_url))
+    return app
+
+
 def create_app(settings: Settings, services: Services | None = None) -> Flask:
     """The portal. Tests may pass parts of their own; everything else comes from the settings."""
     app = Flask(__name__, static_folder="portal/static", template_folder="portal/templates")
     app.request_class = MemoryRequest
+    if settings.is_production:  # behind the one proxy of docker-compose.yml
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1)  # type: ignore[method-assign]
     https = settings.public_url.startswith("https://")
     app.config.update(
         SECRET_KEY=_secret(settings.cookie_key),
@@ -42,9 +72,10 @@ def create_app(settings: Settings, services: Services | None = None) -> Flask:
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
         WTF_CSRF_TIME_LIMIT=None,
-        WTF_CSRF_SSL_STRICT=https,
+        # Pages send no referrer, so it cannot be asked for: web.guard looks at Fetch Metadata.
+        WTF_CSRF_SSL_STRICT=False,
     )
-    init_database(app, settings.database_url)
+    init_database(app, needed(settings.database_url))
     with app.app_context():
         app.extensions[EXTENSION] = services or _services(settings)
     CSRFProtect(app)
@@ -65,7 +96,7 @@ def _services(settings: Settings) -> Services:
     sessions = make_session_factory(db.engine)
     return Services(
         sessions=sessions,
-        blobs=BlobStore(settings.blob_dir),
+        blobs=BlobStore(needed(settings.blob_dir)),
         hints=CeleryHints(settings.broker_url or ""),
         auditor=Auditor(_secret(settings.audit_key)),
         account_secrets=AccountSecrets(_secret(settings.account_key)),

@@ -1,7 +1,11 @@
-"""`flask ...`: what the clinic's engineer runs. `flask --app web.wsgi --help` lists it all."""
+"""`flask ...`: what the clinic's engineer runs.
+
+`flask --app web.app:create_admin_app --help` lists it all.
+"""
 
 import secrets
 from pathlib import Path
+from zoneinfo import available_timezones
 
 import click
 from flask import Flask
@@ -15,7 +19,7 @@ from clinic.records import accounts, audit_log, ehr_clients, keys
 from clinic.records.accounts import EmailTakenError, NewAccount
 from clinic.records.models import Clinic
 from web.database import db
-from web.services import services
+from web.services import admin_services
 
 ACTOR = "command line"
 
@@ -38,8 +42,15 @@ def register_commands(app: Flask) -> None:
 
 
 def _record(action: AuditAction, *, clinic_id: str | None = None, detail: str = "") -> None:
-    services().auditor.record(db.session(), action, ACTOR, clinic_id=clinic_id, detail=detail)
+    admin_services().auditor.record(db.session(), action, ACTOR, clinic_id=clinic_id, detail=detail)
     db.session.commit()
+
+
+def _the_clinic() -> Clinic:
+    try:
+        return accounts.the_clinic(db.session())
+    except LookupError as error:
+        raise click.ClickException(str(error)) from error
 
 
 @keys_commands.command("epoch")
@@ -48,10 +59,12 @@ def _record(action: AuditAction, *, clinic_id: str | None = None, detail: str = 
 def make_epoch(master_key: Path, root_key: Path) -> None:
     """Make a new epoch key pair, signed by the root, valid from now."""
     try:
-        master = read_master_key(master_key)
+        master, root = read_master_key(master_key), read_root_private(root_key)
     except MasterKeyError as error:
         raise click.ClickException(str(error)) from error
-    kid = keys.publish_epoch(db.session(), master, read_root_private(root_key))
+    except (OSError, ValueError) as error:
+        raise click.ClickException(f"The root key {root_key} cannot be used: {error}") from error
+    kid = keys.publish_epoch(db.session(), master, root)
     _record(AuditAction.EPOCH_KEY_MADE, detail=kid)
     click.echo(f"New epoch key {kid}.")
 
@@ -62,6 +75,8 @@ def make_epoch(master_key: Path, root_key: Path) -> None:
 @click.option("--time-zone", default="Europe/London", show_default=True)
 def create_clinic(name: str, phone: str, time_zone: str) -> None:
     """Create a clinic."""
+    if time_zone not in available_timezones():
+        raise click.UsageError(f"There is no time zone {time_zone}, such as Europe/London.")
     clinic = Clinic(name=name, phone=phone, time_zone=time_zone)
     db.session.add(clinic)
     db.session.commit()
@@ -69,7 +84,7 @@ def create_clinic(name: str, phone: str, time_zone: str) -> None:
 
 
 @users_commands.command("create")
-@click.argument("role", type=click.Choice([Role.DERMATOLOGIST, Role.ADMINISTRATOR]))
+@click.argument("role", type=click.Choice([Role.DERMATOLOGIST.value, Role.ADMINISTRATOR.value]))
 @click.option("--email", required=True)
 @click.option("--given-name", required=True)
 @click.option("--family-name", required=True)
@@ -81,18 +96,18 @@ def create_user(
     if role == Role.DERMATOLOGIST and not registration_number:
         raise click.UsageError("A dermatologist needs --registration-number.")
     password = secrets.token_urlsafe(12)
-    clinic = accounts.the_clinic(db.session())
+    clinic = _the_clinic()
     new = NewAccount(
         clinic.id,
         Role(role),
         email,
-        services().passwords.hash(password),
+        admin_services().passwords.hash(password),
         family_name,
         given_name,
         registration_number,
     )
     try:
-        accounts.create_account(db.session(), services().account_secrets, new)
+        accounts.create_account(db.session(), admin_services().account_secrets, new)
     except EmailTakenError as error:
         raise click.ClickException(f"{email} has an account already.") from error
     _record(AuditAction.ACCOUNT_CREATED, clinic_id=clinic.id, detail=role)
@@ -102,7 +117,7 @@ def create_user(
 @audit_commands.command("verify")
 def verify_audit() -> None:
     """Check every link of the audit chain."""
-    problem = audit_log.verify(db.session(), services().auditor.key)
+    problem = audit_log.verify(db.session(), admin_services().auditor.key)
     if problem is not None:
         raise click.ClickException(problem)
     click.echo("The audit chain holds.")
@@ -112,7 +127,7 @@ def verify_audit() -> None:
 @click.argument("name")
 def register_ehr_client(name: str) -> None:
     """Register a record system of the first clinic and print its bearer token once."""
-    clinic = accounts.the_clinic(db.session())
+    clinic = _the_clinic()
     registered = ehr_clients.register(db.session(), clinic_id=clinic.id, name=name)
     _record(AuditAction.EHR_CLIENT_REGISTERED, clinic_id=clinic.id, detail=registered.client_id)
     click.echo(f"Client {registered.client_id}. Bearer token, shown once: {registered.token}")

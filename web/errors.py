@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from flask import Flask, Response, jsonify, make_response, render_template
 from flask_wtf.csrf import CSRFError
 from sqlalchemy.exc import OperationalError
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, default_exceptions
 
 from clinic.records.blobs import MissingBlobError, StorageFullError
 from clinic.records.keeper_client import KeeperRefusedError, KeeperUnavailableError
@@ -22,24 +22,46 @@ class Words:
     what_to_do: str
 
 
-_WORDS = {
-    400: Words("That did not work", "Please go back, load the page again and try once more."),
-    401: Words("Please sign in", "Your session has ended. Sign in and try again."),
-    403: Words("You cannot open this page", "It belongs to somebody else, or needs another role."),
-    404: Words("Page not found", "Check the address, or start again from the home page."),
-    405: Words("That did not work", "Please go back and use the buttons on the page."),
-    409: Words("Somebody was faster", "This case has changed. Go back to the list and look again."),
-    413: Words(
-        "The photos are too large",
-        "Send fewer or smaller photos. Nothing you typed on your device is lost: go back.",
+WORDS = {
+    400: Words(
+        "Something was missing",
+        "The page may have been open for too long. Go back, load it again and try once more.",
     ),
-    415: Words("This file cannot be used", "Send a photo as JPEG, PNG or WebP."),
-    422: Words("Something needs to be changed", "Go back, check the answers and try again."),
-    429: Words("Too many tries", "Please wait one minute and try again."),
-    500: Words("Something went wrong on our side", "We have been told. Please try again later."),
+    401: Words("Please sign in", "Your session has ended. Sign in and try again."),
+    403: Words(
+        "You cannot open this",
+        "Your account has no right to see this page. If you think it should, call us.",
+    ),
+    404: Words(
+        "We cannot find this page", "Check the address, or start again from the first page."
+    ),
+    405: Words("That did not work", "Please go back and use the buttons on the page."),
+    409: Words(
+        "Someone was faster",
+        "This case has changed since you opened it. Load it again to see how it is now. "
+        "Nothing was overwritten.",
+    ),
+    413: Words(
+        "The photos are too big",
+        "Send fewer or smaller photos, or take them again with a lower quality setting. "
+        "Nothing was sent.",
+    ),
+    415: Words(
+        "We cannot use this kind of file", "Send a photo as JPEG, PNG or WebP. Nothing was sent."
+    ),
+    422: Words(
+        "We could not read what was sent",
+        "Go back and check your answers and photos. Then try again.",
+    ),
+    429: Words("Too many tries", "Wait one minute. Then try again."),
+    500: Words(
+        "Something went wrong here",
+        "It is our fault, not yours. What you sent before is safe. "
+        "Please try again in a few minutes.",
+    ),
     503: Words(
-        "This part is not available at the moment",
-        "Nothing is lost. Please try again in a minute.",
+        "A part of the service is resting",
+        "What you sent before is safe. Please try again in a minute.",
     ),
     507: Words("We cannot store photos at the moment", "Nothing was sent. Please try again later."),
 }
@@ -55,13 +77,13 @@ def init_error_pages(app: Flask) -> None:
 
 
 def error_page(code: int, message: str | None = None) -> Response:
-    words = _WORDS.get(code, _WORDS[500] if code >= 500 else _WORDS[400])
+    words = WORDS.get(code, WORDS[500] if code >= 500 else WORDS[400])
     text = message or words.what_to_do
     if wants_json():
         response = jsonify(error=text, errors=[{"field": "", "message": text}])
     else:
         response = make_response(
-            render_template("error.html", code=code, title=words.title, what_to_do=text)
+            render_template("error.html", code=code, title=words.title, detail=text)
         )
     response.status_code = code
     if code == 503:
@@ -73,9 +95,15 @@ def _from_http(error: HTTPException) -> Response | HTTPException:
     code = error.code or 500
     if code < 400:
         return error
-    standard = type(error)()
-    own = error.description if error.description != standard.description else None
-    return error_page(code, own)
+    return error_page(code, _own_words(error))
+
+
+def _own_words(error: HTTPException) -> str | None:
+    """What a view said with `abort`; the words of a library are for its programmers."""
+    standard = default_exceptions.get(error.code or 500)
+    if standard is None or type(error) is not standard:
+        return None
+    return error.description if error.description != standard.description else None
 
 
 def _from_csrf(_: CSRFError) -> Response:

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from flask import Flask
+from flask import Flask, Response
 from flask.blueprints import Blueprint
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from clinic.audit_event import AuditAction
@@ -12,6 +13,7 @@ from clinic.fhir_mapping import ReportKey
 from clinic.fhir_search import PageKey, ReportPage, ReportQuery
 from clinic.keeper_protocol import KeyPurpose, ObjectKind
 from clinic.records import ehr_clients, reports, review, sealed_objects
+from clinic.records.keeper_client import KeeperRefusedError, KeeperUnavailableError
 from clinic.records.key_requests import NewKeyRequest
 from clinic.records.models import Account, Clinic, Patient, SealedObject, SignedReport, Submission
 from clinic.report_values import (
@@ -29,6 +31,8 @@ from clinic.report_values import (
 from clinic.terminology import PRACTITIONER_IDENTIFIER_SYSTEM
 from clinic.urgency import urgency_at
 from web.database import db
+from web.errors import RETRY_SECONDS
+from web.fhir_answers import outcome
 from web.fhir_api import create_fhir_blueprint, current_client
 from web.portal.texts import CaseTexts, open_texts, read_texts
 from web.services import EXTENSION, Services, services
@@ -38,13 +42,28 @@ _LATERALITY = {"left": "left", "right": "right", "middle": "midline"}
 
 def fhir_blueprint(app: Flask) -> Blueprint:
     parts: Services = app.extensions[EXTENSION]
-    return create_fhir_blueprint(
+    blueprint = create_fhir_blueprint(
         reports=DatabaseReports(),
         authenticate=_authenticate,
         base_url=f"{parts.public_url}/fhir/R4",
         audit=_audit,
         snomed=parts.snomed,
     )
+    for kind in (KeeperUnavailableError, OperationalError):
+        blueprint.register_error_handler(kind, _unavailable)
+    blueprint.register_error_handler(KeeperRefusedError, _refused)
+    return blueprint
+
+
+def _unavailable(_: Exception) -> Response:
+    db.session.rollback()
+    response = outcome(503, "A part of the service is not available. Nothing was sent.")
+    response.headers["Retry-After"] = RETRY_SECONDS
+    return response
+
+
+def _refused(_: Exception) -> Response:
+    return outcome(403, "The key service refused the texts of this report.")
 
 
 def _authenticate(token: str) -> EhrClient | None:

@@ -19,6 +19,7 @@ _ISSUES = {
     413: "too-long",
     415: "not-supported",
     429: "throttled",
+    503: "transient",
 }
 
 

@@ -2,7 +2,7 @@
 
 from typing import cast
 
-from flask import Flask, Response, abort, current_app, redirect, request, url_for
+from flask import Flask, Response, abort, current_app, g, redirect, request, url_for
 from flask_login import LoginManager, UserMixin, current_user
 from werkzeug.wrappers import Response as AnyResponse
 
@@ -44,11 +44,17 @@ def init_guard(app: Flask) -> None:
     manager = LoginManager(app)
     manager.session_protection = None  # sessions live in the database and end there
     manager.user_loader(_load)
+    app.before_request(_refuse_foreign_form)
     app.before_request(_check_mark)
 
 
 def _load(token: str) -> SignedIn | None:
+    """Who this is. An error page asks again, and must render also when the database is down."""
+    if g.get("login_failed", False):
+        return None
+    g.login_failed = True
     login = accounts.live_login(db.session(), token)
+    g.login_failed = False
     if login is None:
         return None
     actor = accounts.actor_of(db.session(), login)
@@ -56,7 +62,22 @@ def _load(token: str) -> SignedIn | None:
     return SignedIn(token, login, actor)
 
 
-_HALF_SIGNED_IN = frozenset({"portal.second_factor", "portal.enrol_second_factor"})
+_OWN_PAGES = frozenset({None, "same-origin", "none"})
+
+
+def _refuse_foreign_form() -> None:
+    """Browsers say where a form was sent from (Fetch Metadata). The form's token is asked for too.
+
+    A referrer cannot be asked for: our own pages send none.
+    """
+    sent_from = request.headers.get("Sec-Fetch-Site")
+    if request.blueprint == "portal" and request.method == "POST" and sent_from not in _OWN_PAGES:
+        abort(400, "This form was sent from another site.")
+
+
+_HALF_SIGNED_IN = frozenset(
+    {"portal.second_factor", "portal.enrol_second_factor", "portal.sign_out"}
+)
 
 
 def _check_mark() -> AnyResponse | None:

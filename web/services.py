@@ -1,4 +1,4 @@
-"""The parts that views work with, made once by the app factory."""
+"""The parts that views and commands work with, made once by the app factory."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,15 +20,24 @@ EXTENSION = "dermqueue"
 
 
 @dataclass(frozen=True)
-class Services:
-    """`keeper` is made at first use: each forked process enrols a key pair of its own."""
+class AdminServices:
+    """What the engineer's commands work with."""
+
+    auditor: Auditor
+    account_secrets: AccountSecrets
+    passwords: Passwords
+
+
+@dataclass(frozen=True)
+class Services(AdminServices):
+    """What views work with.
+
+    `keeper` is made at first use: each forked process enrols a key pair of its own.
+    """
 
     sessions: SessionFactory
     blobs: BlobStore
     hints: Hints
-    auditor: Auditor
-    account_secrets: AccountSecrets
-    passwords: Passwords
     root_public_key: bytes
     enrolment_key: bytes
     weights_dir: Path | None
@@ -44,6 +53,10 @@ class Services:
                 session, AuditAction.PROCESS_ENROLLED, "web", detail=f"process {identity.id}"
             )
         return KeeperClient(self.sessions, self.hints, identity)
+
+
+def admin_services() -> AdminServices:
+    return cast("AdminServices", current_app.extensions[EXTENSION])
 
 
 def services() -> Services:

@@ -5,7 +5,7 @@ import importlib
 import sys
 
 from clinic.master_key import MasterKeyError
-from config import KEEPER, RECONCILER, RELAY, WORKER, Settings, SettingsError
+from config import BEAT, KEEPER, RECONCILER, RELAY, WORKER, Settings, SettingsError
 from worker.programs.parts import CannotStartError
 
 CANNOT_START = 78  # EX_CONFIG of sysexits.h: a restart will not help
@@ -17,7 +17,7 @@ PROGRAMS = {
     "keeper": KEEPER,
     "relay": RELAY,
     "reconciler": RECONCILER,
-    "beat": RELAY,
+    "beat": BEAT,
 }
 
 

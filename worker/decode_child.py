@@ -23,7 +23,8 @@ def limit_myself(*, memory_bytes: int, cpu_seconds: int) -> None:
 
 def answer(data: bytes, *, limits: dict[str, int]) -> tuple[dict[str, Any], bytes]:
     # Imported only now, so that even loading the decoders happens under the limits.
-    from clinic.photo import PhotoLimits, PhotoRejected, clean_photo  # noqa: PLC0415
+    from clinic.photo import PhotoRejected, clean_photo  # noqa: PLC0415
+    from clinic.photo_limits import PhotoLimits  # noqa: PLC0415
 
     try:
         rendition = clean_photo(data, limits=PhotoLimits(**limits))

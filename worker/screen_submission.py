@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 
 from clinic.audit_event import AuditAction
 from clinic.envelope import EnvelopeError, PublicKey, Sealed, seal
-from clinic.intake import History, seven_point_score, urgent_route
+from clinic.intake import History, seven_point_score, urgent_reasons, urgent_route
 from clinic.keeper_protocol import KeyPurpose, ObjectKind
 from clinic.photo import PhotoRejected, Rendition
 from clinic.records import keys, screening_queue, sealed_objects
@@ -39,13 +39,14 @@ from clinic.records.screening_queue import Claim, Finding
 from clinic.records.sealed_objects import Place
 from clinic.urgency import place_of
 from ml.prediction import Prediction
-from ml.quality import QualityFlag
+from ml.quality_flag import FLAG_WORDS, QualityFlag
 from ml.triage import Triage
 from worker.heartbeat import heartbeat
 
 ACTOR = "worker"
 KEEPER_DELAY = timedelta(seconds=5)
 RETRY_DELAY = timedelta(seconds=2)
+AI_REFUSED = "AI unavailable: the patient refused it"
 
 # The views that the ensemble may judge, best first: it was trained on dermoscopic close views.
 ANALYSED_VIEWS = ("dermoscopic", "close_up", "overview")
@@ -272,11 +273,19 @@ def _finding(
         ai_used=False,
         urgency=place_of(triage.urgency),
         reasons=triage.reasons,
+        rule_reasons=_rule_reasons(history, analysis),
         quality_flags=(),
         stage_seconds=seconds,
         seven_point_score=score,
     )
     return common if analysis is None else _with_analysis(common, analyst, analysis, view)
+
+
+def _rule_reasons(history: History, analysis: Analysis | None) -> tuple[str, ...]:
+    """What the rules say without the ensemble's classes; without an analysis that is said too."""
+    if analysis is None:
+        return (*urgent_reasons(history), AI_REFUSED)
+    return (*urgent_reasons(history), *(FLAG_WORDS[flag] for flag in analysis.quality_flags))
 
 
 def _with_analysis(common: Finding, analyst: Analyst, analysis: Analysis, view: str) -> Finding:

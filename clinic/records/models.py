@@ -238,6 +238,7 @@ class ScreeningResult(Base):
     quality_flags: Mapped[list[str]] = mapped_column(JSON)
     urgency: Mapped[int] = mapped_column(Integer)
     reasons: Mapped[list[str]] = mapped_column(JSON)
+    rule_reasons: Mapped[list[str]] = mapped_column(JSON)  # no class, no probability: read blind
     seven_point_score: Mapped[int | None] = mapped_column(Integer)
     model_version: Mapped[str | None] = mapped_column(String(40))
     model_fingerprint: Mapped[str | None] = mapped_column(SHA256)

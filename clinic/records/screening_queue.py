@@ -4,6 +4,7 @@ The row is the queue and a message only a hint. Every change is a conditional UP
 count decides; zero rows mean that somebody else got there first.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 from sqlalchemy import CursorResult, Select, Update, case, or_, select, update
 from sqlalchemy.orm import Session
 
+from clinic.due_time import Clock
+from clinic.records import service_clock
 from clinic.records.db import database_now, new_id
 from clinic.records.models import ScreeningResult, Submission
 from clinic.submission import (
@@ -22,7 +25,7 @@ from clinic.submission import (
     next_case_state,
     next_screening_state,
 )
-from clinic.urgency import place_of
+from clinic.urgency import place_of, urgency_at
 from ml.triage import Urgency
 
 HINT_AGAIN_AFTER = timedelta(seconds=5)
@@ -44,13 +47,18 @@ class Claim:
 
 @dataclass(frozen=True)
 class Finding:
-    """What a finished screening writes, besides the sealed objects."""
+    """What a finished screening writes, besides the sealed objects.
+
+    `reasons` holds every reason for the urgency. `rule_reasons` holds what may be read before the
+    blind first read: rules and photo quality alone, no class and no probability.
+    """
 
     ai_used: bool
     urgency: int
     reasons: tuple[str, ...]
     quality_flags: tuple[str, ...]
     stage_seconds: dict[str, float]
+    rule_reasons: tuple[str, ...] = ()
     probabilities: dict[str, float] | None = None
     members: dict[str, dict[str, float]] | None = None
     spread: float | None = None
@@ -146,6 +154,7 @@ def finish(session: Session, held: Claim, finding: Finding) -> bool:
     if _run(session, _held(held).values(**values)) != 1:
         return False
     _replace_result(session, held.submission_id, finding)
+    _bring_forward(session, [held.submission_id])
     return True
 
 
@@ -180,7 +189,10 @@ def give_back(session: Session, held: Claim, *, reason: str, delay: timedelta, s
 
 def give_up(session: Session, held: Claim, *, reason: str) -> bool:
     """Send the case to people as "AI unavailable", with the reason."""
-    return _run(session, _held(held).values(**_dead_values(reason))) == 1
+    given_up = _run(session, _held(held).values(**_dead_values(reason))) == 1
+    if given_up:
+        _bring_forward(session, [held.submission_id])
+    return given_up
 
 
 def expire_leases(session: Session) -> tuple[list[str], list[str]]:
@@ -199,6 +211,7 @@ def expire_leases(session: Session) -> tuple[list[str], list[str]]:
     again = [row.id for row in overdue if row.attempt < MAX_ATTEMPTS]
     lost = "the worker stopped three times while it held this case"
     _run(session, update(Submission).where(Submission.id.in_(dead)).values(**_dead_values(lost)))
+    _bring_forward(session, dead)
     _run(
         session,
         update(Submission)
@@ -221,7 +234,22 @@ def give_up_waiting(session: Session, *, waited: timedelta) -> list[str]:
     ids = list(session.scalars(waiting.with_for_update(skip_locked=True)))
     reason = "no analysis worker was available"
     _run(session, update(Submission).where(Submission.id.in_(ids)).values(**_dead_values(reason)))
+    _bring_forward(session, ids)
     return ids
+
+
+def _bring_forward(session: Session, submission_ids: Sequence[str]) -> None:
+    """Give each case the date of its urgency, counted from its arrival; a date never moves back."""
+    for submission_id in submission_ids:
+        row = session.get_one(Submission, submission_id, populate_existing=True)
+        if row.urgency is None:
+            continue
+        clock = Clock(urgency_at(row.urgency))
+        soon = service_clock.due(
+            session, clinic_id=row.clinic_id, clock=clock, start=row.received_at
+        )
+        row.due_at = min(row.due_at, soon)
+    session.flush()
 
 
 def _dead_values(reason: str) -> dict[str, Any]:
@@ -260,6 +288,7 @@ def _replace_result(session: Session, submission_id: str, finding: Finding) -> N
             quality_flags=list(finding.quality_flags),
             urgency=finding.urgency,
             reasons=list(finding.reasons),
+            rule_reasons=list(finding.rule_reasons),
             seven_point_score=finding.seven_point_score,
             model_version=finding.model_version,
             model_fingerprint=finding.model_fingerprint,

@@ -9,7 +9,13 @@ from sqlalchemy.orm import Session
 
 from clinic.access import CaseFacts
 from clinic.records.db import database_now
-from clinic.records.models import FirstRead, SealedObject, SignedReport, Submission
+from clinic.records.models import (
+    FirstRead,
+    ScreeningResult,
+    SealedObject,
+    SignedReport,
+    Submission,
+)
 from clinic.submission import CaseEvent, CaseState, ScreeningState, next_case_state
 
 
@@ -64,16 +70,18 @@ def existing(session: Session, submission_id: str, *, patient_id: str) -> Submis
 def replace_photos(session: Session, row: Submission) -> None:
     """New photos arrive for a case that asked for them: it goes through screening again.
 
-    A first read was of the old photos; the new ones are read blind again.
+    What the computer and the reader said of the old photos says nothing about the new ones; the
+    computer's view of them opens only after a first read of them.
     """
     now = database_now(session)
-    session.execute(delete(FirstRead).where(FirstRead.submission_id == row.id))
     session.execute(
         update(SealedObject)
         .where(SealedObject.submission_id == row.id)
         .where(SealedObject.kind.in_(["photo", "rendition", "heatmap"]))
         .values(current=False)
     )
+    for kind in (ScreeningResult, FirstRead):
+        session.execute(delete(kind).where(kind.submission_id == row.id))
     row.case_state = next_case_state(CaseState(row.case_state), CaseEvent.PHOTOS_REPLACED)
     row.screening_state = ScreeningState.QUEUED
     row.attempt, row.not_before, row.hinted_at, row.queued_at = 0, now, None, now

@@ -259,6 +259,7 @@ def upgrade() -> None:
     sa.Column('quality_flags', sa.JSON(), nullable=False),
     sa.Column('urgency', sa.Integer(), nullable=False),
     sa.Column('reasons', sa.JSON(), nullable=False),
+    sa.Column('rule_reasons', sa.JSON(), nullable=False),
     sa.Column('seven_point_score', sa.Integer(), nullable=True),
     sa.Column('model_version', sa.String(length=40), nullable=True),
     sa.Column('model_fingerprint', sa.String(length=64), nullable=True),

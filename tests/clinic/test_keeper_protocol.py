@@ -141,6 +141,15 @@ def test_a_record_system_gets_the_report_and_no_picture(kind: ObjectKind) -> Non
     assert "not part of a report" in (refusal(replace(EHR, objects=wanted(kind))) or "")
 
 
+@pytest.mark.parametrize("kind", [ObjectKind.PHOTO, ObjectKind.RENDITION, ObjectKind.HEATMAP])
+@pytest.mark.parametrize(("actor", "case"), [(ALICE, SIGNED), (BOB, SIGNED)])
+def test_the_web_process_opens_no_picture_for_anybody(
+    kind: ObjectKind, actor: Actor, case: CaseFacts
+) -> None:
+    asked = replace(TEXT, actor=actor, case=case, objects=wanted(kind))
+    assert refusal(asked) == "the web process opens no picture"
+
+
 def test_an_ended_session_is_refused() -> None:
     assert refusal(replace(READER, actor=None)) == "the login session has ended"
 

@@ -35,6 +35,7 @@ from clinic.intake import (
     urgent_reasons,
 )
 from clinic.reading_grade import LIMIT, reading_grade
+from web.errors import WORDS
 from web.portal import forms
 
 PORTAL = Path(__file__).resolve().parents[2] / "web" / "portal"
@@ -357,7 +358,13 @@ def consented() -> dict[str, Any]:
 
 
 Sample = tuple[str, Any, Callable[[], dict[str, Any]]]
+
+
 # The name of a state is the template's name, or begins with it and a plus sign.
+def error(code: int) -> dict[str, Any]:
+    return {"code": code, "title": WORDS[code].title, "detail": WORDS[code].what_to_do}
+
+
 SAMPLES: dict[str, tuple[Any, Callable[[], dict[str, Any]]]] = {
     "home": (None, dict),
     "home+patient": (PATIENT, dict),
@@ -431,8 +438,14 @@ SAMPLES: dict[str, tuple[Any, Callable[[], dict[str, Any]]]] = {
         PATIENT,
         lambda: {
             "entries": [
-                {"at": NOW, "who": READER.name, "role": "Skin doctor", "action": "Saw your photos"},
-                {"at": NOW, "who": "You", "role": "Patient", "action": "Sent a case"},
+                {
+                    "at": NOW,
+                    "who": READER.name,
+                    "role": "Skin doctor",
+                    "action": "Saw your photos",
+                    "times": 2,
+                },
+                {"at": NOW, "who": "You", "role": "Patient", "action": "Sent a case", "times": 2},
             ],
             "next_cursor": "9",
         },
@@ -479,7 +492,11 @@ SAMPLES: dict[str, tuple[Any, Callable[[], dict[str, Any]]]] = {
         ADMINISTRATOR,
         lambda: (
             operations()
-            | {"model": None, "audit": AUDIT | {"intact": False, "first_bad": 77}, "dead_cases": []}
+            | {
+                "model": None,
+                "audit": AUDIT | {"intact": False, "first_bad": "Entry 77 was changed."},
+                "dead_cases": [],
+            }
         ),
     ),
     "audit_search": (ADMINISTRATOR, audit_search),
@@ -488,11 +505,8 @@ SAMPLES: dict[str, tuple[Any, Callable[[], dict[str, Any]]]] = {
     "privacy": (None, dict),
     "ai_label": (None, lambda: {"card": CARD}),
     "ai_label+none": (None, lambda: {"card": None}),
-    "error": (None, lambda: {"code": 404, "detail": "", "request_id": "01hq"}),
-} | {
-    f"error+{code}": (PATIENT, lambda code=code: {"code": code, "detail": "", "request_id": ""})
-    for code in (400, 403, 409, 413, 415, 422, 429, 500, 503)
-}
+    "error": (None, lambda: error(404)),
+} | {f"error+{code}": (PATIENT, lambda code=code: error(code)) for code in WORDS}
 
 
 @cache

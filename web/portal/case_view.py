@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
+from clinic.intake import History, urgent_reasons
 from clinic.records.models import (
     FirstRead,
     ScreeningResult,
@@ -61,7 +62,6 @@ def case(
         "id": row.id,
         "reference": reference(row.id),
         "urgency": urgency_word(row.urgency),
-        "reasons": result.reasons if result else _reasons_without_result(row),
         "site": site_words(row),
         "site_detail": site_detail,
         "sent_at": row.received_at,
@@ -79,10 +79,16 @@ def ai_state(row: Submission, result: ScreeningResult | None) -> str:
     return "available" if result is not None and result.ai_used else "pending"
 
 
-def _reasons_without_result(row: Submission) -> list[str]:
+def rule_reasons(
+    row: Submission, result: ScreeningResult | None, history: History | None
+) -> list[str]:
+    """What the rules say before the computer does; without a result they are asked here."""
+    if result is not None:
+        return result.rule_reasons
+    said = list(urgent_reasons(history)) if history else []
     if row.screening_state != ScreeningState.DEAD:
-        return []
-    return [f"AI unavailable: {row.last_failure}"]
+        return said
+    return [*said, f"AI unavailable: {row.last_failure}"]
 
 
 def photos(rows: Sequence[SealedObject]) -> list[dict[str, str]]:

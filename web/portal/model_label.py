@@ -22,7 +22,7 @@ _SECTIONS = (
     (
         "Algorithm",
         (
-            "The mean of three networks (a basic CNN, EfficientNet-B0, Inception-v3), calibrated by "
+            "The mean of three networks (basic CNN, EfficientNet-B0, Inception-v3), calibrated by "
             "one temperature."
         ),
     ),

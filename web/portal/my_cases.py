@@ -1,5 +1,6 @@
 """The patient's own cases: status first, the dermatologist's words after signing only."""
 
+from datetime import timedelta
 from typing import Any
 
 from flask import render_template
@@ -22,6 +23,7 @@ from web.portal.viewing import pictures_of
 from web.portal.wording import VIEW_LABELS, is_late, reference, site_words
 
 ACCESS_LOG_LENGTH = 200
+SAME_VISIT = timedelta(minutes=15)
 
 _ACTION_WORDS = {
     AuditAction.CASE_READ: "read your case",
@@ -87,7 +89,8 @@ def my_access_log() -> str:
     """Who opened my record, and why."""
     patient_id = me().actor.patient_id or ""
     entries = audit_log.about_patient(db.session(), patient_id, limit=ACCESS_LOG_LENGTH)
-    shown = [_entry(one) for one in entries if AuditAction(one.action) in _ACTION_WORDS]
+    known = [one for one in entries if AuditAction(one.action) in _ACTION_WORDS]
+    shown = _gathered([_entry(one) for one in known])
     audit(AuditAction.ACCESS_LOG_READ)
     db.session.commit()
     return render_template("my_record_access.html", entries=shown, next_cursor=None)
@@ -131,7 +134,20 @@ def _result(row: Submission, report: SignedReport) -> dict[str, Any]:
 def _entry(entry: AuditEntry) -> dict[str, Any]:
     who, role = _who(entry.actor)
     words = _ACTION_WORDS[AuditAction(entry.action)]
-    return {"at": entry.at, "who": who, "role": role, "action": words}
+    return {"at": entry.at, "who": who, "role": role, "action": words, "times": 1}
+
+
+def _gathered(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same act by the same person within minutes is one line with a count."""
+    shown: list[dict[str, Any]] = []
+    for entry in entries:
+        last = shown[-1] if shown else None
+        same = last is not None and all(last[key] == entry[key] for key in ("who", "action"))
+        if last is not None and same and last["at"] - entry["at"] < SAME_VISIT:
+            last["times"] += 1
+        else:
+            shown.append(entry)
+    return shown
 
 
 def _who(actor: str) -> tuple[str, str]:

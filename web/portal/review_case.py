@@ -114,10 +114,11 @@ def _desk(row: Submission, facts: CaseFacts, **forms: Any) -> AnyResponse:
     shown = _forms(row, forms)
     return page(
         "review_case.html",
-        forms.get("decision_form") or forms.get("first_read_form") or shown["release_form"],
+        next(iter(forms.values()), shown["release_form"]),
         case=_case(row, texts),
         patient=_patient(row, texts),
         history=texts.history,
+        rule_reasons=case_view.rule_reasons(row, result, texts.history),
         owner=_owner(row, facts),
         photos=case_view.photos(photos),
         grant_url=f"/cases/{row.id}/grants",
@@ -206,7 +207,7 @@ def _preview(row: Submission, form: DecisionForm) -> AnyResponse:
         case=_case(row, None),
         decision=case_view.decision_of_form(form),
         result=letter,
-        reading_grade=reading_grade(form.patient_text.data or ""),
+        reading_grade=max(0.0, reading_grade(form.patient_text.data or "")),
     )
 
 

@@ -108,7 +108,7 @@ def _row(one: QueueRow, now: datetime) -> dict[str, Any]:
         "id": row.id,
         "reference": reference(row.id),
         "urgency": urgency_word(row.urgency),
-        "reasons": one.result.reasons if one.result else [],
+        "reasons": one.result.rule_reasons if one.result else [],
         "site": site_words(row),
         "waiting": now - row.received_at,
         "left": row.due_at - now,

@@ -7,12 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from flask import (
     Response,
     abort,
-    current_app,
     flash,
     jsonify,
     redirect,
@@ -20,18 +18,19 @@ from flask import (
     request,
     url_for,
 )
-from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
 from werkzeug.wrappers import Response as AnyResponse
 
 from clinic.access import Permission, Role
 from clinic.audit_event import AuditAction
-from clinic.due_time import Clock, due_at
+from clinic.due_time import Clock
 from clinic.envelope import Context, EnvelopeError, PublicKey, Sealed, parse_container, seal
 from clinic.intake import ADULT_AGE, History, StopRule, stop_rules
 from clinic.keeper_protocol import ObjectKind
-from clinic.records import accounts, keys, sealed_objects, submissions
+from clinic.photo_limits import PhotoLimits
+from clinic.records import accounts, keys, sealed_objects, service_clock, submissions
 from clinic.records.db import database_now, new_id
-from clinic.records.models import Account, Clinic, Holiday, Submission
+from clinic.records.models import Account, Submission
 from clinic.records.sealed_objects import Place
 from clinic.records.submissions import NewSubmission, NotYourSubmissionError
 from clinic.submission import CaseState
@@ -41,7 +40,7 @@ from web.permission import roles
 from web.portal.blueprint import portal
 from web.portal.forms import CaseForm, PortalForm, RetakePhotosForm
 from web.portal.login import page
-from web.rate_limits import UPLOADS_PER_ADDRESS, limiter
+from web.rate_limits import UPLOADS_PER_ACCOUNT, limiter
 from web.services import services
 
 _ID = re.compile(r"[0-9a-f]{32}\Z")
@@ -101,9 +100,14 @@ def photo_slots(first: int) -> list[PhotoSlot]:
     ]
 
 
+def _uploader() -> str:
+    """Many patients may share one address, as in a clinic's waiting room."""
+    return f"uploads:{me().actor.user_id}"
+
+
 @portal.route("/cases/new", methods=["GET", "POST"])
 @roles(Role.PATIENT)
-@limiter.limit(UPLOADS_PER_ADDRESS, methods=["POST"])
+@limiter.limit(UPLOADS_PER_ACCOUNT, methods=["POST"], key_func=_uploader)
 def new_case() -> AnyResponse:
     form = CaseForm()
     submission_id = _submission_id(form.submission_id.data)
@@ -125,12 +129,12 @@ def new_case() -> AnyResponse:
         photos = list(_received_photos(submission_id, photo_slots(0)))
     except PhotoProblemError as problem:
         return _ask_again(form, submission_id, problem)
-    return _received(_store(submission_id, history, photos))
+    return _received(_store_once(submission_id, history, photos))
 
 
 @portal.post("/cases/<case_id>/photos")
 @roles(Role.PATIENT)
-@limiter.limit(UPLOADS_PER_ADDRESS)
+@limiter.limit(UPLOADS_PER_ACCOUNT, key_func=_uploader)
 def replace_photos(case_id: str) -> AnyResponse:
     """New photos for a case that asked for them."""
     row, _ = case_for(case_id, Permission.REPLACE_PHOTOS)
@@ -173,6 +177,18 @@ def _sent_before(submission_id: str) -> Submission | None:
         return submissions.existing(db.session(), submission_id, patient_id=patient_id)
     except NotYourSubmissionError:
         abort(409, "This form was used before. Please load the page again.")
+
+
+def _store_once(submission_id: str, history: History, photos: list[ReceivedPhoto]) -> Submission:
+    """Store the case; where the same form arrived at the same moment, the case it made."""
+    try:
+        return _store(submission_id, history, photos)
+    except IntegrityError:
+        db.session.rollback()
+        earlier = _sent_before(submission_id)
+        if earlier is None:
+            raise
+        return earlier
 
 
 def _store(submission_id: str, history: History, photos: list[ReceivedPhoto]) -> Submission:
@@ -218,10 +234,8 @@ def _recipient() -> PublicKey:
 
 def _promised(clinic_id: str) -> datetime:
     """The routine limit; triage may only bring the date nearer."""
-    clinic = db.session.get_one(Clinic, clinic_id)
-    days = set(db.session.scalars(select(Holiday.day).where(Holiday.clinic_id == clinic_id)))
-    zone = ZoneInfo(clinic.time_zone)
-    return due_at(Clock.ROUTINE, start=database_now(db.session()), holidays=days, timezone=zone)
+    start = database_now(db.session())
+    return service_clock.due(db.session(), clinic_id=clinic_id, clock=Clock.ROUTINE, start=start)
 
 
 def _age(account: Account) -> int:
@@ -304,7 +318,7 @@ def _ask_again(
 ) -> AnyResponse:
     if form.is_submitted() and wants_json():
         return _errors_as_json(form, problem)
-    return page(
+    response = page(
         "new_case.html",
         form,
         **upload_context(submission_id, photo_slots(0), problem),
@@ -312,6 +326,9 @@ def _ask_again(
         in accounts.permitted_purposes(db.session(), me().actor.patient_id or ""),
         is_minor=_age(me().login.account) < ADULT_AGE,
     )
+    if problem is not None:
+        response.status_code = 422
+    return response
 
 
 def upload_context(
@@ -324,7 +341,7 @@ def upload_context(
         "photo_errors": _photo_errors(problem),
         "epoch_json": keys.current_epoch(db.session()).to_json(),
         "root_key": base64.b64encode(services().root_public_key).decode(),
-        "max_megabytes": current_app.config["MAX_CONTENT_LENGTH"] // 1024**2,
+        "max_megabytes": PhotoLimits().max_bytes // 1024**2,
     }
 
 

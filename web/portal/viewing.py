@@ -23,6 +23,7 @@ from web.permission import roles
 from web.portal.blueprint import portal
 from web.services import services
 
+PICTURES = frozenset({ObjectKind.PHOTO, ObjectKind.RENDITION, ObjectKind.HEATMAP})
 KEEPER_DOWN = "The pictures cannot be opened at the moment. Please try again in a minute."
 
 
@@ -70,7 +71,7 @@ def pictures(request_id: str) -> tuple[Response, int]:
 def sealed_body(object_id: str) -> Response:
     """A picture's ciphertext."""
     row = db.session.get(SealedObject, object_id)
-    if row is None or row.submission_id is None:
+    if row is None or row.submission_id is None or ObjectKind(row.kind) not in PICTURES:
         abort(404)
     case, _ = case_for(row.submission_id, _needed(ObjectKind(row.kind)))
     body = sealed_objects.ciphertext(row, services().blobs)
@@ -80,10 +81,10 @@ def sealed_body(object_id: str) -> Response:
 
 
 def _needed(kind: ObjectKind) -> Permission:
-    if me().role is Role.PATIENT:
-        return Permission.SEE_OWN_PHOTOS
-    seen = kind is ObjectKind.HEATMAP
-    return Permission.SEE_COMPUTER_VIEW if seen else Permission.READ_CASE
+    """The heat-map is the computer's view, which no patient may open."""
+    if kind is ObjectKind.HEATMAP:
+        return Permission.SEE_COMPUTER_VIEW
+    return Permission.SEE_OWN_PHOTOS if me().role is Role.PATIENT else Permission.READ_CASE
 
 
 def pictures_of(row: Submission) -> list[SealedObject]:

@@ -4,7 +4,9 @@ from clinic.hints import INFERENCE_QUEUE
 from config import Settings
 from worker.programs.parts import celery_app
 
+IN_MEMORY = "celery.beat:Scheduler"  # the usual one keeps a file beside the program
+
 
 def run(settings: Settings) -> None:
-    app = celery_app(settings, queue=INFERENCE_QUEUE, tasks="worker.tasks")
-    app.Beat(schedule=":memory:", loglevel=settings.log_level).run()
+    app = celery_app(settings, queue=INFERENCE_QUEUE, tasks=None)
+    app.Beat(scheduler=IN_MEMORY, loglevel=settings.log_level).run()

@@ -4,7 +4,6 @@ import threading
 from contextlib import suppress
 from datetime import timedelta
 from functools import cache, partial
-from pathlib import Path
 
 from sqlalchemy.exc import OperationalError
 
@@ -15,7 +14,7 @@ from clinic.records.audit_log import Auditor
 from clinic.records.blobs import BlobStore
 from clinic.records.db import SessionFactory
 from clinic.records.keeper_client import KeeperClient
-from config import WORKER, Settings
+from config import WORKER, Settings, needed
 from ml.artifact import BundleError
 from worker.analyst import EnsembleAnalyst
 from worker.decode import DecodeLimits, decode_photo
@@ -33,7 +32,7 @@ def run(settings: Settings) -> None:
 
     """
     try:
-        EnsembleAnalyst.check(_weights(settings))
+        EnsembleAnalyst.check(needed(settings.weights_dir))
     except BundleError as error:
         raise CannotStartError(str(error)) from error
     app = celery_app(settings, queue=INFERENCE_QUEUE, tasks="worker.tasks")
@@ -46,7 +45,7 @@ def screening_services() -> ScreeningServices:
     settings = Settings.from_env(WORKER)
     sessions = sessions_of(settings)
     auditor = Auditor(secret(settings.audit_key))
-    analyst = EnsembleAnalyst.load(_weights(settings))
+    analyst = EnsembleAnalyst.load(needed(settings.weights_dir))
     with sessions() as session, session.begin():
         identity = keys.enrol_process(
             session,
@@ -60,12 +59,12 @@ def screening_services() -> ScreeningServices:
     _report_alive(sessions, identity.id)
     return ScreeningServices(
         sessions=sessions,
-        blobs=BlobStore(settings.blob_dir),
-        keeper=KeeperClient(sessions, CeleryHints(settings.broker_url or ""), identity),
+        blobs=BlobStore(needed(settings.blob_dir)),
+        keeper=KeeperClient(sessions, CeleryHints(needed(settings.broker_url)), identity),
         auditor=auditor,
         decode=partial(decode_photo, limits=DecodeLimits()),
         analyst=analyst,
-        root_public_key=settings.root_public_key or b"",
+        root_public_key=needed(settings.root_public_key),
         lease=timedelta(seconds=settings.lease_seconds),
     )
 
@@ -79,9 +78,3 @@ def _report_alive(sessions: SessionFactory, process_id: str) -> None:
                 keys.touch_process(session, process_id)
 
     threading.Thread(target=report, name="alive", daemon=True).start()
-
-
-def _weights(settings: Settings) -> Path:
-    if settings.weights_dir is None:
-        raise LookupError("DERMQUEUE_WEIGHTS_DIR is not set.")
-    return settings.weights_dir

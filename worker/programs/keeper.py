@@ -5,7 +5,7 @@ from functools import cache
 from clinic.hints import KEYS_QUEUE
 from clinic.master_key import read_master_key
 from clinic.records.audit_log import Auditor
-from config import KEEPER, Settings
+from config import KEEPER, Settings, needed
 from worker.keeper import Keeper
 from worker.programs.parts import celery_app, run_worker, secret, sessions_of
 
@@ -25,11 +25,9 @@ def run(settings: Settings) -> None:
 @cache
 def keeper() -> Keeper:
     settings = Settings.from_env(KEEPER)
-    if settings.master_key_file is None:
-        raise LookupError("DERMQUEUE_MASTER_KEY_FILE is not set.")
     return Keeper(
         sessions=sessions_of(settings),
-        master=read_master_key(settings.master_key_file),
+        master=read_master_key(needed(settings.master_key_file)),
         auditor=Auditor(secret(settings.audit_key)),
         enrolment_key=secret(settings.enrolment_key),
     )

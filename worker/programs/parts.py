@@ -8,7 +8,7 @@ from celery import Celery
 
 from clinic.hints import BROKER_SETTINGS, INFERENCE_QUEUE, PURGE_EXPIRED
 from clinic.records.db import SessionFactory, make_engine, make_session_factory
-from config import Secret, Settings
+from config import Secret, Settings, needed
 
 PURGE_EVERY_SECONDS = 600.0
 
@@ -17,9 +17,10 @@ class CannotStartError(Exception):
     """The program refuses to start; the message says what to mend."""
 
 
-def celery_app(settings: Settings, *, queue: str, tasks: str) -> Celery:
-    """A Celery app over one module of tasks; the settings follow docs/architecture.md."""
-    app = Celery(f"dermqueue-{queue}", broker=settings.broker_url, include=[tasks])
+def celery_app(settings: Settings, *, queue: str, tasks: str | None) -> Celery:
+    """A Celery app over one module of tasks, or over none where tasks are only sent by name."""
+    include = [tasks] if tasks else []
+    app = Celery(f"dermqueue-{queue}", broker=settings.broker_url, include=include)
     app.conf.update(
         BROKER_SETTINGS,
         task_acks_late=False,
@@ -30,6 +31,8 @@ def celery_app(settings: Settings, *, queue: str, tasks: str) -> Celery:
         worker_proc_alive_timeout=120,
         worker_soft_shutdown_timeout=30,
         worker_hijack_root_logger=False,
+        # Whoever can write to the broker could otherwise stop a worker by a control message.
+        worker_enable_remote_control=False,
         worker_redirect_stdouts=False,
         beat_schedule={
             "purge": {
@@ -52,14 +55,11 @@ def run_worker(app: Celery, *, queue: str, pool: str, log_level: str) -> None:
 
 
 def sessions_of(settings: Settings) -> SessionFactory:
-    return make_session_factory(make_engine(settings.database_url))
+    return make_session_factory(make_engine(needed(settings.database_url)))
 
 
 def secret(setting: Secret | None) -> bytes:
-    """A secret that `Settings.from_env` has checked to be there for this program."""
-    if setting is None:
-        raise LookupError("A secret is missing that this program needs.")
-    return setting.value
+    return needed(setting).value
 
 
 def stop_on_signal() -> Callable[[], bool]:

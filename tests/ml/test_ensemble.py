@@ -1,0 +1,107 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from ml.artifact import BundleError, load_bundle
+from ml.calibration import apply_temperature, mean_of_members
+from ml.ensemble import Ensemble, fold_batch_norm
+from ml.labels import CLASSES
+from ml.members import MEMBERS, build_member
+from ml.preprocess import to_input
+from ml.quality_flag import QualityFlag
+
+
+@pytest.fixture
+def ensemble(make_bundle):
+    return Ensemble.load(make_bundle())
+
+
+def test_each_photo_gets_an_analysis_in_its_order_whatever_its_size(ensemble, lesion_photos):
+    photos = [
+        lesion_photos[0],
+        np.ascontiguousarray(lesion_photos[1][:150, :120]),
+        lesion_photos[2],
+    ]
+    analyses = ensemble.analyse(photos)
+    for photo, analysis in zip(photos, analyses, strict=True):
+        assert analysis.heatmap.shape == photo.shape[:2]
+        assert analysis.heatmap.dtype == np.float32
+        assert 0.0 <= analysis.heatmap.min() <= analysis.heatmap.max() <= 1.0
+        assert analysis.explained_class == analysis.prediction.top_class
+        assert set(analysis.prediction.members) == {"basic_cnn", "efficientnet_b0"}
+
+
+def test_a_batch_gives_what_single_photos_give(ensemble, lesion_photos):
+    together = ensemble.analyse(lesion_photos)
+    for photo, one in zip(lesion_photos, together, strict=True):
+        (alone,) = ensemble.analyse([photo])
+        for name in CLASSES:
+            expected = alone.prediction.probabilities[name]
+            assert one.prediction.probabilities[name] == pytest.approx(expected, abs=1e-5)
+        assert np.abs(one.heatmap - alone.heatmap).max() < 1e-4
+
+
+def test_the_probabilities_are_the_mean_of_the_plain_members_at_the_temperature(
+    make_bundle, lesion_photos
+):
+    folder = make_bundle()
+    manifest, _, members = load_bundle(folder)
+    with torch.inference_mode():
+        rows = [
+            members[entry.config.name](to_input(lesion_photos, entry.config)).softmax(dim=1).numpy()
+            for entry in manifest.members
+        ]
+    expected = apply_temperature(mean_of_members(np.stack(rows)), manifest.temperature)
+    for analysis, row in zip(Ensemble.load(folder).analyse(lesion_photos), expected, strict=True):
+        got = [analysis.prediction.probabilities[name] for name in CLASSES]
+        assert got == pytest.approx(row.tolist(), abs=1e-4)
+
+
+def test_no_photos_give_no_analyses(ensemble):
+    assert ensemble.analyse([]) == []
+
+
+def test_a_spoilt_photo_is_flagged(ensemble):
+    (analysis,) = ensemble.analyse([np.zeros((80, 80, 3), np.uint8)])
+    assert {QualityFlag.TOO_DARK, QualityFlag.TOO_SMALL} <= set(analysis.quality.flags)
+
+
+def test_the_fingerprint_names_the_bundle(make_bundle):
+    first, second = Ensemble.load(make_bundle("one")), Ensemble.load(make_bundle("two"))
+    assert first.fingerprint != second.fingerprint
+    assert first.policy == second.policy
+
+
+def test_without_weights_there_is_an_error_and_no_result(make_bundle):
+    folder = make_bundle()
+    (folder / "efficientnet_b0.safetensors").unlink()
+    with pytest.raises(BundleError, match=r"efficientnet_b0\.safetensors"):
+        Ensemble.load(folder)
+
+
+def test_an_empty_map_looks_empty(make_bundle, lesion_photos):
+    """When a map's evidence is a thousandth of the common scale, the page shows nothing."""
+    folder = make_bundle()
+    path = folder / "manifest.json"
+    values = json.loads(path.read_text())
+    for member in values["members"]:
+        member["cam_scale"] = 1e6
+    path.write_text(json.dumps(values))
+    assert max(one.heatmap.max() for one in Ensemble.load(folder).analyse(lesion_photos)) < 1e-3
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_folding_batch_norm_leaves_no_norm_and_the_same_logits(name):
+    torch.manual_seed(8)
+    member = build_member(MEMBERS[name])
+    images = torch.rand(4, 3, 96, 96)
+    member(images)  # One pass in training mode gives the norms statistics of their own.
+    member.eval()
+    with torch.inference_mode():
+        before = member(images)
+        fold_batch_norm(member)
+        after = member(images)
+    assert not any(isinstance(part, torch.nn.BatchNorm2d) for part in member.modules())
+    assert torch.allclose(before, after, atol=1e-4)

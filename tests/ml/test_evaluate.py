@@ -1,0 +1,157 @@
+import csv
+import json
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ml import evaluate as evaluation
+from ml import predict
+from ml.artifact import read_manifest, save_manifest
+from ml.folds import LabelDataError
+from ml.image_source import ImageDataError
+from ml.labels import CLASSES
+from ml.model_card import model_card
+from tools.lesion_drawing import draw_lesion
+
+HEADER = "image,MEL,NV,BCC,AKIEC,BKL,DF,VASC\n"
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(7):
+        draw_lesion(number, (200, 150)).save(folder / f"P{number}.jpg")
+    return folder
+
+
+@pytest.fixture
+def labels(tmp_path):
+    path = tmp_path / "labels.csv"
+    rows = [f"P{number},{name}\n" for number, name in enumerate(CLASSES)]
+    path.write_text("image_id,dx\n" + "".join(rows))
+    return path
+
+
+def test_both_kinds_of_tables_are_read_alike(tmp_path, labels):
+    one_hot = tmp_path / "truth.csv"
+    order = HEADER.strip().split(",")[1:]
+    rows = [
+        f"P{number},{','.join('1.0' if column == name.upper() else '0.0' for column in order)}\n"
+        for number, name in enumerate(CLASSES)
+    ]
+    one_hot.write_text(HEADER + "".join(rows))
+    assert evaluation.read_labels(one_hot) == evaluation.read_labels(labels)
+
+
+def test_a_table_with_lesions_groups_by_them(tmp_path):
+    path = tmp_path / "metadata.csv"
+    path.write_text("lesion_id,image_id,dx\nL1,A,nv\nL1,B,nv\n")
+    assert [case.group for case in evaluation.read_labels(path)] == ["L1", "L1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("image_id,dx\nA,wart\n", "A: the diagnosis 'wart'"),
+        (HEADER + "A,1,1,0,0,0,0,0\n", "A: its row marks 2 classes"),
+        (HEADER + "A,0,0,0,0,0,0,0\n", "A: its row marks 0 classes"),
+        ("photo,truth\nA,nv\n", "needs the columns"),
+        ("image_id,dx\n", "no rows"),
+    ],
+)
+def test_a_table_that_cannot_be_used_is_refused_with_the_reason(tmp_path, text, words):
+    path = tmp_path / "labels.csv"
+    path.write_text(text)
+    with pytest.raises(LabelDataError, match=words):
+        evaluation.read_labels(path)
+
+
+def test_an_evaluation_writes_figures_and_predictions(make_bundle, photos, labels, tmp_path):
+    out = tmp_path / "out"
+    folder = make_bundle()
+    evaluation.evaluate(bundle=folder, images=photos, labels=labels, out=out)
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["n"] == 7
+    assert set(metrics["members"]) == {"basic_cnn", "efficientnet_b0"}
+    expected = {"bma", "bma_interval", "accuracy", "macro_f1", "macro_recall", "macro_auc"}
+    assert expected | {"recall", "precision", "ece", "brier"} <= set(metrics["ensemble"])
+    assert metrics["triage"]["malignant_sensitivity"]["n"] == 3
+    assert metrics["triage"]["specificity"]["n"] == 4
+    with (out / "predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    hits = np.mean([row["predicted"] == row["dx"] for row in rows])
+    assert metrics["ensemble"]["accuracy"] == pytest.approx(hits)
+    for row in rows:
+        assert sum(float(row[name]) for name in CLASSES) == pytest.approx(1.0, abs=1e-4)
+        assert row["urgency"] in {"urgent", "suspicious", "routine"}
+
+
+def test_missing_photos_are_named_before_anything_runs(photos, labels, tmp_path):
+    (photos / "P3.jpg").unlink()
+    with pytest.raises(ImageDataError, match="1 images are missing: P3"):
+        evaluation.evaluate(
+            bundle=tmp_path / "no bundle", images=photos, labels=labels, out=tmp_path / "out"
+        )
+
+
+def test_the_program_without_weights_ends_with_a_clear_line(photos, labels, tmp_path, monkeypatch):
+    command = ["ml.evaluate", "--images", str(photos), "--labels", str(labels)]
+    command += ["--out", str(tmp_path / "out"), "--bundle", str(tmp_path / "none")]
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(SystemExit, match=r"manifest\.json cannot be read"):
+        evaluation.main()
+
+
+def test_predict_prints_json_and_writes_heat_maps(
+    make_bundle, photos, tmp_path, monkeypatch, capsys
+):
+    command = ["ml.predict", str(photos / "P0.jpg"), str(photos / "P1.jpg"), "--json"]
+    command += ["--bundle", str(make_bundle()), "--heatmap", str(tmp_path / "maps")]
+    monkeypatch.setattr(sys, "argv", command)
+    predict.main()
+    described = json.loads(capsys.readouterr().out)
+    assert [item["photo"] for item in described] == command[1:3]
+    assert sum(described[0]["probabilities"].values()) == pytest.approx(1.0)
+    assert described[0]["reasons"]
+    assert len(list((tmp_path / "maps").glob("*.png"))) == 2
+
+
+def test_predict_in_words_names_urgency_and_diagnoses(make_bundle, photos, monkeypatch, capsys):
+    monkeypatch.setattr(
+        sys, "argv", ["ml.predict", str(photos / "P0.jpg"), "--bundle", str(make_bundle())]
+    )
+    predict.main()
+    shown = capsys.readouterr().out
+    assert "Melanoma" in shown
+    assert "P0.jpg: " in shown
+
+
+def test_predict_refuses_what_is_no_photo(tmp_path, monkeypatch):
+    path = tmp_path / "letter.jpg"
+    path.write_text("Dear doctor")
+    monkeypatch.setattr(sys, "argv", ["ml.predict", str(path)])
+    with pytest.raises(SystemExit, match=r"letter\.jpg"):
+        predict.main()
+
+
+def test_the_model_card_states_figures_limits_and_the_papers_claim_apart(
+    make_bundle, photos, labels, tmp_path
+):
+    folder = make_bundle()
+    metrics = evaluation.evaluate(bundle=folder, images=photos, labels=labels, out=tmp_path / "out")
+    manifest, _ = read_manifest(folder)
+    provenance = {"data": "HAM10000, licence CC BY-NC 4.0"}
+    save_manifest(
+        folder,
+        replace(manifest, metrics={"held_out": "seven photos", **metrics}, provenance=provenance),
+    )
+    manifest, fingerprint = read_manifest(folder)
+    card = model_card(manifest, fingerprint)
+    assert f"{metrics['ensemble']['bma']:.3f}" in card
+    assert fingerprint in card
+    assert "CC BY-NC 4.0" in card
+    assert "darker skin is not known" in card
+    assert "random split" in card.split("0.92")[0]

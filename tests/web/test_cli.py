@@ -1,0 +1,203 @@
+"""The engineer's commands: what they do, and one clear sentence for wrong input."""
+
+import base64
+import re
+import stat
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from flask import Flask
+from sqlalchemy import delete, update
+
+from clinic.audit_event import AuditAction
+from clinic.records import accounts, ehr_clients, keys
+from clinic.records.models import Account, AuditEntry, Clinic, EpochKeyRow
+from tests.portal_tools import count, entries, send
+from tests.world import World
+from web.cli import init_key_files
+from web.database import db
+
+STAFF = ("--given-name", "Dora", "--family-name", "Derm")
+
+
+@pytest.fixture
+def run(app: Flask) -> Any:
+    """`flask ...` in this installation."""
+    return lambda *args: app.test_cli_runner().invoke(args=[str(one) for one in args])
+
+
+def refused(result: Result, sentence: str) -> bool:
+    """A wrong input ends with a code and a sentence, never with a traceback."""
+    assert isinstance(result.exception, SystemExit), result.exception
+    assert result.exit_code != 0
+    assert "Traceback" not in result.output
+    return sentence in result.output
+
+
+def test_every_group_explains_itself(app: Flask) -> None:
+    for group in ("keys", "users", "clinics", "audit", "ehr-clients"):
+        assert app.test_cli_runner().invoke(args=[group, "--help"]).exit_code == 0
+
+
+@pytest.fixture
+def key_folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "new keys"
+    result = CliRunner().invoke(init_key_files, [str(folder)])
+    assert result.exit_code == 0
+    assert "Move root.key to a place offline" in result.output
+    return folder
+
+
+def test_key_files_are_readable_by_their_owner_alone_and_never_overwritten(
+    key_folder: Path,
+) -> None:
+    before = {path.name: path.read_bytes() for path in key_folder.iterdir()}
+    assert len(set(before.values())) == len(before) == 7
+    assert {stat.S_IMODE(path.stat().st_mode) for path in key_folder.iterdir()} == {0o400}
+
+    again = CliRunner().invoke(init_key_files, [str(key_folder)])
+
+    assert refused(again, "is not empty; keys are never overwritten.")
+    assert {path.name: path.read_bytes() for path in key_folder.iterdir()} == before
+
+
+def test_a_new_epoch_key_is_signed_by_the_root_and_current_from_now(
+    run: Any, world: World, key_folder: Path
+) -> None:
+    master, root = key_folder / "master.key", key_folder / "root.key"
+    with world.sessions() as session, session.begin():
+        older = session.query(EpochKeyRow).one()
+        older.not_before -= timedelta(minutes=1)
+
+    result = run("keys", "epoch", "--master-key", master, "--root-key", root)
+
+    assert result.exit_code == 0, result.output
+    kid = re.search(r"New epoch key (epoch-\w+)\.", result.output).group(1)
+    public = base64.b64decode((key_folder / "root.pub").read_bytes())
+    with world.sessions() as session:
+        row = session.get_one(EpochKeyRow, kid)
+        assert row.destroyed_at is None
+        assert keys.sealing_recipient(session, public).kid == kid
+    assert [one.detail for one in entries(world, AuditAction.EPOCH_KEY_MADE)] == [kid]
+
+
+def test_an_epoch_key_needs_usable_key_files(
+    run: Any, world: World, key_folder: Path, tmp_path: Path
+) -> None:
+    master, root = key_folder / "master.key", key_folder / "root.key"
+    open_to_all, short = tmp_path / "open.key", tmp_path / "short.key"
+    for path, mode in ((open_to_all, 0o644), (short, 0o400)):
+        path.write_bytes(b"x" * (32 if path is open_to_all else 5))
+        path.chmod(mode)
+    before = count(world, EpochKeyRow)
+
+    def epoch(master: Path, root: Path) -> Result:
+        return run("keys", "epoch", "--master-key", master, "--root-key", root)
+
+    assert refused(epoch(tmp_path / "none", root), "cannot be read")
+    assert refused(epoch(open_to_all, root), "is open to others: chmod 0400 it.")
+    assert refused(epoch(short, root), "must hold 32 bytes.")
+    assert refused(epoch(master, tmp_path / "none"), "cannot be used")
+    assert refused(epoch(master, short), "cannot be used")
+    assert refused(run("keys", "epoch"), "Missing option")
+    assert count(world, EpochKeyRow) == before
+
+
+def test_a_clinic_is_created_and_its_id_is_told(run: Any, world: World) -> None:
+    result = run("clinics", "create", "Harbour Skin Clinic", "--phone", "01632 960 983")
+
+    clinic_id = re.search(r"has the id ([0-9a-f]{32})\.", result.output).group(1)
+    with world.sessions() as session:
+        clinic = session.get_one(Clinic, clinic_id)
+    assert (clinic.name, clinic.phone, clinic.time_zone) == (
+        "Harbour Skin Clinic",
+        "01632 960 983",
+        "Europe/London",
+    )
+
+
+def test_a_clinic_needs_a_phone_and_a_time_zone_that_exists(run: Any, world: World) -> None:
+    before = count(world, Clinic)
+
+    assert refused(run("clinics", "create", "A clinic"), "Missing option '--phone'")
+    wrong = run("clinics", "create", "A clinic", "--phone", "1", "--time-zone", "Mars/Crater")
+    assert refused(wrong, "There is no time zone Mars/Crater")
+    assert count(world, Clinic) == before
+
+
+@pytest.mark.parametrize(
+    ("role", "extra"),
+    [("administrator", ()), ("dermatologist", ("--registration-number", "GMC-1234567"))],
+)
+def test_staff_are_created_with_a_random_password_shown_once(
+    run: Any, app: Flask, world: World, role: str, extra: tuple[str, ...]
+) -> None:
+    result = run("users", "create", role, "--email", "dora@example.org", *STAFF, *extra)
+
+    assert result.exit_code == 0, result.output
+    password = re.search(r"shown once: (\S{12,})", result.output).group(1)
+    with world.sessions() as session:
+        account = accounts.account_by_email(session, world.secrets, "dora@example.org")
+    assert account is not None
+    assert (account.role, account.clinic_id) == (role, world.clinic_id)
+    assert password not in account.password_hash
+    client = app.test_client()
+    answer = send(client, "/sign-in", {"email": "dora@example.org", "password": password})
+    assert client.get(answer.location).location == "/second-factor"
+    assert client.get("/second-factor").location == "/second-factor/new"
+    assert [one.detail for one in entries(world, AuditAction.ACCOUNT_CREATED)] == [role]
+
+
+def test_wrong_staff_is_refused_in_words(run: Any, world: World) -> None:
+    before = count(world, Account)
+
+    def create(role: str, email: str) -> Result:
+        return run("users", "create", role, "--email", email, *STAFF)
+
+    needs_number = create("dermatologist", "dora@example.org")
+    assert refused(needs_number, "A dermatologist needs --registration-number.")
+    taken = create("administrator", "ALICE@example.org")
+    assert refused(taken, "ALICE@example.org has an account already.")
+    assert refused(create("patient", "dora@example.org"), "Invalid value for")
+    assert refused(run("users", "create", "administrator"), "Missing option '--email'")
+    assert count(world, Account) == before
+
+
+def test_the_audit_chain_is_verified(run: Any, world: World) -> None:
+    world.screened(world.alice)
+    assert run("audit", "verify").output == "The audit chain holds.\n"
+    with world.sessions() as session, session.begin():
+        session.execute(update(AuditEntry).where(AuditEntry.sequence == 1).values(allowed=False))
+
+    assert refused(run("audit", "verify"), "Error: Entry 1 was changed.")
+    with world.sessions() as session, session.begin():
+        session.execute(delete(AuditEntry))
+    assert refused(run("audit", "verify"), "Entry 1 is missing: the chain's head stands at")
+
+
+def test_a_record_system_is_registered_and_its_token_shown_once(run: Any, world: World) -> None:
+    result = run("ehr-clients", "register", "The hospital's record system")
+
+    token = re.search(r"shown once: (\S+)", result.output).group(1)
+    with world.sessions() as session:
+        client = ehr_clients.by_token(session, token)
+    assert client is not None
+    assert (client.name, client.clinic_id) == ("The hospital's record system", world.clinic_id)
+    assert token not in str(vars(client))
+    (entry,) = entries(world, AuditAction.EHR_CLIENT_REGISTERED)
+    assert entry.detail == client.id
+    assert token not in entry.detail
+
+
+def test_before_the_first_clinic_the_missing_step_is_named(app: Flask) -> None:
+    with app.app_context():
+        db.drop_all()
+        db.create_all()
+    runner = app.test_cli_runner()
+    staff = ["users", "create", "administrator", "--email", "dora@example.org", *STAFF]
+
+    for command in (staff, ["ehr-clients", "register", "A system"]):
+        assert refused(runner.invoke(args=command), "run `flask clinics create`")

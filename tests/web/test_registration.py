@@ -1,0 +1,151 @@
+"""Patients register themselves; who they are is in clear nowhere."""
+
+from pathlib import Path
+
+import pytest
+from flask.testing import FlaskClient
+from sqlalchemy import select
+
+from clinic.audit_event import AuditAction
+from clinic.records import accounts
+from clinic.records.db import database_now
+from clinic.records.models import Account, Consent, EpochKeyRow, LoginSession, Patient
+from tests.portal_tools import (
+    REGISTRATION,
+    both_databases,
+    count,
+    entries,
+    send,
+    stored_bytes,
+    table_bytes,
+    words,
+)
+from tests.world import World
+
+NAMED = (b"ada@example.com", b"ada@", b"okafor", b"1985-03-27", b"four words are better")
+
+
+def register(client: FlaskClient, **changed: str) -> int:
+    return send(client, "/register", {**REGISTRATION, **changed}).status_code
+
+
+@both_databases
+def test_a_new_patient_is_signed_in_and_can_sign_in_again(
+    world: World, client: FlaskClient
+) -> None:
+    answer = send(client, "/register", REGISTRATION)
+
+    assert (answer.status_code, answer.location) == (302, "/cases")
+    assert client.get("/cases").status_code == 200
+    other = client.application.test_client()
+    form = {"email": "ADA@example.com", "password": REGISTRATION["password"]}
+    assert send(other, "/sign-in", form).location == "/cases"
+    with world.sessions() as session:
+        account = accounts.account_by_email(session, world.secrets, "ada@example.com")
+        assert account is not None
+        assert account.password_hash.startswith("$argon2id$")
+        assert account.clinic_id == world.clinic_id
+    assert [one.actor for one in entries(world, AuditAction.ACCOUNT_CREATED)] == [account.id]
+
+
+@both_databases
+def test_neither_address_nor_name_nor_birth_date_is_stored_in_clear(
+    world: World, client: FlaskClient, tmp_path: Path
+) -> None:
+    assert register(client) == 302
+
+    stored = dict(stored_bytes(tmp_path)) | {"tables": table_bytes(world)}
+    assert world.clinic_id.encode() in stored["tables"], "the search would find what is in clear"
+    found = [(place, one) for place, data in stored.items() for one in NAMED if one in data.lower()]
+    assert found == []
+
+
+def test_the_consents_are_stored_by_purpose_with_the_version_of_the_text(
+    world: World, client: FlaskClient
+) -> None:
+    register(client, consent_ai="deny", consent_teaching="y")
+
+    with world.sessions() as session:
+        account = accounts.account_by_email(session, world.secrets, "ada@example.com")
+        patient = accounts.patient_of(session, account.id)
+        rows = session.scalars(select(Consent).where(Consent.patient_id == patient.id)).all()
+    assert {one.purpose: one.permitted for one in rows} == {
+        "care": True,
+        "teledermatology": True,
+        "ai_assistance": False,
+        "research": False,
+        "teaching": True,
+    }
+    assert {one.text_version for one in rows} == {accounts.CONSENT_TEXT_VERSION}
+
+
+@pytest.mark.parametrize(
+    ("password", "said"),
+    [
+        ("short", "Use 8 to 128 characters."),
+        ("ninechars", "Use at least 10 characters."),
+        ("Password123", "This password is too easy to guess."),
+        ("dermqueue123", "This password is too easy to guess."),
+        ("aaaaaaaaaaaa", "This password is too easy to guess."),
+        ("x" * 129, "Use 8 to 128 characters."),
+    ],
+)
+def test_a_weak_password_is_refused_in_words(
+    world: World, client: FlaskClient, password: str, said: str
+) -> None:
+    answer = send(client, "/register", {**REGISTRATION, "password": password})
+
+    assert answer.status_code == 422
+    assert said in words(answer.text)
+    assert password not in answer.text
+    assert count(world, Patient) == 2, "Alice and Carol"
+
+
+@pytest.mark.parametrize(
+    "password", ["a sentence without digits", "日本語のとても長い合言葉です", "p" * 60 + "assw0rd"]
+)
+def test_no_kind_of_character_is_asked_for(client: FlaskClient, password: str) -> None:
+    assert register(client, password=password) == 302
+
+
+def test_an_address_that_is_taken_is_refused_without_a_second_account(
+    world: World, client: FlaskClient
+) -> None:
+    answer = send(client, "/register", {**REGISTRATION, "email": " Alice@EXAMPLE.org"})
+
+    assert answer.status_code == 422
+    assert "Use another email address, or sign in" in answer.text
+    with world.sessions() as session:
+        index = world.secrets.email_index("alice@example.org")
+        found = session.scalars(select(Account).where(Account.email_index == index)).all()
+    assert [one.id for one in found] == [world.alice.account_id]
+    assert count(world, LoginSession) == 0
+
+
+@pytest.mark.parametrize("missing", ["consent_care", "consent_teledermatology", "consent_ai"])
+def test_a_consent_that_must_be_decided_cannot_be_left_out(
+    world: World, client: FlaskClient, missing: str
+) -> None:
+    form = {name: value for name, value in REGISTRATION.items() if name != missing}
+
+    assert send(client, "/register", form).status_code == 422
+    assert count(world, Patient) == 2
+
+
+def test_nobody_registers_as_staff(world: World, client: FlaskClient) -> None:
+    register(client, role="administrator", registration_number="1")
+
+    with world.sessions() as session:
+        account = accounts.account_by_email(session, world.secrets, "ada@example.com")
+    assert account is not None
+    assert account.role == "patient"
+
+
+def test_without_a_clinic_key_nobody_is_half_registered(world: World, client: FlaskClient) -> None:
+    with world.sessions() as session, session.begin():
+        session.query(EpochKeyRow).one().not_after = database_now(session)
+
+    assert register(client) == 503
+    assert count(world, Patient) == 2
+    with world.sessions() as session:
+        assert accounts.account_by_email(session, world.secrets, "ada@example.com") is None

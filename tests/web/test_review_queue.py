@@ -1,0 +1,193 @@
+"""The readers' queue: its order, its filters, and who holds what."""
+
+import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+
+from clinic.audit_event import AuditAction
+from clinic.records.db import database_now
+from clinic.records.review import PAGE_SIZE
+from tests.browser_session import BrowserSession
+from tests.portal_tools import both_databases, change_row, entries, row_of, words
+from tests.world import World
+
+SignedIn = Callable[[str], BrowserSession]
+CASE_LINK = re.compile(r'href="/review/([0-9a-f]{32})"')
+
+
+def listed(page: str) -> list[str]:
+    return CASE_LINK.findall(page)
+
+
+def three_cases(world: World) -> list[str]:
+    """An urgent, a suspicious and a routine case, the last one overdue."""
+    cases = [world.screened(world.alice) for _ in range(3)]
+    with world.sessions() as session:
+        now = database_now(session)
+    for urgency, case in enumerate(cases):
+        late = timedelta(hours=-1 if urgency == 2 else 5)
+        change_row(world, case, urgency=urgency, due_at=now + late)
+    return cases
+
+
+@both_databases
+def test_the_most_urgent_comes_first_and_then_what_is_due_first(
+    world: World, signed_in: SignedIn
+) -> None:
+    urgent, suspicious, routine = three_cases(world)
+    later = world.screened(world.alice)
+    change_row(world, later, urgency=0, due_at=row_of(world, urgent).due_at + timedelta(hours=1))
+
+    assert listed(signed_in("bob").get("/review").text) == [urgent, later, suspicious, routine]
+
+
+@both_databases
+def test_each_filter_shows_its_cases(world: World, signed_in: SignedIn) -> None:
+    urgent, suspicious, routine = three_cases(world)
+    bob, dan = signed_in("bob"), signed_in("dan")
+    bob.post(f"/review/{suspicious}/claim")
+
+    shown = {
+        name: set(listed(bob.get(f"/review?show={name}").text))
+        for name in ("all", "mine", "unclaimed", "urgent", "overdue")
+    }
+
+    assert shown == {
+        "all": {urgent, suspicious, routine},
+        "mine": {suspicious},
+        "unclaimed": {urgent, routine},
+        "urgent": {urgent},
+        "overdue": {routine},
+    }
+    assert listed(dan.get("/review?show=mine").text) == []
+    assert bob.get("/review?show=nonsense").status_code == 404
+
+
+def test_the_queue_shows_no_name_no_history_and_no_other_clinics_case(
+    world: World, signed_in: SignedIn
+) -> None:
+    case = world.screened(world.alice)
+
+    page = words(signed_in("bob").get("/review").text)
+    franks = signed_in("frank").get("/review").text
+
+    assert "Alice" not in page
+    assert "below the shoulder blade" not in page
+    assert case not in franks
+    assert "Nothing is waiting here" in franks
+
+
+def test_a_signed_or_unfinished_case_is_not_in_the_queue(world: World, signed_in: SignedIn) -> None:
+    signed, waiting = world.signed(world.alice, world.bob), world.submit(world.alice)
+
+    page = signed_in("bob").get("/review").text
+
+    assert signed not in page
+    assert waiting not in page
+
+
+def test_pages_follow_each_other_without_gap_or_repetition(
+    world: World, signed_in: SignedIn
+) -> None:
+    cases = {world.screened(world.alice) for _ in range(PAGE_SIZE + 3)}
+    bob = signed_in("bob")
+
+    first = bob.get("/review").text
+    after = re.search(r"after=([\w%=-]+)", first).group(1)
+    second = bob.get(f"/review?after={after}").text
+
+    assert (len(listed(first)), len(listed(second))) == (PAGE_SIZE, 3)
+    assert {*listed(first), *listed(second)} == cases
+    assert 'rel="next"' not in second
+
+
+@pytest.mark.parametrize("after", ["nonsense", "e30=", "WzEsMl0=", "WyJhIiwiYiIsImMiXQ=="])
+def test_a_page_mark_that_nobody_gave_is_refused(signed_in: SignedIn, after: str) -> None:
+    assert signed_in("bob").get(f"/review?after={after}").status_code == 400
+
+
+@both_databases
+def test_a_claimed_case_is_held_by_one_reader(world: World, signed_in: SignedIn) -> None:
+    case, bob, dan = world.screened(world.alice), signed_in("bob"), signed_in("dan")
+
+    assert bob.post(f"/review/{case}/claim").location == f"/review/{case}"
+    refused = dan.post(f"/review/{case}/claim")
+
+    assert refused.status_code == 409
+    assert "Another reader has this case" in refused.text
+    assert row_of(world, case).claimed_by == world.bob.account_id
+    assert "Reader Bob" in dan.get("/review").text
+    assert [one.actor for one in entries(world, AuditAction.CASE_CLAIMED)] == [world.bob.account_id]
+
+
+@both_databases
+def test_ten_simultaneous_claims_give_the_case_to_one_reader(
+    world: World, signed_in: SignedIn
+) -> None:
+    case = world.screened(world.alice)
+    browsers = [signed_in(name) for name in ("bob", "dan") for _ in range(5)]
+    tokens = [browser.csrf_token() for browser in browsers]
+
+    def claim(browser: BrowserSession, token: str) -> int:
+        data = {"csrf_token": token}
+        return browser.client.post(f"/review/{case}/claim", data=data).status_code
+
+    with ThreadPoolExecutor(10) as pool:
+        codes = list(pool.map(claim, browsers, tokens))
+
+    assert sorted(codes) == [302] * 5 + [409] * 5
+    assert len(set(codes[:5])) == len(set(codes[5:])) == 1, "one reader won with every tab"
+
+
+def test_a_claim_that_ran_out_can_be_taken_over_and_is_lost_to_its_first_holder(
+    world: World, signed_in: SignedIn
+) -> None:
+    case, bob, dan = world.claimed(world.alice, world.bob), signed_in("bob"), signed_in("dan")
+    with world.sessions() as session:
+        change_row(world, case, claim_until=database_now(session) - timedelta(seconds=1))
+
+    assert dan.post(f"/review/{case}/claim").status_code == 302
+
+    assert bob.post(f"/review/{case}/claim").status_code == 409
+    assert bob.post(f"/review/{case}/release", {"reason": "mistake"}).status_code == 403
+    assert row_of(world, case).claimed_by == world.dan.account_id
+
+
+def test_next_takes_the_case_that_is_due_first_and_nobody_holds(
+    world: World, signed_in: SignedIn
+) -> None:
+    urgent, suspicious, routine = three_cases(world)
+    bob, dan = signed_in("bob"), signed_in("dan")
+    taken = [one.post("/review/next").location for one in (bob, dan, bob)]
+    nothing = dan.post("/review/next")
+
+    assert taken == [f"/review/{case}" for case in (urgent, suspicious, routine)]
+    assert nothing.location == "/review"
+    assert "No case is waiting." in dan.get("/review").text
+
+
+def test_a_case_is_given_back_with_a_reason(world: World, signed_in: SignedIn) -> None:
+    case, bob, dan = world.claimed(world.alice, world.bob), signed_in("bob"), signed_in("dan")
+    without = bob.post(f"/review/{case}/release", {"reason": ""})
+    assert without.location == f"/review/{case}"
+    assert row_of(world, case).claimed_by == world.bob.account_id
+
+    assert bob.post(f"/review/{case}/release", {"reason": "conflict"}).location == "/review"
+
+    assert row_of(world, case).claimed_by is None
+    assert [one.detail for one in entries(world, AuditAction.CASE_RELEASED)] == ["conflict"]
+    assert dan.post(f"/review/{case}/claim").status_code == 302
+
+
+def test_a_case_of_another_clinic_can_be_neither_seen_nor_claimed(
+    world: World, signed_in: SignedIn
+) -> None:
+    case, frank = world.screened(world.alice), signed_in("frank")
+
+    assert frank.get(f"/review/{case}").status_code == 403
+    assert frank.post(f"/review/{case}/claim").status_code == 403
+    assert frank.post("/review/next").location == "/review"
+    assert row_of(world, case).claimed_by is None
