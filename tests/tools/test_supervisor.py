@@ -26,6 +26,12 @@ finally:
     child.wait()
 """
 STUBBORN = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n{SLEEPER}"
+PARENT_OF_STUBBORN = f"""
+import os, subprocess, sys, time
+subprocess.Popen([sys.executable, "-c", {STUBBORN!r}, sys.argv[1]])
+open(sys.argv[1], "a").write(f"{{os.getpid()}} ")
+time.sleep(99)
+"""
 POLITE_PARENT = f"""
 import os, signal, subprocess, sys, time
 child = subprocess.Popen([sys.executable, "-c", {SLEEPER!r}, sys.argv[1]])
@@ -100,6 +106,17 @@ def test_a_grandchild_that_outlived_its_parent_is_stopped_too(
     assert one.process is not None
     one.process.kill()
     one.process.wait()
+
+    supervisor.stop()
+
+    until(lambda: not any(lives(pid) for pid in pids(tmp_path)), seconds=2)
+
+
+def test_a_deaf_grandchild_of_an_obedient_parent_is_stopped_too(
+    supervisor: Supervisor, tmp_path: Path
+) -> None:
+    supervisor.start(program(tmp_path, PARENT_OF_STUBBORN))
+    until(lambda: len(pids(tmp_path)) == 2)
 
     supervisor.stop()
 

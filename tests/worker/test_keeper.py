@@ -216,6 +216,15 @@ def test_a_process_that_only_wrote_its_row_is_not_enrolled(world: World) -> None
     assert answered.refusal == "the process is not enrolled"
 
 
+def test_a_web_process_gets_no_worker_s_keys_and_a_worker_no_reader_s(world: World) -> None:
+    web, worker = enrolled(world, "web"), enrolled(world, "worker")
+    _, wanted = screening(world, web)
+    assert Asker(world, web.private_key).ask(wanted).refusal == "the process is not enrolled"
+
+    report = ehr(world, worker, world.signed(world.carol, world.bob), world.clinic_id)
+    assert Asker(world, worker.private_key).ask(report).refusal == "the process is not enrolled"
+
+
 def test_a_changed_public_key_ends_an_enrolment(world: World) -> None:
     process = enrolled(world, "worker")
     _, wanted = screening(world, process)
