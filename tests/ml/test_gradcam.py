@@ -7,9 +7,9 @@ import torch
 from ml.gradcam import blend, evidence, logits_and_features, on_photo, overlay_rgba, raw_cam
 from ml.labels import CLASSES
 from ml.members import MEMBERS, build_member
+from ml.torch_import import torchvision_models
 
 SIDE = 96
-from ml.torch_import import torchvision_models
 
 
 @pytest.fixture(scope="module", params=list(MEMBERS))

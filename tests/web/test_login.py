@@ -492,3 +492,27 @@ def test_a_case_page_link_leads_through_the_sign_in_and_back(
 
     form = {"email": "alice@example.org", "password": PASSWORD, "next": f"/cases/{case}"}
     assert send(client, "/sign-in", form).location == f"/cases/{case}"
+
+
+def test_a_planted_secret_is_not_offered_as_the_second_factor(app: Flask, world: World) -> None:
+    without_second_factor(world, world.dan)
+    victim = app.test_client()
+    with victim.session_transaction() as planted:
+        planted["new_totp_secret"] = "KNOWNTOTHEATTACKERKNOWNTOTHEATTA"
+
+    sign_in(victim, "dan@example.org")
+
+    page = victim.get("/second-factor/new").text
+    assert "KNOW NTOT" not in page
+    with victim.session_transaction() as cookie:
+        assert cookie["new_totp_secret"] != "KNOWNTOTHEATTACKERKNOWNTOTHEATTA"
+
+
+def test_signing_in_renews_the_token_of_forms(app: Flask) -> None:
+    client = app.test_client()
+    before = token_of(client)
+
+    sign_in(client, "alice@example.org")
+
+    assert client.post("/sign-out", data={"csrf_token": before}).status_code == 400
+    assert client.get("/cases").status_code == 200

@@ -169,6 +169,7 @@ COMPUTER = {
     "fingerprint": "9f2c41d07ab3e8861122334455667788",
 }
 AUDIT = {"intact": True, "entries": 48211, "checked_at": NOW, "first_bad": None}
+BROKEN_AUDIT = AUDIT | {"intact": False, "first_bad": "Entry 77 was changed."}
 CARD = {
     "version": "0.3.0",
     "fingerprint": "9f2c41d07ab3e8861122334455667788",
@@ -490,14 +491,7 @@ SAMPLES: dict[str, tuple[Any, Callable[[], dict[str, Any]]]] = {
     "operations": (ADMINISTRATOR, operations),
     "operations+alarm": (
         ADMINISTRATOR,
-        lambda: (
-            operations()
-            | {
-                "model": None,
-                "audit": AUDIT | {"intact": False, "first_bad": "Entry 77 was changed."},
-                "dead_cases": [],
-            }
-        ),
+        lambda: operations() | {"model": None, "audit": BROKEN_AUDIT, "dead_cases": []},
     ),
     "audit_search": (ADMINISTRATOR, audit_search),
     "audit_search+empty": (ADMINISTRATOR, lambda: audit_search() | {"entries": []}),
