@@ -154,8 +154,11 @@ def test_what_a_crashed_program_left_is_gone_before_it_starts_again(
     assert not any(lives(pid) for pid in first)
 
 
-def test_a_program_that_cannot_start_is_left_alone(supervisor: Supervisor, tmp_path: Path) -> None:
-    source = f"import sys; print('no key'); sys.exit({CANNOT_START})"
+@pytest.mark.parametrize("code", sorted(CANNOT_START))
+def test_a_program_that_cannot_start_is_left_alone(
+    supervisor: Supervisor, tmp_path: Path, code: int
+) -> None:
+    source = f"import sys; print('no key'); sys.exit({code})"
     one = supervisor.start(program(tmp_path, source))
 
     def given_up() -> bool:

@@ -67,8 +67,8 @@ def assert_refused(end: End, *words: str) -> None:
 
 @pytest.mark.parametrize("program", sorted(PROGRAMS))
 def test_a_missing_setting_is_named(program: str, environment: dict[str, str]) -> None:
-    del environment["DERMQUEUE_DATABASE_URL"]
-    assert_refused(run(program, environment), "DERMQUEUE_DATABASE_URL", PROGRAMS[program])
+    del environment["DERMQUEUE_ENVIRONMENT"]
+    assert_refused(run(program, environment), "DERMQUEUE_ENVIRONMENT", PROGRAMS[program])
 
 
 def test_a_worker_without_a_folder_of_weights_names_the_setting(
