@@ -16,10 +16,14 @@ from ml.arrays import HeatMap, Pixels
 from ml.geometry import middle_square
 from ml.members import PooledClassifier
 
-# Colours of rising evidence, dark violet to yellow: rising lightness, so it also reads in grey.
-_STOPS: Final = ((0.0, (40, 10, 90)), (0.4, (190, 40, 110)), (0.7, (245, 120, 40)),
-                 (1.0, (255, 235, 90)))  # fmt: skip
-_STRONGEST_ALPHA: Final = 200.0
+# Blue to yellow: colours that skin does not have, of rising lightness, so they also read in grey.
+_STOPS: Final = (
+    (0.0, (30, 40, 140)),
+    (0.35, (20, 130, 200)),
+    (0.65, (60, 220, 140)),
+    (1.0, (250, 240, 60)),
+)
+_STRONGEST_ALPHA: Final = 255.0
 
 
 def logits_and_features(member: PooledClassifier, inputs: Tensor) -> tuple[Tensor, Tensor]:
