@@ -7,6 +7,7 @@ import torch
 from ml.gradcam import blend, evidence, logits_and_features, on_photo, overlay_rgba, raw_cam
 from ml.labels import CLASSES
 from ml.members import MEMBERS, build_member
+from ml.torch_import import torchvision_models
 
 SIDE = 96
 
@@ -24,6 +25,7 @@ def images():
 
 def reference_grad_cams(member, image):
     """Raw Grad-CAM maps of the package grad-cam for all classes, before it scales and enlarges."""
+    torchvision_models()  # The package imports torchvision, which needs its operators declared.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from pytorch_grad_cam import GradCAM  # noqa: PLC0415 - warns at import
