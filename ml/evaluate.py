@@ -210,7 +210,8 @@ def main() -> None:
     except (BundleError, ImageDataError, LabelDataError, OSError) as error:
         sys.exit(f"ml.evaluate: {error}")
     ensemble = metrics["ensemble"]
-    print(f"BMA {ensemble['bma']:.3f} {ensemble['bma_interval']} on {metrics['n']} photos")
+    low, high = ensemble["bma_interval"]
+    print(f"BMA {ensemble['bma']:.3f} ({low:.3f} to {high:.3f}) on {metrics['n']} photos")
 
 
 if __name__ == "__main__":

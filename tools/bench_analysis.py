@@ -21,6 +21,7 @@ from ml.artifact import Manifest, live_bundle, load_bundle
 from ml.ensemble import Ensemble
 from ml.members import PooledClassifier
 from ml.preprocess import to_input
+from ml.torch_import import torchvision_models
 from tools.lesion_drawing import draw_lesion
 
 PHOTOS: Final = 8
@@ -32,6 +33,8 @@ class PlainWay:
     """Three eager members and pytorch-grad-cam, photo by photo."""
 
     def __init__(self, manifest: Manifest, members: dict[str, PooledClassifier]) -> None:
+        # The package imports torchvision, which needs its operators declared.
+        torchvision_models()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             from pytorch_grad_cam import GradCAM  # noqa: PLC0415

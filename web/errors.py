@@ -13,7 +13,7 @@ from clinic.records.keys import NoEpochKeyError
 from web.database import db
 from web.guard import wants_json
 
-RETRY_SECONDS = "20"
+RETRY_SECONDS = {429: "60", 503: "20"}
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,8 @@ def error_page(code: int, message: str | None = None) -> Response:
             render_template("error.html", code=code, title=words.title, detail=text)
         )
     response.status_code = code
-    if code == 503:
-        response.headers["Retry-After"] = RETRY_SECONDS
+    if code in RETRY_SECONDS:
+        response.headers["Retry-After"] = RETRY_SECONDS[code]
     return response
 
 

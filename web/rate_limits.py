@@ -16,7 +16,7 @@ def init_rate_limits(app: Flask, storage_url: str) -> None:
         RATELIMIT_STORAGE_URI=storage_url,
         RATELIMIT_IN_MEMORY_FALLBACK_ENABLED=True,
         RATELIMIT_SWALLOW_ERRORS=False,
-        RATELIMIT_HEADERS_ENABLED=True,
+        RATELIMIT_HEADERS_ENABLED=False,
     )
     if storage_url.startswith("redis"):
         app.config["RATELIMIT_STORAGE_OPTIONS"] = {

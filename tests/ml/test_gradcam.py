@@ -25,6 +25,7 @@ def images():
 
 def reference_grad_cams(member, image):
     """Raw Grad-CAM maps of the package grad-cam for all classes, before it scales and enlarges."""
+    torchvision_models()  # The package imports torchvision, which needs its operators declared.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torchvision_models()  # the library imports torchvision by itself

@@ -83,7 +83,6 @@ def test_the_consents_are_stored_by_purpose_with_the_version_of_the_text(
     ("password", "said"),
     [
         ("short", "Use 8 to 128 characters."),
-        ("ninechars", "Use at least 10 characters."),
         ("Password123", "This password is too easy to guess."),
         ("dermqueue123", "This password is too easy to guess."),
         ("aaaaaaaaaaaa", "This password is too easy to guess."),

@@ -15,6 +15,7 @@ from clinic.records.models import (
 from clinic.submission import ScreeningState
 from clinic.terminology import LESION_CLASSES
 from ml.labels import MALIGNANT
+from ml.quality_flag import FLAG_WORDS, QualityFlag
 from web.portal.forms import (
     AGREEMENTS,
     CONFIDENCES,
@@ -43,15 +44,6 @@ RETAKE_WORDS: Final = {
     "no_scale": "Put a ruler or a coin next to the spot.",
     "covered": "Hair, make-up or a plaster covers the spot.",
     "other": "",
-}
-
-QUALITY_WORDS: Final = {
-    "too_small": "the photo has few pixels",
-    "too_dark": "the photo is too dark",
-    "too_bright": "the photo is too bright",
-    "blurred": "the photo is not sharp",
-    "low_contrast": "the photo has little contrast",
-    "not_skin": "the colours do not look like skin",
 }
 
 
@@ -116,7 +108,7 @@ def computer(result: ScreeningResult, read: FirstRead | None) -> dict[str, Any] 
         "reasons": result.reasons,
         "warnings": _warnings(result),
         "explained_label": class_name(result.explained_class or top),
-        "heatmap_words": "Green and yellow mark what spoke for this class; violet and clear mark little.",
+        "heatmap_words": "Green and yellow mark what spoke for this class.",
         "agreement_words": _agreement(top, read),
         "model_version": result.model_version,
         "fingerprint": result.model_fingerprint or "",
@@ -124,8 +116,7 @@ def computer(result: ScreeningResult, read: FirstRead | None) -> dict[str, Any] 
 
 
 def _warnings(result: ScreeningResult) -> list[str]:
-    words = [QUALITY_WORDS.get(flag, flag.replace("_", " ")) for flag in result.quality_flags]
-    found = [f"Image quality: {text}." for text in words]
+    found = [f"Image quality: {FLAG_WORDS[QualityFlag(flag)]}." for flag in result.quality_flags]
     if result.analysed_view != "dermoscopic":
         found.append(
             "The networks learned from photos through a skin lens; this one was taken without."
