@@ -58,7 +58,7 @@ def fhir_blueprint(app: Flask) -> Blueprint:
 def _unavailable(_: Exception) -> Response:
     db.session.rollback()
     response = outcome(503, "A part of the service is not available. Nothing was sent.")
-    response.headers["Retry-After"] = RETRY_SECONDS
+    response.headers["Retry-After"] = RETRY_SECONDS[503]
     return response
 
 
