@@ -39,7 +39,7 @@ evaluate: setup
 
 screenshots: setup
 	@$(PYTHON) bin/test tests/browser/test_journey.py
-	@cp runs/screenshots/*.png docs/img/
+	@$(VENV_PYTHON) -m tools.readme_pictures
 
 clean:
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis runs var
