@@ -33,7 +33,7 @@ from tools.running import NotWorkingError, Running, prepared, start
 from tools.supervisor import Supervisor
 
 ROOT = setup.ROOT
-DRAWN_SEED = 7
+DRAWN_SEED = 30
 HEATMAP_STRENGTH = 0.6
 INTERRUPTED = 130
 

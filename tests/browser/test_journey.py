@@ -50,7 +50,7 @@ def browser() -> Iterator[Browser]:
 def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("photos") / "spot.jpg"
     out = io.BytesIO()
-    draw_lesion(11, (1600, 1200)).save(out, "JPEG", quality=93)
+    draw_lesion(30, (1600, 1200)).save(out, "JPEG", quality=93)
     path.write_bytes(out.getvalue())
     return path
 
