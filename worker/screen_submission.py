@@ -46,6 +46,7 @@ from worker.heartbeat import heartbeat
 ACTOR = "worker"
 KEEPER_DELAY = timedelta(seconds=5)
 RETRY_DELAY = timedelta(seconds=2)
+LONGEST_DRAIN_SECONDS = 120.0
 AI_REFUSED = "AI unavailable: the patient refused it"
 
 # The views that the ensemble may judge, best first: it was trained on dermoscopic close views.
@@ -140,9 +141,13 @@ class PhotoUnusableError(Exception):
 
 
 def screen(services: ScreeningServices, hint: str | None) -> int:
-    """Work until nothing is due: the hinted submission first. Return how many were handled."""
-    handled = 0
-    while (held := _claim(services, hint)) is not None:
+    """Work until nothing is due: the hinted submission first. Return how many were handled.
+
+    A long queue is left after a while, well inside the task's time limit: the limit would strike
+    in the middle of a case and cost it an attempt. The next hint goes on.
+    """
+    handled, stop_at = 0, time.monotonic() + LONGEST_DRAIN_SECONDS
+    while time.monotonic() < stop_at and (held := _claim(services, hint)) is not None:
         screen_one(services, held)
         handled += 1
     return handled

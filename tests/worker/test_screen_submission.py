@@ -3,6 +3,7 @@
 import hashlib
 import io
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -121,6 +122,17 @@ def test_the_worker_drains_the_queue_with_one_hint(world: World) -> None:
     cases = [world.submit(world.alice) for _ in range(3)]
     assert screen(world.screening(), cases[1]) == 3
     assert {states(world, case) for case in cases} == {AWAITING}
+
+
+def test_a_long_queue_is_left_before_the_task_s_time_limit_strikes(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.screen_submission.LONGEST_DRAIN_SECONDS", 0.05)
+    cases = [world.submit(world.alice) for _ in range(3)]
+    slow = Slow(meanwhile=lambda: time.sleep(0.1))
+
+    assert screen(world.screening(analyst=slow), cases[0]) == 1
+    assert [states(world, case) for case in cases[1:]] == [QUEUED, QUEUED]
 
 
 def test_a_hint_for_nothing_does_nothing(world: World) -> None:
