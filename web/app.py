@@ -16,6 +16,7 @@ from web.errors import init_error_pages
 from web.fhir_adapter import fhir_blueprint
 from web.guard import init_guard
 from web.health import health
+from web.local_time import init_local_time
 from web.portal import portal
 from web.rate_limits import init_rate_limits
 from web.request import MemoryRequest
@@ -82,6 +83,7 @@ def create_app(settings: Settings, services: Services | None = None) -> Flask:
     init_rate_limits(app, settings.broker_url or "memory://")
     init_security_headers(app, https=https)
     init_guard(app)
+    init_local_time(app)
     init_error_pages(app)
     app.register_blueprint(portal)
     app.register_blueprint(health)

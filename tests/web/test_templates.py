@@ -511,6 +511,7 @@ def make_app() -> Flask:
     app.config.update(SECRET_KEY="x" * 32)
     # A variable that a view forgot must be an error and never an empty place on a page.
     app.jinja_env.undefined = StrictUndefined
+    app.jinja_env.filters["local"] = lambda moment: moment
     CSRFProtect(app)
     portal = Blueprint("portal", __name__)
     for name, rule in ENDPOINTS.items():
