@@ -32,7 +32,9 @@ def purge_expired(sessions: SessionFactory, blobs: BlobStore) -> int:
                 )
             )
         )
-    orphans = list(blobs.ids(older_than=time.time() - ORPHAN_AGE_SECONDS))
+    old = time.time() - ORPHAN_AGE_SECONDS
+    blobs.sweep_unfinished(older_than=old)
+    orphans = list(blobs.ids(older_than=old))
     with sessions() as session:
         swept = [one for one in orphans if not _is_named(session, one)]
     for one in swept:

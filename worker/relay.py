@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from clinic.hints import SCREEN_SUBMISSION, SETTLE_PATIENT, BrokerDownError, Hints
@@ -62,11 +62,13 @@ def _patients_to_settle(session: Session) -> list[str]:
     busy = [ScreeningState.QUEUED, ScreeningState.RUNNING]
     query = (
         select(SealedObject.patient_id)
-        .distinct()
         .outerjoin(Submission, Submission.id == SealedObject.submission_id)
         .where(SealedObject.settled.is_(False))
         .where(SealedObject.created_at < database_now(session) - SETTLE_AFTER)
         .where(Submission.id.is_(None) | Submission.screening_state.not_in(busy))
+        .group_by(SealedObject.patient_id)
+        # In no fixed order, so that patients whose objects cannot be opened starve nobody.
+        .order_by(func.random())
         .limit(BATCH)
     )
     return list(session.scalars(query))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _NAME = re.compile(r"[0-9a-f]{32}\Z")
+_UNFINISHED = re.compile(r"\.[0-9a-f]{32}\.[0-9a-f]{8}\Z")
 
 
 class StorageFullError(Exception):
@@ -69,6 +70,17 @@ class BlobStore:
         for path in sorted(self.folder.glob("??/??/*")):
             if _NAME.match(path.name) and path.stat().st_mtime < older_than:
                 yield path.name
+
+    def sweep_unfinished(self, *, older_than: float) -> int:
+        """Remove what a crash left half written before then; return how many files went."""
+        found = [
+            path
+            for path in self.folder.glob("??/??/.*")
+            if _UNFINISHED.match(path.name) and path.stat().st_mtime < older_than
+        ]
+        for path in found:
+            path.unlink(missing_ok=True)
+        return len(found)
 
     def _path(self, object_id: str) -> Path:
         if not _NAME.match(object_id):

@@ -47,6 +47,18 @@ def test_an_orphaned_body_is_swept_once_it_is_old(world: World) -> None:
     assert list(world.blobs.ids(older_than=time.time() + 60)) == []
 
 
+def test_a_half_written_body_goes_with_the_orphans(world: World) -> None:
+    folder = world.blobs.folder / "aa" / "aa"
+    folder.mkdir(parents=True, exist_ok=True)
+    unfinished = folder / f".{'a' * 32}.0123abcd"
+    unfinished.write_bytes(b"half")
+    os.utime(unfinished, (0, 0))
+
+    purge_expired(world.sessions, world.blobs)
+
+    assert not unfinished.exists()
+
+
 def test_a_body_with_a_row_is_kept_however_old_it_is(world: World) -> None:
     world.screened(world.alice)
     with world.sessions() as session:

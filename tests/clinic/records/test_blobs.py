@@ -114,6 +114,18 @@ def test_a_folder_that_cannot_be_made_counts_as_full(tmp_path: Path) -> None:
         BlobStore(tmp_path / "blobs").put(new_id(), b"sealed")
 
 
+def test_what_a_crash_left_half_written_is_swept_once_it_is_old(store: BlobStore) -> None:
+    store.put("a" * 32, b"body")
+    body = next(store.folder.glob("??/??/*"))
+    unfinished = body.with_name(f".{'b' * 32}.0123abcd")
+    unfinished.write_bytes(b"half a bo")
+    written = unfinished.stat().st_mtime
+
+    assert store.sweep_unfinished(older_than=written - 1) == 0
+    assert store.sweep_unfinished(older_than=written + 1) == 1
+    assert [path.name for path in store.folder.glob("??/??/*")] == ["a" * 32]
+
+
 def test_old_ids_are_listed_for_the_sweep(store: BlobStore) -> None:
     old, young = new_id(), new_id()
     for one in (old, young):
