@@ -16,7 +16,7 @@ from web.errors import init_error_pages
 from web.fhir_adapter import fhir_blueprint
 from web.guard import init_guard
 from web.health import health
-from web.local_time import init_local_time
+from web.local_clinic import init_local_time
 from web.portal import portal
 from web.rate_limits import init_rate_limits
 from web.request import MemoryRequest

@@ -454,10 +454,6 @@ class RetakePhotosForm(PortalForm):
     submission_id = HiddenField()
 
 
-class ClaimForm(PortalForm):
-    """Take a case; the case is in the address."""
-
-
 class ReleaseForm(PortalForm):
     reason = SelectField(
         "Reason",
@@ -536,10 +532,6 @@ class DecisionForm(PortalForm):
             raise ValidationError("Choose why you override the computer's view.")
         if self.agreement.data != "override" and field.data:
             raise ValidationError("A reason belongs to an override only.")
-
-
-class SignForm(PortalForm):
-    """Confirms the decision that was shown as a preview."""
 
 
 class RetakeForm(PortalForm):

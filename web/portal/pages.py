@@ -4,12 +4,10 @@ from typing import Any
 
 from flask import render_template
 from flask_login import current_user
-from sqlalchemy.exc import SQLAlchemyError
 
 from clinic.access import Role
-from clinic.records import accounts
-from web.database import db
 from web.guard import me
+from web.local_clinic import local_clinic
 from web.permission import public
 from web.portal.blueprint import portal
 from web.portal.model_label import label_of, live_manifest
@@ -25,7 +23,7 @@ _ROLE_NAMES = {
 
 @portal.app_context_processor
 def frame() -> dict[str, Any]:
-    return {"viewer": _viewer(), "clinic": _clinic(), "asset_version": ASSET_VERSION}
+    return {"viewer": _viewer(), "clinic": local_clinic(), "asset_version": ASSET_VERSION}
 
 
 def _viewer() -> dict[str, str] | None:
@@ -34,16 +32,6 @@ def _viewer() -> dict[str, str] | None:
     account = me().login.account
     own_name = f"{account.given_name} {account.family_name}" if account.family_name else None
     return {"role": me().role, "name": own_name or _ROLE_NAMES[me().role]}
-
-
-def _clinic() -> dict[str, str]:
-    """The clinic's name and phone; the frame must render even when the database is down."""
-    try:
-        clinic = accounts.the_clinic(db.session())
-    except (LookupError, SQLAlchemyError):
-        db.session.rollback()
-        return {"name": "the clinic", "phone": "the number on your letter"}
-    return {"name": clinic.name, "phone": clinic.phone}
 
 
 @portal.get("/")

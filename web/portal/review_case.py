@@ -1,7 +1,6 @@
 """One case at the desk: blind first read, the computer's view, the decision, the signature."""
 
 import json
-from datetime import timedelta
 from typing import Any
 
 from flask import abort, flash, redirect, request, url_for
@@ -188,7 +187,7 @@ def _owner(row: Submission, facts: CaseFacts) -> dict[str, Any] | None:
     return {
         "name": f"{account.given_name} {account.family_name}",
         "mine": account.id == me().actor.user_id,
-        "until": row.claim_until or database_now(db.session()) + timedelta(0),
+        "until": row.claim_until or database_now(db.session()),
     }
 
 

@@ -5,7 +5,7 @@ from flask import Flask
 
 from clinic.records.models import Clinic
 from tests.world import World
-from web.local_time import local
+from web.local_clinic import local
 
 SUMMER_EVENING = datetime(2027, 7, 1, 23, 30, tzinfo=UTC)
 
