@@ -35,7 +35,7 @@ MEMBERS: Final[dict[str, MemberConfig]] = {
         ),
         MemberConfig(
             name="efficientnet_b0",
-            input_size=160,
+            input_size=192,
             mean=IMAGENET_MEAN,
             std=IMAGENET_STD,
             dropout=0.2,
@@ -120,6 +120,14 @@ def build_member(config: MemberConfig) -> PooledClassifier:
     """Build a member with random weights, in training mode."""
     body, channels = _BODIES[config.name]()
     return PooledClassifier(body=body, channels=channels, dropout=config.dropout)
+
+
+def plain_tensors(path: Path) -> dict[str, Tensor]:
+    """Weights of a file in the precision of training: floats in fp32, counters as they are."""
+    return {
+        name: tensor.float() if tensor.is_floating_point() else tensor
+        for name, tensor in load_file(path).items()
+    }
 
 
 def load_start_weights(member: PooledClassifier, path: Path) -> None:

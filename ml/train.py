@@ -23,11 +23,13 @@ from torch.nn import functional
 
 from ml.arrays import Floats
 from ml.augment import augment
+from ml.calibration import negative_log_likelihood
 from ml.checkpoint import load_checkpoint, save_checkpoint
 from ml.dataset import (
     SHARP_SIDE,
     Images,
     LesionSampler,
+    class_weights,
     group_lesions,
     held_out_rows,
     load_images,
@@ -43,6 +45,7 @@ from ml.folds import (
     read_metadata,
 )
 from ml.image_source import ImageDataError
+from ml.imbalance import IMBALANCE, classification_loss, log_shares
 from ml.labels import CLASSES
 from ml.members import (
     MEMBERS,
@@ -50,6 +53,7 @@ from ml.members import (
     PooledClassifier,
     build_member,
     load_start_weights,
+    plain_tensors,
     to_channels_last,
 )
 from ml.metrics import balanced_accuracy
@@ -59,7 +63,6 @@ DEFAULT_IMAGES: Final = Path("../shared/data/ham10000")
 DEFAULT_BACKBONES: Final = Path("../shared/data/backbones")
 DEFAULT_CACHE: Final = Path(".cache")
 HELD_OUT_FOLD: Final = 0
-SAMPLING_POWER: Final = 0.7
 LABEL_SMOOTHING: Final = 0.05
 WARM_UP: Final = 0.03
 WEIGHTS_FILE: Final = "member.safetensors"
@@ -81,6 +84,7 @@ class Recipe:
     head_rate: float
     batch: int = 32
     weight_decay: float = 0.05
+    imbalance: str = "soft_sampling_and_adjustment"
     average_decay: float = 0.998
     bfloat16: bool = False
 
@@ -191,7 +195,7 @@ def provenance(options: argparse.Namespace, images: Images, recipe: Recipe) -> d
         "held_out_fold": HELD_OUT_FOLD,
         "seed": options.seed,
         "recipe": vars(recipe),
-        "sampling_power": SAMPLING_POWER,
+        "start": str(options.start or options.backbones),
         "label_smoothing": LABEL_SMOOTHING,
         "versions": {name: version(name) for name in ("torch", "torchvision", "numpy", "pillow")},
         "device": f"cpu, {torch.get_num_threads()} threads",
@@ -199,15 +203,13 @@ def provenance(options: argparse.Namespace, images: Images, recipe: Recipe) -> d
 
 
 def chosen_recipe(options: argparse.Namespace) -> Recipe:
-    recipe = RECIPES[options.member]
+    recipe = replace(RECIPES[options.member], imbalance=options.imbalance)
     return replace(recipe, body_rate=options.body_rate) if options.body_rate else recipe
 
 
-def show_progress(state: "State", losses: list[float], *, minutes: float) -> None:
+def show_progress(state: "State", steps: list[tuple[float, float]], *, minutes: float) -> None:
     eta = max(0.0, minutes - state.seconds / 60.0)
-    line = (
-        f"\repoch {state.epoch + 1} step {state.step} loss {np.mean(losses):.3f} ETA {eta:.1f} min "
-    )
+    line = f"\repoch {state.epoch + 1} step {state.step} loss {np.mean(steps, axis=0)[0]:.3f} ETA {eta:.1f} min "
     print(line, end="", flush=True)
 
 
@@ -220,9 +222,13 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--metadata", type=Path, default=DEFAULT_METADATA)
     parser.add_argument("--folds", type=Path, default=FOLDS_FILE)
     parser.add_argument("--backbones", type=Path, default=DEFAULT_BACKBONES)
+    parser.add_argument("--start", type=Path, help="go on from a member's weights in a bundle")
     parser.add_argument("--cache", type=Path, default=DEFAULT_CACHE)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--body-rate", type=float)
+    parser.add_argument(
+        "--imbalance", choices=sorted(IMBALANCE), default="soft_sampling_and_adjustment"
+    )
     parser.add_argument("--resume", action="store_true")
     return parser.parse_args()
 
@@ -235,6 +241,7 @@ class Material:
     sampler: LesionSampler
     lesions: int
     held_out: HeldOut
+    log_prior: Tensor
 
 
 @dataclass
@@ -267,12 +274,20 @@ class State:
             setattr(self, name, progress[name])
 
 
-def train_step(state: State, batch: tuple[Tensor, Tensor], recipe: Recipe) -> float:
-    """One step of gradient descent; the loss, or TrainingError when it is no number."""
+def train_step(
+    state: State, batch: tuple[Tensor, Tensor], recipe: Recipe, log_prior: Tensor
+) -> tuple[float, float]:
+    """One step of gradient descent: loss and accuracy; TrainingError when the loss is no number."""
     inputs, labels = batch
     with torch.autocast("cpu", torch.bfloat16, enabled=recipe.bfloat16):
         logits = state.member(inputs)
-    loss = functional.cross_entropy(logits.float(), labels, label_smoothing=LABEL_SMOOTHING)
+    loss = classification_loss(
+        IMBALANCE[recipe.imbalance].loss,
+        logits.float(),
+        labels,
+        log_prior=log_prior,
+        smoothing=LABEL_SMOOTHING,
+    )
     value = float(loss.detach())
     if not math.isfinite(value):
         raise TrainingError(f"the loss became {value}: lower --body-rate, or train in float32")
@@ -282,7 +297,7 @@ def train_step(state: State, batch: tuple[Tensor, Tensor], recipe: Recipe) -> fl
     state.optimizer.step()
     state.step += 1
     update_average(state.average, state.member, decay=recipe.average_decay, step=state.step)
-    return value
+    return value, float((logits.argmax(dim=1) == labels).float().mean())
 
 
 def prepare_material(options: argparse.Namespace) -> Material:
@@ -293,11 +308,13 @@ def prepare_material(options: argparse.Namespace) -> Material:
     print(class_by_source(records, images, rows), flush=True)
     lesions = group_lesions(records, images, rows)
     generator = np.random.default_rng(options.seed)
-    sampler = LesionSampler(lesions, power=SAMPLING_POWER, generator=generator)
+    power = IMBALANCE[options.imbalance].sampling_power
+    sampler = LesionSampler(lesions, power=power, generator=generator)
     chosen = held_out_rows(records, places, fold=HELD_OUT_FOLD, half="calibrate")
     labels = np.array([records[row].label for row in chosen])
     held_out = HeldOut([images.best(row) for row in chosen], labels)
-    return Material(images, sampler, len(lesions), held_out)
+    log_prior = log_shares(class_weights(lesions, power=power))
+    return Material(images, sampler, len(lesions), held_out, log_prior)
 
 
 def prepare_state(options: argparse.Namespace, recipe: Recipe) -> State:
@@ -305,7 +322,9 @@ def prepare_state(options: argparse.Namespace, recipe: Recipe) -> State:
     config = MEMBERS[options.member]
     member, average = build_member(config), build_member(config)
     start_weights = options.backbones / f"{config.name}.safetensors"
-    if start_weights.exists():
+    if options.start:
+        member.load_state_dict(plain_tensors(options.start))
+    elif start_weights.exists():
         load_start_weights(member, start_weights)
     average.load_state_dict(member.state_dict())
     to_channels_last(member)
@@ -317,20 +336,23 @@ def prepare_state(options: argparse.Namespace, recipe: Recipe) -> State:
 
 
 def finish_epoch(
-    state: State, losses: list[float], material: Material, options: argparse.Namespace
+    state: State, steps: list[tuple[float, float]], material: Material, options: argparse.Namespace
 ) -> None:
     """Judge the moving average, keep it if it is the best so far, write the checkpoint."""
     labels = material.held_out.labels
     probabilities = predict(state.average, material.held_out, MEMBERS[options.member])
     bma = balanced_accuracy(probabilities, labels)
     accuracy = float((probabilities.argmax(axis=1) == labels).mean())
-    loss = float(np.mean(losses)) if losses else float("nan")
+    loss, training_accuracy = np.mean(steps, axis=0).tolist()
+    held_out_loss = negative_log_likelihood(probabilities, labels)
     state.history.append(
         {
             "epoch": state.epoch,
             "step": state.step,
             "loss": loss,
+            "held_out_loss": held_out_loss,
             "bma": bma,
+            "training_accuracy": training_accuracy,
             "accuracy": accuracy,
             "seconds": state.seconds,
         }
@@ -376,18 +398,18 @@ def main() -> None:
 
     while state.seconds < budget:
         state.member.train()
-        losses: list[float] = []
-        while len(losses) < steps_per_epoch and state.seconds < budget:
+        steps: list[tuple[float, float]] = []
+        while len(steps) < steps_per_epoch and state.seconds < budget:
             set_learning_rate(state.optimizer, learning_rate_factor(state.seconds / budget))
             pictures, labels = load_batch(material.images, material.sampler.batch(recipe.batch))
             views = augment(pictures, size=config.input_size, generator=generator)
             inputs = normalise(views, config).contiguous(memory_format=torch.channels_last)
-            losses.append(train_step(state, (inputs, labels), recipe))
+            steps.append(train_step(state, (inputs, labels), recipe, material.log_prior))
             state.seconds = time.monotonic() - started
             if state.step % _REPORT_STEPS == 0:
-                show_progress(state, losses, minutes=options.minutes)
+                show_progress(state, steps, minutes=options.minutes)
         state.epoch += 1
-        finish_epoch(state, losses, material, options)
+        finish_epoch(state, steps, material, options)
         state.seconds = time.monotonic() - started
     write_run(state, options, origin)
 
