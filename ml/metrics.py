@@ -46,14 +46,28 @@ def balanced_accuracy(probabilities: Floats, labels: Labels) -> float:
     return float(np.nanmean(recalls(probabilities, labels)))
 
 
+def negative_log_likelihood(probabilities: Floats, labels: Labels) -> float:
+    """Mean over the photos, in nats."""
+    chosen = probabilities[np.arange(len(labels)), labels]
+    return float(-np.log(np.maximum(chosen, 1e-12)).mean())
+
+
+def class_aucs(probabilities: Floats, labels: Labels) -> Floats:
+    """Area under each one-against-rest curve [classes]; NaN for a class without both sides."""
+    return np.array(
+        [
+            roc_auc_score(labels == index, probabilities[:, index])
+            if 0 < int((labels == index).sum()) < len(labels)
+            else np.nan
+            for index in range(len(CLASSES))
+        ]
+    )
+
+
 def macro_auc(probabilities: Floats, labels: Labels) -> float:
-    """Mean area under the one-against-rest curves of the classes that have both sides."""
-    areas = [
-        roc_auc_score(labels == index, probabilities[:, index])
-        for index in range(len(CLASSES))
-        if 0 < int((labels == index).sum()) < len(labels)
-    ]
-    return float(np.mean(areas)) if areas else float("nan")
+    """Mean of the areas of the classes that have both sides; NaN if none has."""
+    areas = class_aucs(probabilities, labels)
+    return float(np.nanmean(areas)) if not np.isnan(areas).all() else float("nan")
 
 
 def calibration_error(probabilities: Floats, labels: Labels) -> float:
@@ -64,6 +78,46 @@ def calibration_error(probabilities: Floats, labels: Labels) -> float:
     gaps = np.zeros(_BINS)
     np.add.at(gaps, bins, confidence - correct)
     return float(np.abs(gaps).sum() / len(labels))
+
+
+def classwise_calibration_error(probabilities: Floats, labels: Labels) -> float:
+    """Mean over the classes of the ECE of each class's own probability (Kull et al. 2019)."""
+    truth = np.eye(len(CLASSES))[labels]
+    bins = np.minimum((probabilities * _BINS).astype(np.int64), _BINS - 1)
+    gaps = np.zeros((_BINS, len(CLASSES)))
+    columns = np.broadcast_to(np.arange(len(CLASSES)), bins.shape)
+    np.add.at(gaps, (bins, columns), probabilities - truth)
+    return float(np.abs(gaps).sum(axis=0).mean() / len(labels))
+
+
+def reliability(probabilities: Floats, labels: Labels) -> list[dict[str, float]]:
+    """Confidence and accuracy of the photos in each bin that holds any."""
+    confidence = probabilities.max(axis=1)
+    correct = probabilities.argmax(axis=1) == labels
+    bins = np.minimum((confidence * _BINS).astype(np.int64), _BINS - 1)
+    return [
+        {
+            "n": int((bins == number).sum()),
+            "confidence": float(confidence[bins == number].mean()),
+            "accuracy": float(correct[bins == number].mean()),
+        }
+        for number in np.unique(bins)
+    ]
+
+
+def risk_coverage(confidence: Floats, correct: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    """Coverage [n] and error [n] when only the k surest photos are answered, for every k."""
+    order = np.argsort(-confidence, kind="stable")
+    answered = np.arange(1, len(order) + 1)
+    errors: Floats = np.cumsum(~correct[order]) / answered
+    return answered / len(order), errors
+
+
+def coverage_at_error(confidence: Floats, correct: NDArray[np.bool_], error: float) -> float:
+    """Largest share of photos, the surest first, that is answered with at most this error."""
+    coverage, errors = risk_coverage(confidence, correct)
+    within = coverage[errors <= error]
+    return float(within.max()) if len(within) else 0.0
 
 
 def brier_score(probabilities: Floats, labels: Labels) -> float:
@@ -153,9 +207,15 @@ def summarise(probabilities: Floats, labels: Labels, groups: Sequence[str]) -> d
         "accuracy": float(np.diag(counts).sum() / counts.sum()),
         "macro_f1": float(f1[~np.isnan(recall)].mean()),
         "macro_recall": float(np.nanmean(recall)),
+        "confusion": counts.astype(int).tolist(),
         "macro_auc": None if np.isnan(area) else area,
+        "support": {name: int(n) for name, n in zip(CLASSES, counts.sum(axis=1), strict=True)},
         "recall": _by_class(recall),
         "precision": _by_class(precision),
+        "f1": _by_class(np.where(np.isnan(recall), np.nan, f1)),
+        "auc": _by_class(class_aucs(probabilities, labels)),
+        "loss": negative_log_likelihood(probabilities, labels),
         "ece": calibration_error(probabilities, labels),
+        "classwise_ece": classwise_calibration_error(probabilities, labels),
         "brier": brier_score(probabilities, labels),
     }
