@@ -63,6 +63,11 @@ class Manifest:
     metrics: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def votes(self) -> dict[str, float]:
+        """Weight of each member in the mean, in their order."""
+        return {entry.config.name: entry.vote for entry in self.members}
+
 
 def live_bundle(weights: Path = WEIGHTS) -> Path:
     """Return the folder of the bundle in service, as the file LIVE names it."""
@@ -203,7 +208,7 @@ def save_member(
     config: MemberConfig,
     member: PooledClassifier,
     vote: float = 1.0,
-    cam_scale: float,
+    cam_scale: float = 1.0,
 ) -> MemberEntry:
     """Write one member in fp16 and return its entry for the manifest."""
     tensors = {

@@ -17,8 +17,6 @@ MELANOMA_SENSITIVITY: Final = 0.97
 MALIGNANT_SENSITIVITY: Final = 0.95
 URGENT_SPECIFICITY: Final = 0.95
 DOUBT_PERCENT: Final = 3.0
-UNUSUAL_PERCENT: Final = 2.0
-ABSTAIN_PERCENT: Final = 90.0
 MALIGNANT_INDEXES: Final = [CLASSES.index(name) for name in CLASSES if name in MALIGNANT]
 _MELANOMA: Final = CLASSES.index("mel")
 
@@ -64,9 +62,11 @@ def choose_doubts(predictions: Sequence[Prediction]) -> Policy:
         urgent_malignant=1.0,
         low_confidence=_percentile([each.confidence for each in predictions], DOUBT_PERCENT),
         high_spread=_percentile([each.spread for each in predictions], 100.0 - DOUBT_PERCENT),
-        unusual=_percentile([each.outlier_score for each in predictions], 100.0 - UNUSUAL_PERCENT),
+        unusual=_percentile([each.outlier_score for each in predictions], 100.0 - DOUBT_PERCENT),
         not_skin=max(each.outlier_score for each in predictions),
-        abstain_cost=_percentile([expected_cost(each) for each in predictions], ABSTAIN_PERCENT),
+        abstain_cost=_percentile(
+            [expected_cost(each) for each in predictions], 100.0 - DOUBT_PERCENT
+        ),
     )
 
 
@@ -95,9 +95,8 @@ def choose_operating_point(
         threshold_for_sensitivity(scores[truly], sensitivity=MALIGNANT_SENSITIVITY),
     )
     urgent = float(np.quantile(malignant[~truly], URGENT_SPECIFICITY))
-    return replace(
-        doubts, suspicious_malignant=suspicious, urgent_malignant=max(urgent, suspicious)
-    )
+    # Where the doubts alone find enough, no threshold is needed below the urgent mark.
+    return replace(doubts, suspicious_malignant=min(suspicious, urgent), urgent_malignant=urgent)
 
 
 def _percentile(values: Sequence[float], percent: float) -> float:

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ml.arrays import Floats, HeatMap, Pixels
+from ml.arrays import HeatMap, Pixels
 from ml.artifact import Bundle, load_bundle
-from ml.calibration import apply_temperature, mean_of_members
+from ml.combine import combine
 from ml.forward import Members
 from ml.gradcam import evidence, on_photo, raw_cam
 from ml.labels import CLASSES
-from ml.prediction import ByClass, Prediction
+from ml.prediction import Prediction
 from ml.quality import Quality, assess_quality
 from ml.triage import Policy
 from ml.views import views_of
@@ -34,10 +34,6 @@ class Analysis:
     quality: Quality
 
 
-def _by_class(probabilities: Floats) -> ByClass:
-    return {name: float(value) for name, value in zip(CLASSES, probabilities, strict=True)}
-
-
 class Ensemble:
     """Loaded once per process; `fingerprint` (sha256 of the manifest) names it on every result."""
 
@@ -46,7 +42,6 @@ class Ensemble:
         self.fingerprint = bundle.fingerprint
         self.members = Members(bundle.members, [entry.config for entry in bundle.manifest.members])
         self._outlier = bundle.outlier
-        self._votes = np.array([entry.vote for entry in bundle.manifest.members])
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -69,20 +64,23 @@ class Ensemble:
 
     def _analyse_batch(self, images: Sequence[Pixels], views: int) -> list[Analysis]:
         first, *others = [self.members.forward(seen) for seen in views_of(images, views)]
-        members = np.mean([each.probabilities for each in (first, *others)], axis=0)
-        mean = mean_of_members(members, self._votes)
-        ensemble = apply_temperature(mean, self.manifest.temperature)
-        top = ensemble.argmax(axis=1)
-        maps = self._mean_evidence(first.features, torch.from_numpy(top))
-        outlier = self._outlier.scores(first.pooled, images)
+        predictions = combine(
+            np.mean([each.probabilities for each in (first, *others)], axis=0),
+            self._outlier.scores(first.pooled, images),
+            votes=self.manifest.votes,
+            temperature=self.manifest.temperature,
+            conformal=self.manifest.conformal,
+        )
+        top = [CLASSES.index(prediction.top_class) for prediction in predictions]
+        maps = self._mean_evidence(first.features, torch.tensor(top))
         return [
             Analysis(
-                prediction=self._prediction(ensemble[index], members[:, index], outlier[index]),
-                heatmap=on_photo(maps[index], height=image.shape[0], width=image.shape[1]),
-                explained_class=CLASSES[top[index]],
+                prediction=prediction,
+                heatmap=on_photo(heat, height=image.shape[0], width=image.shape[1]),
+                explained_class=prediction.top_class,
                 quality=assess_quality(image, self.manifest.quality),
             )
-            for index, image in enumerate(images)
+            for image, prediction, heat in zip(images, predictions, maps, strict=True)
         ]
 
     def _mean_evidence(self, features: list[Tensor], classes: Tensor) -> HeatMap:
@@ -94,16 +92,6 @@ class Ensemble:
                     self.members.networks, features, self.manifest.members, strict=True
                 )
             ]
-            weighted = torch.stack(maps) * torch.from_numpy(self._votes).float().view(-1, 1, 1, 1)
-            mean: HeatMap = (weighted.sum(dim=0) / self._votes.sum()).numpy()
-        return mean
-
-    def _prediction(self, ensemble: Floats, members: Floats, outlier_score: float) -> Prediction:
-        names = [config.name for config in self.members.configs]
-        probabilities = _by_class(ensemble)
-        return Prediction.of(
-            probabilities=probabilities,
-            members={name: _by_class(values) for name, values in zip(names, members, strict=True)},
-            sets=self.manifest.conformal.sets(probabilities),
-            outlier_score=float(outlier_score),
-        )
+        votes = list(self.manifest.votes.values())
+        mean: HeatMap = np.average(torch.stack(maps).numpy(), axis=0, weights=votes)
+        return mean.astype(np.float32)

@@ -23,7 +23,6 @@ from torch.nn import functional
 
 from ml.arrays import Floats
 from ml.augment import augment
-from ml.calibration import negative_log_likelihood
 from ml.checkpoint import load_checkpoint, save_checkpoint
 from ml.dataset import (
     SHARP_SIDE,
@@ -56,7 +55,7 @@ from ml.members import (
     plain_tensors,
     to_channels_last,
 )
-from ml.metrics import balanced_accuracy
+from ml.metrics import balanced_accuracy, negative_log_likelihood
 from ml.preprocess import normalise, to_input
 
 DEFAULT_IMAGES: Final = Path("../shared/data/ham10000")

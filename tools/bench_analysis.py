@@ -88,7 +88,11 @@ def run(
     folder = folder or live_bundle()
     plain, ours = PlainWay(load_bundle(folder)), Ensemble.load(folder)
     pictures = [np.asarray(draw_lesion(seed, SIZE)) for seed in range(photos)]
-    ways = {"plain": plain.analyse, "batched": ours.analyse, "single": _one_by_one(ours)}
+    ways: dict[str, Callable[[Sequence[Pixels]], Any]] = {
+        "plain": plain.analyse,
+        "batched": ours.analyse,
+        "single": _one_by_one(ours),
+    }
     times: dict[str, list[float]] = {name: [] for name in ways}
     for analyse in ways.values():
         analyse(pictures[:1])

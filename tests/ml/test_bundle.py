@@ -5,12 +5,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from ml.bundle import VOTES, Held, make_bundle
+from ml.bundle import VOTES, make_bundle
 from ml.ensemble import Ensemble
 from ml.judgement import judge
 from ml.label_table import Case
 from ml.labels import CLASSES
 from ml.members import MEMBERS, build_member
+from ml.out_of_fold import Held, OutOfFold
 from ml.outcomes import analyse_cases
 from tools.lesion_drawing import draw_lesion
 
@@ -33,7 +34,13 @@ def test_a_bundle_is_made_of_runs_and_held_out_photos_and_serves(runs, tmp_path)
     cases = [Case(f"P{number}", f"L{number}", number % len(CLASSES)) for number in range(14)]
     folder = tmp_path / "2026.1"
     typical = [np.asarray(draw_lesion(seed, (200, 150))) for seed in range(20, 30)]
-    manifest = make_bundle(folder, runs=runs, calibrate=Held(cases, photos), typical=typical)
+    manifest = make_bundle(
+        folder,
+        runs=runs,
+        calibrate=Held(cases, photos),
+        typical=typical,
+        out_of_fold=OutOfFold.none(len(VOTES)),
+    )
     assert manifest.version == "2026.1"
     assert [entry.config.name for entry in manifest.members] == list(VOTES)
     assert all(entry.cam_scale != 1.0 for entry in manifest.members)

@@ -176,7 +176,13 @@ def test_the_model_card_states_figures_limits_and_the_papers_claim_apart(
     folder = make_bundle()
     metrics = evaluation.evaluate(bundle=folder, images=photos, labels=labels, out=tmp_path / "out")
     manifest, _ = read_manifest(folder)
-    provenance = {"data": "HAM10000, licence CC BY-NC 4.0"}
+    names = list(manifest.votes)
+    provenance = {
+        "data": "HAM10000, licence CC BY-NC 4.0",
+        "runs": {name: {"history": [{}, {}], "seconds": 120.0, "steps": 7} for name in names},
+        "sizes": {name: {"parameters": 5_300_000, "macs": 390_000_000} for name in names},
+        "votes": {"calibrate_bma_fixed_votes": 0.75, "calibrate_bma_equal_votes": 0.74},
+    }
     save_manifest(
         folder,
         replace(manifest, metrics={"held_out": "seven photos", **metrics}, provenance=provenance),
@@ -188,3 +194,13 @@ def test_the_model_card_states_figures_limits_and_the_papers_claim_apart(
     assert "CC BY-NC 4.0" in card
     assert "darker skin is not known" in card
     assert "random split" in card.split("0.92")[0]
+    ours = next(line for line in card.splitlines() if line.startswith("| EfficientNet-B0, ours"))
+    assert "5.3 M | 0.39 G" in ours
+    assert f"{metrics['members']['efficientnet_b0']['loss']:.3f}" in ours
+    assert ours.endswith("2 min |")
+    assert "Prediction sets" in card
+
+
+def test_a_card_shows_pictures_without_skin_and_groups_where_they_were_measured(make_bundle):
+    manifest, fingerprint = read_manifest(make_bundle())
+    assert "## Groups" not in model_card(manifest, fingerprint)
