@@ -25,11 +25,11 @@ def _few_seeds(monkeypatch):
 
 @pytest.fixture
 def masks(tmp_path):
-    """Lesions of the left half of the middle square, and the margin left of the square."""
+    """Lesions of the left margin of the frame and the left fifth of its middle square."""
     folder = tmp_path / "masks"
     folder.mkdir()
     mask = np.zeros((150, 200), np.uint8)
-    mask[:, :100] = 255
+    mask[:, :55] = 255
     for number in range(len(DIAGNOSES)):
         Image.fromarray(mask).save(folder / f"P{number}_segmentation.png")
     return folder
@@ -65,8 +65,9 @@ def data_set(tmp_path, monkeypatch):
 
 def test_a_mask_is_cut_as_the_photo_is(held):
     assert held.masks.shape == (len(DIAGNOSES), GRID, GRID)
-    assert held.masks[:, :, : GRID // 2].all()
-    assert not held.masks[:, :, GRID // 2 :].any()
+    fifth = round(GRID / 5)
+    assert held.masks[:, :, : fifth - 1].all()
+    assert not held.masks[:, :, fifth + 1 :].any()
 
 
 def test_missing_masks_are_named(masks):
@@ -85,7 +86,7 @@ def test_the_figures_cover_every_method_maker_and_class_that_occurs(make_bundle,
         assert set(kinds) == makers
         for values in kinds.values():
             assert set(values["by_class"]) == set(DIAGNOSES)
-            assert values["energy_in_mask"]["chance_area"] == pytest.approx(0.5)
+            assert values["energy_in_mask"]["chance_area"] == pytest.approx(0.2, abs=0.02)
             assert 0.0 <= values["pointing_hit"]["value"] <= 1.0
     assert set(figures["randomisation"]) == makers - {"ensemble"}
     for curve in figures["randomisation"].values():
@@ -103,7 +104,8 @@ def test_the_measured_map_of_the_ensemble_is_the_one_served_and_the_mean_of_the_
     named = [CLASSES[label] for label in maps.classes]
     assert named == [analysis.explained_class for analysis in analyses]
     of_members = [maps.grad_cam[name] for name in ("basic_cnn", "efficientnet_b0")]
-    assert np.abs(maps.grad_cam["ensemble"] - np.mean(of_members, axis=0)).max() < 0.02
+    served = maps.grad_cam["ensemble"]
+    assert np.abs(served - np.mean(of_members, axis=0)).max() < 0.1 * served.max()
 
 
 def test_the_command_writes_figures_and_a_picture(

@@ -74,10 +74,11 @@ def test_the_curve_has_a_point_for_each_group_of_layers(curve, member):
 
 
 @pytest.mark.parametrize("name", MEMBERS)
-def test_the_groups_start_at_the_head_and_randomise_every_weight(name):
+def test_the_groups_go_down_from_the_head_and_randomise_every_weight(name):
     member = build_member(MEMBERS[name])
     groups = layer_groups(member)
     assert groups[0] is member.head
+    assert groups[1] is list(member.body.children())[-1]
     with torch.no_grad():
         for weight in member.parameters():
             weight.fill_(0.37)
