@@ -19,7 +19,14 @@ from safetensors.torch import load_file
 
 from ml.architecture import size_of
 from ml.arrays import Floats, Labels, Pixels
-from ml.artifact import WEIGHTS, Manifest, save_manifest, save_member, save_outlier
+from ml.artifact import (
+    WEIGHTS,
+    Manifest,
+    load_bundle,
+    save_manifest,
+    save_member,
+    save_outlier,
+)
 from ml.bundle_figures import measure_bundle
 from ml.calibration import (
     apply_temperature,
@@ -31,6 +38,8 @@ from ml.calibration import (
 from ml.combine import combine
 from ml.conformal import fit_conformal
 from ml.dataset import Images, held_out_rows, load_images, training_rows
+from ml.ensemble import Ensemble
+from ml.explain import load_held_out, measure_explanations
 from ml.folds import DEFAULT_METADATA, Half, read_folds, read_metadata
 from ml.forward import Members
 from ml.gradcam import raw_cam
@@ -45,6 +54,8 @@ from ml.train import DEFAULT_CACHE, DEFAULT_IMAGES, HELD_OUT_FOLD, RUN_FILE, WEI
 _BATCH: Final = 64
 _CAM_PERCENT: Final = 90.0
 _TYPICAL_PHOTOS: Final = 2000
+EXPLAINED_PHOTOS: Final = 400
+DEFAULT_MASKS: Final = DEFAULT_IMAGES / "masks_200x150.zip"
 # The basic CNN is much weaker: half a vote. `provenance.votes` compares with equal ones.
 VOTES: Final = {"efficientnet_b0": 1.0, "inception_v3": 1.0, "basic_cnn": 0.5}
 DATA: Final = (
@@ -198,6 +209,7 @@ def main() -> None:
     parser.add_argument("--version", required=True)
     parser.add_argument("--images", type=Path, default=DEFAULT_IMAGES)
     parser.add_argument("--metadata", type=Path, default=DEFAULT_METADATA)
+    parser.add_argument("--masks", type=Path, default=DEFAULT_MASKS, help="masks of the lesions")
     parser.add_argument("--cache", type=Path, default=DEFAULT_CACHE)
     options = parser.parse_args()
     folder = WEIGHTS / options.version
@@ -219,6 +231,10 @@ def main() -> None:
         out_of_fold=others["calibrate"],
     )
     metrics = measure_bundle(folder, halves["report"], options.metadata, others["report"])
+    if options.masks.exists():
+        held = load_held_out(images=options.images, masks=options.masks, limit=EXPLAINED_PHOTOS)
+        ensemble, loaded = Ensemble.load(folder), load_bundle(folder)
+        metrics["explanation"] = measure_explanations(ensemble, loaded.members, held)
     save_manifest(folder, replace(manifest, metrics=metrics))
     write_model_card(folder)
 

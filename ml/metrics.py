@@ -21,7 +21,7 @@ _SEED: Final = 7
 PREVALENCES: Final = (0.02, 0.07, 0.10)
 
 
-def _ratio(part: Floats, whole: Floats) -> Floats:
+def share_of(part: Floats, whole: Floats) -> Floats:
     """Part of whole, NaN where the whole is empty."""
     filled = np.where(whole > 0, whole, 1.0)
     ratio: Floats = np.where(whole > 0, part / filled, np.nan)
@@ -38,7 +38,7 @@ def confusion(probabilities: Floats, labels: Labels) -> Floats:
 def recalls(probabilities: Floats, labels: Labels) -> Floats:
     """Recall of each class; NaN where the class has no image."""
     counts = confusion(probabilities, labels)
-    return _ratio(np.diag(counts), counts.sum(axis=1))
+    return share_of(np.diag(counts), counts.sum(axis=1))
 
 
 def balanced_accuracy(probabilities: Floats, labels: Labels) -> float:
@@ -126,7 +126,7 @@ def brier_score(probabilities: Floats, labels: Labels) -> float:
     return float(((probabilities - truth) ** 2).sum(axis=1).mean())
 
 
-def _lesion_weights(groups: Sequence[str]) -> tuple[NDArray[np.int64], Floats]:
+def lesion_draws(groups: Sequence[str]) -> tuple[NDArray[np.int64], Floats]:
     """Each image's lesion number, and how often each replicate draws each lesion [r, lesions]."""
     _, numbers = np.unique(np.array(groups), return_inverse=True)
     count = int(numbers.max()) + 1
@@ -135,12 +135,12 @@ def _lesion_weights(groups: Sequence[str]) -> tuple[NDArray[np.int64], Floats]:
     return numbers.astype(np.int64), drawn.astype(np.float64)
 
 
-def _interval(replicates: Floats) -> Interval:
+def interval_of(replicates: Floats) -> Interval:
     low, high = np.nanpercentile(replicates, (2.5, 97.5))
     return float(low), float(high)
 
 
-def _per_lesion(values: Floats, numbers: NDArray[np.int64]) -> Floats:
+def sum_per_lesion(values: Floats, numbers: NDArray[np.int64]) -> Floats:
     """Sum [n, k] over the images of each lesion: [lesions, k]."""
     sums = np.zeros((int(numbers.max()) + 1, values.shape[1]))
     np.add.at(sums, numbers, values)
@@ -150,12 +150,12 @@ def _per_lesion(values: Floats, numbers: NDArray[np.int64]) -> Floats:
 def balanced_accuracy_interval(
     probabilities: Floats, labels: Labels, groups: Sequence[str]
 ) -> Interval:
-    numbers, drawn = _lesion_weights(groups)
+    numbers, drawn = lesion_draws(groups)
     truth = np.eye(len(CLASSES))[labels]
     hits = truth * (probabilities.argmax(axis=1) == labels)[:, None]
-    found = drawn @ _per_lesion(hits, numbers)
-    present = drawn @ _per_lesion(truth, numbers)
-    return _interval(np.nanmean(_ratio(found, present), axis=1))
+    found = drawn @ sum_per_lesion(hits, numbers)
+    present = drawn @ sum_per_lesion(truth, numbers)
+    return interval_of(np.nanmean(share_of(found, present), axis=1))
 
 
 def share_with_interval(
@@ -164,15 +164,26 @@ def share_with_interval(
     """Share of `hits` among the chosen images, with its interval and count; None without any."""
     if not among.any():
         return {"value": None, "interval": None, "n": 0}
-    numbers, drawn = _lesion_weights([group for group, chosen in zip(groups, among, strict=True)
+    numbers, drawn = lesion_draws([group for group, chosen in zip(groups, among, strict=True)
                                       if chosen])  # fmt: skip
     chosen_hits = hits[among].astype(np.float64)[:, None]
-    sums = drawn @ _per_lesion(np.hstack([chosen_hits, np.ones_like(chosen_hits)]), numbers)
+    sums = drawn @ sum_per_lesion(np.hstack([chosen_hits, np.ones_like(chosen_hits)]), numbers)
     return {
         "value": float(chosen_hits.mean()),
-        "interval": _interval(_ratio(sums[:, 0], sums[:, 1])),
+        "interval": interval_of(share_of(sums[:, 0], sums[:, 1])),
         "n": int(among.sum()),
     }
+
+
+def ratio_with_interval(
+    part: Floats, whole: Floats, groups: Sequence[str]
+) -> tuple[float, Interval] | tuple[None, None]:
+    """Sum of `part` over sum of `whole`, both [n], with its interval; None when the whole is 0."""
+    if not whole.any():
+        return None, None
+    numbers, drawn = lesion_draws(groups)
+    sums = drawn @ sum_per_lesion(np.stack([part, whole], axis=1), numbers)
+    return float(part.sum() / whole.sum()), interval_of(share_of(sums[:, 0], sums[:, 1]))
 
 
 def negative_predictive_value(
@@ -194,8 +205,8 @@ def _by_class(values: Floats) -> dict[str, float | None]:
 def summarise(probabilities: Floats, labels: Labels, groups: Sequence[str]) -> dict[str, Any]:
     """All figures of probabilities [n, classes]; a figure without cases is None."""
     counts = confusion(probabilities, labels)
-    recall = _ratio(np.diag(counts), counts.sum(axis=1))
-    precision = _ratio(np.diag(counts), counts.sum(axis=0))
+    recall = share_of(np.diag(counts), counts.sum(axis=1))
+    precision = share_of(np.diag(counts), counts.sum(axis=0))
     # A class that is never named has precision 0 in the F1 score, as in scikit-learn.
     both = np.nan_to_num(precision) + recall
     f1 = np.where(both > 0, 2.0 * np.nan_to_num(precision) * recall / np.maximum(both, 1e-12), 0.0)

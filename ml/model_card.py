@@ -221,6 +221,46 @@ def _non_skin(figures: dict[str, Any]) -> Lines:
     yield ""
 
 
+def _explanation(figures: dict[str, Any]) -> Lines:
+    yield "## Do the heat-maps mean anything?"
+    yield ""
+    yield f"Measured on {figures['n']} photos with masks of their lesions. Energy is the share of a"
+    yield "map inside the lesion; its lift is against a map of one value everywhere (area), and"
+    yield "against a Gaussian in the middle, which knows only that lesions are in the middle."
+    yield ""
+    rows = []
+    for method, title in (("grad_cam", "Grad-CAM"), ("grad_cam_plus_plus", "Grad-CAM++")):
+        for maker, own in figures["localisation"][method].items():
+            energy = own["energy_in_mask"]
+            lift = {"value": energy["lift_area"], "interval": energy["lift_area_interval"]}
+            rows.append(
+                (
+                    f"{title}, {_MEMBER_NAMES.get(maker, maker)}",
+                    figure(own["pointing_hit"]["value"]),
+                    figure(energy["value"]),
+                    ranged(lift),
+                    figure(energy["lift_gaussian"]),
+                    figure(own["iou_top_20"]["value"]),
+                )
+            )
+    yield from _table(
+        ("map", "pointing hit", "energy", "lift, area", "lift, Gaussian", "IoU of top 20 %"), rows
+    )
+    chance = figures["localisation"]["grad_cam"]["ensemble"]
+    yield f"Chance by area: pointing {figure(chance['pointing_hit']['chance_area'])}, IoU"
+    yield f"{figure(chance['iou_top_20']['chance_area'])}; by the Gaussian: pointing"
+    yield f"{figure(chance['pointing_hit']['chance_gaussian'])}, IoU"
+    yield f"{figure(chance['iou_top_20']['chance_gaussian'])}."
+    yield ""
+    yield "With all weights random, the rank correlation of the map with the true one is"
+    ends = (
+        f"{figure(curve[-1]['rank_correlation'])} ({_MEMBER_NAMES[name]})"
+        for name, curve in figures["randomisation"].items()
+    )
+    yield f"{', '.join(ends)}: maps show what was learnt and not only the photo."
+    yield ""
+
+
 _GROUP_COLUMNS: Final = {
     "accuracy": "accuracy",
     "melanoma_recall": "melanoma recall",
@@ -303,6 +343,8 @@ def model_card(manifest: Manifest, fingerprint: str) -> str:
         parts += [*_figures(metrics), *_triage(metrics), *_uncertainty(metrics)]
     if "non_skin" in metrics:
         parts += _non_skin(metrics["non_skin"])
+    if "explanation" in metrics:
+        parts += _explanation(metrics["explanation"])
     if "subgroups" in metrics:
         parts += _subgroups(metrics["subgroups"])
     parts += _limits()
