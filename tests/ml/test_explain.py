@@ -78,7 +78,7 @@ def test_missing_masks_are_named(masks):
 
 def test_the_figures_cover_every_method_maker_and_class_that_occurs(make_bundle, held):
     folder = make_bundle()
-    figures = measure_explanations(Ensemble.load(folder), load_bundle(folder)[2], held)
+    figures = measure_explanations(Ensemble.load(folder), load_bundle(folder).members, held)
     assert (figures["n"], figures["lesions"]) == (4, 4)
     makers = {"ensemble", "basic_cnn", "efficientnet_b0"}
     assert set(figures["localisation"]) == {"grad_cam", "grad_cam_plus_plus"}
@@ -99,7 +99,7 @@ def test_the_measured_map_of_the_ensemble_is_the_one_served_and_the_mean_of_the_
 ):
     folder = make_bundle()
     ensemble = Ensemble.load(folder)
-    maps = explain._draw_maps(ensemble, load_bundle(folder)[2], held.photos)
+    maps = explain._draw_maps(ensemble, load_bundle(folder).members, held.photos)
     analyses = ensemble.analyse(held.photos)
     named = [CLASSES[label] for label in maps.classes]
     assert named == [analysis.explained_class for analysis in analyses]

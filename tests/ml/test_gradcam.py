@@ -28,7 +28,7 @@ def images():
 
 @pytest.fixture(scope="module")
 def live_members():
-    _, _, members = load_bundle(live_bundle())
+    members = load_bundle(live_bundle()).members
     return members
 
 
