@@ -28,8 +28,7 @@ def images():
 
 @pytest.fixture(scope="module")
 def live_members():
-    members = load_bundle(live_bundle()).members
-    return members
+    return load_bundle(live_bundle()).members
 
 
 @pytest.fixture(
