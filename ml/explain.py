@@ -37,8 +37,8 @@ from ml.randomisation import cascade
 from ml.train import DEFAULT_CACHE, DEFAULT_IMAGES, HELD_OUT_FOLD
 
 GRID: Final = 64
-SANITY_PHOTOS: Final = 64
-SEEDS: Final = (1, 2, 3)
+SANITY_PHOTOS: Final = 50
+SEEDS: Final = (1, 2)
 _BATCH: Final = 32
 _SCALE_PERCENT: Final = 90.0
 _MASK_SUFFIX: Final = "_segmentation"

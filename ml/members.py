@@ -77,7 +77,7 @@ def _convolution(channels_in: int, channels_out: int, stride: int) -> nn.Sequent
 
 
 def _basic_body() -> tuple[nn.Module, int]:
-    """Eight plain convolutions, five of them halving the picture."""
+    """Eight plain convolutions, four of them halving the picture."""
     plan = ((32, 2), (64, 2), (64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (256, 1))
     layers: list[nn.Module] = []
     channels = 3
