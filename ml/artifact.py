@@ -1,4 +1,4 @@
-"""The bundle: a folder with one safetensors file (fp16) per member and a manifest of their hashes.
+"""The bundle: one safetensors file (fp16) per member, one for outliers, a manifest of the hashes.
 
 Nothing is loaded that the manifest does not name with the right sha256, and no pickle is read.
 """
@@ -15,8 +15,10 @@ import safetensors
 from safetensors.torch import load, save
 from torch import Tensor
 
+from ml.conformal import Conformal
 from ml.labels import CLASSES
 from ml.members import MEMBERS, MemberConfig, PooledClassifier, build_member
+from ml.outlier import OutlierDetector
 from ml.quality import QualityThresholds
 from ml.triage import Policy
 
@@ -24,7 +26,8 @@ T = TypeVar("T")
 WEIGHTS: Final = Path(__file__).with_name("weights")
 MANIFEST_FILE: Final = "manifest.json"
 LIVE_FILE: Final = "LIVE"
-FORMAT: Final = 1
+OUTLIER_FILE: Final = "outlier.safetensors"
+FORMAT: Final = 2
 _FOLDER_NAME: Final = re.compile(r"\w[\w.-]*", re.ASCII)
 
 
@@ -34,23 +37,36 @@ class BundleError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class MemberEntry:
-    """One member of a bundle. `cam_scale`: the class activation that counts as full evidence."""
+    """One member of a bundle.
+
+    `vote`: its weight in the mean. `cam_scale`: the class activation that counts as full evidence.
+    """
 
     config: MemberConfig
     file: str
     sha256: str
+    vote: float
     cam_scale: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
+    """What a bundle holds and how its answers are to be read."""
+
     version: str
     members: tuple[MemberEntry, ...]
+    outlier_sha256: str
     temperature: float
+    conformal: Conformal
     policy: Policy
     quality: QualityThresholds
     metrics: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def votes(self) -> dict[str, float]:
+        """Weight of each member in the mean, in their order."""
+        return {entry.config.name: entry.vote for entry in self.members}
 
 
 def live_bundle(weights: Path = WEIGHTS) -> Path:
@@ -107,7 +123,9 @@ def _parse(values: Mapping[str, Any]) -> Manifest:
     return Manifest(
         version=values["version"],
         members=tuple(_member_entry(entry) for entry in values["members"]),
+        outlier_sha256=values["outlier_sha256"],
         temperature=float(values["temperature"]),
+        conformal=Conformal(**values["conformal"]),
         policy=_only(Policy, values["policy"]),
         quality=_only(QualityThresholds, values["quality"]),
         metrics=values["metrics"],
@@ -128,14 +146,28 @@ def read_manifest(folder: Path) -> tuple[Manifest, str]:
     return manifest, _sha256(data)
 
 
-def _load_member(folder: Path, entry: MemberEntry) -> PooledClassifier:
-    path = folder / entry.file
+def _read_checked(path: Path, sha256: str) -> bytes:
     data = _read(path)
-    if _sha256(data) != entry.sha256:
+    if _sha256(data) != sha256:
         raise BundleError(
             f"{path} does not have the sha256 that its manifest names: the file is damaged or "
             "foreign; restore it from the repository"
         )
+    return data
+
+
+def _load_outlier(folder: Path, sha256: str) -> OutlierDetector:
+    path = folder / OUTLIER_FILE
+    data = _read_checked(path, sha256)
+    try:
+        return OutlierDetector.from_bytes(data)
+    except (TypeError, safetensors.SafetensorError) as error:
+        raise BundleError(f"{path} holds no outlier statistics: {error}") from error
+
+
+def _load_member(folder: Path, entry: MemberEntry) -> PooledClassifier:
+    path = folder / entry.file
+    data = _read_checked(path, entry.sha256)
     member = build_member(entry.config)
     try:
         tensors = load(data)
@@ -149,15 +181,34 @@ def _plain(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.is_floating_point() else tensor
 
 
-def load_bundle(folder: Path) -> tuple[Manifest, str, dict[str, PooledClassifier]]:
-    """Manifest, fingerprint and members in evaluation mode, every hash checked."""
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """A loaded bundle, members in evaluation mode; `fingerprint` is its manifest's sha256."""
+
+    manifest: Manifest
+    fingerprint: str
+    members: dict[str, PooledClassifier]
+    outlier: OutlierDetector
+
+
+def load_bundle(folder: Path) -> Bundle:
+    """Read a bundle, every hash checked; BundleError when anything is not as its manifest says."""
     manifest, fingerprint = read_manifest(folder)
-    members = {entry.config.name: _load_member(folder, entry) for entry in manifest.members}
-    return manifest, fingerprint, members
+    return Bundle(
+        manifest=manifest,
+        fingerprint=fingerprint,
+        members={entry.config.name: _load_member(folder, entry) for entry in manifest.members},
+        outlier=_load_outlier(folder, manifest.outlier_sha256),
+    )
 
 
 def save_member(
-    folder: Path, *, config: MemberConfig, member: PooledClassifier, cam_scale: float
+    folder: Path,
+    *,
+    config: MemberConfig,
+    member: PooledClassifier,
+    vote: float = 1.0,
+    cam_scale: float = 1.0,
 ) -> MemberEntry:
     """Write one member in fp16 and return its entry for the manifest."""
     tensors = {
@@ -168,7 +219,17 @@ def save_member(
     file = f"{config.name}.safetensors"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / file).write_bytes(data)
-    return MemberEntry(config=config, file=file, sha256=_sha256(data), cam_scale=cam_scale)
+    return MemberEntry(
+        config=config, file=file, sha256=_sha256(data), vote=vote, cam_scale=cam_scale
+    )
+
+
+def save_outlier(folder: Path, detector: OutlierDetector) -> str:
+    """Write the statistics of outliers and return their sha256 for the manifest."""
+    data = detector.to_bytes()
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / OUTLIER_FILE).write_bytes(data)
+    return _sha256(data)
 
 
 def save_manifest(folder: Path, manifest: Manifest) -> None:

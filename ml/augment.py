@@ -1,7 +1,8 @@
-"""Random views of a batch of lesions, made at once on tensors (CPU or GPU).
+"""Random views of a batch of lesions, made at once on the device where the batch lies.
 
 Flips, turns, scale and colour are the changes under which a diagnosis must not change; gamma stands
-for exposure, the fault of photos that costs most; down-and-up sampling makes blur say nothing.
+for exposure, the fault of photos that costs most; down-and-up sampling makes blur say nothing. No
+step waits for the device: every size is known beforehand, every chance stays in a tensor.
 """
 
 import math
@@ -13,11 +14,16 @@ from torch.nn import functional
 SMALLEST_ZOOM = 0.7
 LARGEST_ZOOM = 1.05
 SHIFT = 0.08
-DEGRADE_CHANCE = 0.3
+DEGRADED_SHARE = 0.3
+DEGRADED_TO = (0.4, 0.55, 0.7, 0.85)
 
 
 def _uniform(count: int, low: float, high: float, generator: torch.Generator) -> Tensor:
-    return torch.rand(count, generator=generator) * (high - low) + low
+    return _chances(count, generator) * (high - low) + low
+
+
+def _chances(count: int, generator: torch.Generator) -> Tensor:
+    return torch.rand(count, generator=generator, device=generator.device)
 
 
 def _turned(images: Tensor, *, size: int, generator: torch.Generator) -> Tensor:
@@ -25,7 +31,7 @@ def _turned(images: Tensor, *, size: int, generator: torch.Generator) -> Tensor:
     count = len(images)
     angle = _uniform(count, -math.pi, math.pi, generator)
     zoom = _uniform(count, SMALLEST_ZOOM, LARGEST_ZOOM, generator)
-    mirror = torch.where(torch.rand(count, generator=generator) < 0.5, -1.0, 1.0)
+    mirror = torch.where(_chances(count, generator) < 0.5, -1.0, 1.0)
     cosine, sine = angle.cos() * zoom, angle.sin() * zoom
     shift = _uniform(2 * count, -SHIFT, SHIFT, generator).view(2, count)
     rows = torch.stack(
@@ -53,18 +59,19 @@ def _recoloured(images: Tensor, generator: torch.Generator) -> Tensor:
 
 def _degraded(images: Tensor, generator: torch.Generator) -> Tensor:
     """Blur some: a few images, whatever their class, lose the detail of a smaller picture."""
-    size = images.shape[-1]
-    chosen = torch.rand(len(images), generator=generator) < DEGRADE_CHANCE
-    if not bool(chosen.any()):
+    size, count = images.shape[-1], round(DEGRADED_SHARE * len(images))
+    if count == 0:
         return images
-    small = int(size * float(_uniform(1, 0.4, 0.9, generator)))
-    shrunk = functional.interpolate(images[chosen], size=small, mode="bilinear", antialias=True)
-    images[chosen] = functional.interpolate(shrunk, size=size, mode="bilinear")
+    chosen = _chances(len(images), generator).argsort()[:count]
+    for rows, share in zip(chosen.chunk(len(DEGRADED_TO)), DEGRADED_TO, strict=False):
+        small = int(share * size)
+        shrunk = functional.interpolate(images[rows], size=small, mode="bilinear", antialias=True)
+        images[rows] = functional.interpolate(shrunk, size=size, mode="bilinear")
     return images
 
 
 def augment(images: Tensor, *, size: int, generator: torch.Generator) -> Tensor:
-    """Float [n, 3, s, s] in 0..1 -> [n, 3, size, size] in 0..1."""
+    """Float [n, 3, s, s] in 0..1 -> [n, 3, size, size] in 0..1, on the generator's device."""
     return _degraded(
         _recoloured(_turned(images, size=size, generator=generator), generator), generator
     )

@@ -1,7 +1,9 @@
-"""Make a bundle of trained members: `python -m ml.bundle --runs runs --version 2026.11.1`.
+"""Make a candidate bundle of trained members: `python -m ml.bundle --runs runs --version V`.
 
-One half of the held-out fold sets temperature, thresholds and the scale of the heat-maps; the other
-half is opened once, through the finished bundle, for the figures in its manifest.
+One half of the held-out fold sets temperature, sets, thresholds and the scale of the heat-maps; the
+other half is opened once, through the finished bundle, for the figures in its manifest. Where a run
+trained all five folds, their out-of-fold predictions join in both. `python -m ml.promote V` puts
+the candidate in service.
 """
 
 import argparse
@@ -9,136 +11,196 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from ml.arrays import Floats, Pixels
+from ml.architecture import size_of
+from ml.arrays import Floats, Labels, Pixels
 from ml.artifact import (
-    LIVE_FILE,
     WEIGHTS,
     Manifest,
+    load_bundle,
     save_manifest,
     save_member,
+    save_outlier,
 )
+from ml.bundle_figures import measure_bundle
 from ml.calibration import (
     apply_temperature,
-    choose_policy,
+    choose_doubts,
+    choose_operating_point,
     fit_temperature,
     mean_of_members,
-    total_variation_spread,
 )
+from ml.combine import combine
+from ml.conformal import fit_conformal
 from ml.dataset import Images, held_out_rows, load_images, training_rows
 from ml.ensemble import Ensemble
-from ml.evaluate import Case, analyse_cases, judge
-from ml.folds import DEFAULT_METADATA, Record, read_folds, read_metadata
-from ml.gradcam import logits_and_features, raw_cam
-from ml.members import MEMBERS, PooledClassifier, build_member, to_channels_last
+from ml.explain import load_held_out, measure_explanations
+from ml.folds import DEFAULT_METADATA, Half, read_folds, read_metadata
+from ml.forward import Members
+from ml.gradcam import raw_cam
+from ml.members import MEMBERS, MemberConfig, PooledClassifier, build_member
+from ml.metrics import balanced_accuracy
 from ml.model_card import write_model_card
-from ml.preprocess import to_input
-from ml.quality import QualityThresholds, thresholds_from
-from ml.train import (
-    DEFAULT_CACHE,
-    DEFAULT_IMAGES,
-    HELD_OUT_FOLD,
-    RUN_FILE,
-    WEIGHTS_FILE,
-)
+from ml.out_of_fold import Held, OutOfFold, read_out_of_fold, run_folder
+from ml.outlier import OutlierDetector
+from ml.quality import assess_quality, thresholds_from
+from ml.train import DEFAULT_CACHE, DEFAULT_IMAGES, HELD_OUT_FOLD, RUN_FILE, WEIGHTS_FILE
 
 _BATCH: Final = 64
 _CAM_PERCENT: Final = 90.0
-_QUALITY_PHOTOS: Final = 3000
-MEMBER_ORDER: Final = ("efficientnet_b0", "inception_v3", "basic_cnn")
+_TYPICAL_PHOTOS: Final = 2000
+EXPLAINED_PHOTOS: Final = 400
+DEFAULT_MASKS: Final = DEFAULT_IMAGES / "masks_200x150.zip"
+# The basic CNN is much weaker: half a vote. `provenance.votes` compares with equal ones.
+VOTES: Final = {"efficientnet_b0": 1.0, "inception_v3": 1.0, "basic_cnn": 0.5}
 DATA: Final = (
     "HAM10000 (Tschandl, Rosendahl, Kittler: The HAM10000 dataset, Scientific Data 5, 180161, "
     "2018, doi 10.1038/sdata.2018.161; data doi 10.7910/DVN/DBW86T), licence CC BY-NC 4.0"
 )
-HELD_OUT: Final = (
-    "every image of the lesions in one half of fold 0 of ml/folds.csv, in its sharpest version; no "
-    "image of these lesions was used for training, for stopping, for calibration or for thresholds"
-)
 
 
 @dataclass(frozen=True)
-class Held:
-    """One half of the held-out fold: every image of its lesions, in its best version."""
+class Answers:
+    """Uncalibrated probabilities [members, n, classes], pooled features [n, channels], CAM peaks.
 
-    cases: list[Case]
-    photos: list[Pixels]
+    A member's peak is that of a strong activation map of its top class.
+    """
 
-
-def _half(records: list[Record], images: Images, rows: Sequence[int]) -> Held:
-    cases = [
-        Case(records[row].image_id, records[row].lesion_id, records[row].label) for row in rows
-    ]
-    return Held(cases, [images.best(row) for row in rows])
+    probabilities: Floats
+    pooled: Floats
+    peaks: list[float]
 
 
-def _served_member(runs: Path, name: str) -> PooledClassifier:
-    """Load a trained member with its weights rounded as the bundle keeps them."""
-    member = build_member(MEMBERS[name])
-    member.load_state_dict(load_file(runs / name / WEIGHTS_FILE))
-    return member.half().float().eval()
+def answers_of(members: Members, photos: Sequence[Pixels]) -> Answers:
+    """Pass photos through the members, a batch at a time."""
+    probabilities, pooled = [], []
+    peaks: list[list[Floats]] = [[] for _ in members.networks]
+    for start in range(0, len(photos), _BATCH):
+        answer = members.forward(photos[start : start + _BATCH])
+        probabilities.append(answer.probabilities)
+        pooled.append(answer.pooled)
+        for own, network, features, shares in zip(
+            peaks, members.networks, answer.features, answer.probabilities, strict=True
+        ):
+            with torch.inference_mode():
+                cam = raw_cam(network, features, torch.from_numpy(shares.argmax(axis=1)))
+            own.append(cam.amax(dim=(1, 2)).double().numpy())
+    return Answers(
+        np.concatenate(probabilities, axis=1),
+        np.concatenate(pooled),
+        [float(np.percentile(np.concatenate(own), _CAM_PERCENT)) for own in peaks],
+    )
 
 
-def _probabilities_and_cam_peak(
-    member: PooledClassifier, photos: Sequence[Pixels], name: str
-) -> tuple[Floats, float]:
-    """Probabilities [n, classes], and the peak of a strong activation map of the top class."""
-    to_channels_last(member)
-    probabilities, peaks = [], []
-    with torch.inference_mode():
-        for start in range(0, len(photos), _BATCH):
-            inputs = to_input(photos[start : start + _BATCH], MEMBERS[name])
-            logits, features = logits_and_features(member, inputs)
-            cam = raw_cam(member, features, logits.argmax(dim=1))
-            probabilities.append(logits.double().softmax(dim=1).numpy())
-            peaks.append(cam.amax(dim=(1, 2)).double().numpy())
-    return np.concatenate(probabilities), float(np.percentile(np.concatenate(peaks), _CAM_PERCENT))
+@dataclass(frozen=True)
+class TrainedMember:
+    """A member with its weights rounded as the bundle keeps them, and the record of its run."""
+
+    config: MemberConfig
+    network: PooledClassifier
+    run: dict[str, Any]
 
 
-def _runs(runs: Path) -> dict[str, Any]:
-    return {
-        name: json.loads((runs / name / RUN_FILE).read_text(encoding="utf-8"))
-        for name in MEMBER_ORDER
-    }
-
-
-def _quality_photos(images: Images, rows: Sequence[int]) -> list[Pixels]:
-    """Take every k-th training image, soft and sharp alike."""
-    step = max(1, len(rows) // _QUALITY_PHOTOS)
-    return [images.best(row) for row in rows[::step]]
+def read_trained(folder: Path, name: str) -> TrainedMember:
+    """Read what a run left; its own record says at which input size it was trained."""
+    run: dict[str, Any] = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
+    config = MEMBERS[name]
+    if "config" in run:
+        values = run["config"]
+        config = MemberConfig(
+            **{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])}
+        )
+    network = build_member(config)
+    network.load_state_dict(load_file(folder / WEIGHTS_FILE))
+    return TrainedMember(config, network.half().float().eval(), run)
 
 
 def make_bundle(
-    folder: Path, *, runs: Path, calibrate: Held, quality: QualityThresholds
+    folder: Path,
+    *,
+    runs: Path,
+    calibrate: Held,
+    typical: Sequence[Pixels],
+    out_of_fold: OutOfFold,
 ) -> Manifest:
-    """Write the members and a manifest without figures."""
-    members = {name: _served_member(runs, name) for name in MEMBER_ORDER}
-    results = {
-        name: _probabilities_and_cam_peak(member, calibrate.photos, name)
-        for name, member in members.items()
-    }
-    of_members = np.stack([probabilities for probabilities, _ in results.values()])
-    labels = np.array([case.label for case in calibrate.cases])
-    mean = mean_of_members(of_members)
+    """Write the members, the outlier statistics and a manifest without figures.
+
+    `typical` are photos of training, for what is usual in features and in image quality.
+    Temperature, sets and the operating point rest on `calibrate` and `out_of_fold` together, the
+    marks of doubt on `calibrate` alone, which the members of the bundle answered themselves.
+    """
+    trained = {name: read_trained(run_folder(runs, name), name) for name in VOTES}
+    entries = [
+        save_member(folder, config=each.config, member=each.network, vote=VOTES[name])
+        for name, each in trained.items()
+    ]
+    members = Members(
+        {name: each.network for name, each in trained.items()},
+        [each.config for each in trained.values()],
+    )
+    own = answers_of(members, calibrate.photos)
+    outlier = OutlierDetector.fit(
+        pooled=answers_of(members, typical).pooled,
+        photos=typical,
+        held_out_pooled=own.pooled,
+        held_out_photos=calibrate.photos,
+    )
+    answers = np.concatenate([own.probabilities, out_of_fold.answers], axis=1)
+    labels = np.concatenate([calibrate.labels, out_of_fold.held.labels])
+    mean = mean_of_members(answers, np.array(list(VOTES.values())))
     temperature = fit_temperature(mean, labels)
-    probabilities = apply_temperature(mean, temperature)
+    conformal = fit_conformal(apply_temperature(mean, temperature), labels)
+    scores = outlier.scores(own.pooled, calibrate.photos)
+    predictions = combine(
+        answers,
+        np.concatenate([scores, np.zeros(len(labels) - len(scores))]),
+        votes=VOTES,
+        temperature=temperature,
+        conformal=conformal,
+    )
+    quality = thresholds_from(typical)
+    photos = [*calibrate.photos, *out_of_fold.held.photos]
+    flags = [assess_quality(photo, quality).flags for photo in photos]
+    doubts = choose_doubts(predictions[: len(scores)])
     manifest = Manifest(
         version=folder.name,
         members=tuple(
-            save_member(folder, config=MEMBERS[name], member=member, cam_scale=results[name][1])
-            for name, member in members.items()
+            replace(entry, cam_scale=peak) for entry, peak in zip(entries, own.peaks, strict=True)
         ),
+        outlier_sha256=save_outlier(folder, outlier),
         temperature=temperature,
-        policy=choose_policy(probabilities, total_variation_spread(of_members), labels),
+        conformal=conformal,
+        policy=choose_operating_point(doubts, predictions, flags, labels),
         quality=quality,
-        provenance={"data": DATA, "runs": _runs(runs)},
+        provenance={
+            "data": DATA,
+            "runs": {name: each.run for name, each in trained.items()},
+            "sizes": {name: size_of(each.config) for name, each in trained.items()},
+            "votes": _compare_votes(answers, labels),
+        },
     )
     save_manifest(folder, manifest)
     return manifest
+
+
+def _compare_votes(answers: Floats, labels: Labels) -> dict[str, float]:
+    """BMA on the calibrating photos with the fixed votes and with equal ones."""
+    fixed, equal = np.array(list(VOTES.values())), np.ones(len(VOTES))
+    return {
+        "calibrate_bma_fixed_votes": balanced_accuracy(mean_of_members(answers, fixed), labels),
+        "calibrate_bma_equal_votes": balanced_accuracy(mean_of_members(answers, equal), labels),
+    }
+
+
+def _typical(images: Images, rows: Sequence[int]) -> list[Pixels]:
+    """Take every k-th training image, soft and sharp alike."""
+    step = max(1, len(rows) // _TYPICAL_PHOTOS)
+    return [images.best(row) for row in rows[::step]]
 
 
 def main() -> None:
@@ -147,27 +209,33 @@ def main() -> None:
     parser.add_argument("--version", required=True)
     parser.add_argument("--images", type=Path, default=DEFAULT_IMAGES)
     parser.add_argument("--metadata", type=Path, default=DEFAULT_METADATA)
+    parser.add_argument("--masks", type=Path, default=DEFAULT_MASKS, help="masks of the lesions")
     parser.add_argument("--cache", type=Path, default=DEFAULT_CACHE)
     options = parser.parse_args()
     folder = WEIGHTS / options.version
     records = read_metadata(options.metadata)
     images = load_images(records, options.images, options.cache)
     places = read_folds()
-
-    quality_rows = training_rows(records, places, held_out=HELD_OUT_FOLD)
-    calibrate = held_out_rows(records, places, fold=HELD_OUT_FOLD, half="calibrate")
+    halves, others = {}, {}
+    for half in get_args(Half):
+        rows = held_out_rows(records, places, fold=HELD_OUT_FOLD, half=half)
+        halves[half] = Held.of(records, images, rows)
+        others[half] = read_out_of_fold(
+            options.runs, list(VOTES), records=records, images=images, places=places, half=half
+        )
     manifest = make_bundle(
         folder,
         runs=options.runs,
-        calibrate=_half(records, images, calibrate),
-        quality=thresholds_from(_quality_photos(images, quality_rows)),
+        calibrate=halves["calibrate"],
+        typical=_typical(images, training_rows(records, places, held_out=HELD_OUT_FOLD)),
+        out_of_fold=others["calibrate"],
     )
-    report_rows = held_out_rows(records, places, fold=HELD_OUT_FOLD, half="report")
-    report = _half(records, images, report_rows)
-    outcomes = list(analyse_cases(Ensemble.load(folder), report.cases, iter(report.photos)))
-    metrics = {"held_out": HELD_OUT, **judge(outcomes)}
+    metrics = measure_bundle(folder, halves["report"], options.metadata, others["report"])
+    if options.masks.exists():
+        held = load_held_out(images=options.images, masks=options.masks, limit=EXPLAINED_PHOTOS)
+        ensemble, loaded = Ensemble.load(folder), load_bundle(folder)
+        metrics["explanation"] = measure_explanations(ensemble, loaded.members, held)
     save_manifest(folder, replace(manifest, metrics=metrics))
-    (WEIGHTS / LIVE_FILE).write_text(f"{folder.name}\n", encoding="utf-8")
     write_model_card(folder)
 
 

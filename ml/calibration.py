@@ -1,12 +1,17 @@
 """Mean of the members' probabilities, one temperature, and thresholds chosen on held-out images."""
 
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 
 from ml.arrays import Floats, Labels
 from ml.labels import CLASSES, MALIGNANT
-from ml.triage import Policy
+from ml.metrics import negative_log_likelihood
+from ml.prediction import Prediction
+from ml.quality_flag import QualityFlag
+from ml.triage import Policy, Urgency, expected_cost, triage
 
 MELANOMA_SENSITIVITY: Final = 0.97
 MALIGNANT_SENSITIVITY: Final = 0.95
@@ -16,9 +21,9 @@ MALIGNANT_INDEXES: Final = [CLASSES.index(name) for name in CLASSES if name in M
 _MELANOMA: Final = CLASSES.index("mel")
 
 
-def mean_of_members(members: Floats) -> Floats:
-    """[members, n, classes] -> [n, classes]: every member has the same vote."""
-    mean: Floats = members.mean(axis=0)
+def mean_of_members(members: Floats, votes: Floats) -> Floats:
+    """[members, n, classes] -> [n, classes]: the mean, weighted by the votes [members]."""
+    mean: Floats = np.average(members, axis=0, weights=votes)
     return mean
 
 
@@ -28,11 +33,6 @@ def apply_temperature(probabilities: Floats, temperature: float) -> Floats:
     powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
     scaled: Floats = powers / powers.sum(axis=-1, keepdims=True)
     return scaled
-
-
-def negative_log_likelihood(probabilities: Floats, labels: Labels) -> float:
-    chosen = probabilities[np.arange(len(labels)), labels]
-    return float(-np.log(np.maximum(chosen, 1e-12)).mean())
 
 
 def fit_temperature(probabilities: Floats, labels: Labels) -> float:
@@ -49,30 +49,55 @@ def fit_temperature(probabilities: Floats, labels: Labels) -> float:
     return float(np.exp((low + high) / 2.0))
 
 
-def total_variation_spread(members: Floats) -> Floats:
-    """[members, n, classes] -> [n]: as Prediction.spread, for many photos at once."""
-    spread: Floats = (np.abs(members - members.mean(axis=0)).sum(axis=2) / 2.0).mean(axis=0)
-    return spread
-
-
 def threshold_for_sensitivity(scores: Floats, *, sensitivity: float) -> float:
     """Find the highest threshold t with at least this share of the positive `scores` >= t."""
     allowed = int(np.floor(len(scores) * (1.0 - sensitivity) + 1e-9))
     return float(np.sort(scores)[allowed])
 
 
-def choose_policy(probabilities: Floats, spread: Floats, labels: Labels) -> Policy:
-    """Thresholds from calibrated probabilities [n, classes] of held-out photos."""
-    malignant = probabilities[:, MALIGNANT_INDEXES].sum(axis=1)
+def choose_doubts(predictions: Sequence[Prediction]) -> Policy:
+    """Marks of doubt as rare percentiles of held-out photos; no operating point yet."""
+    return Policy(
+        suspicious_malignant=1.0,
+        urgent_malignant=1.0,
+        low_confidence=_percentile([each.confidence for each in predictions], DOUBT_PERCENT),
+        high_spread=_percentile([each.spread for each in predictions], 100.0 - DOUBT_PERCENT),
+        unusual=_percentile([each.outlier_score for each in predictions], 100.0 - DOUBT_PERCENT),
+        not_skin=max(each.outlier_score for each in predictions),
+        abstain_cost=_percentile(
+            [expected_cost(each) for each in predictions], 100.0 - DOUBT_PERCENT
+        ),
+    )
+
+
+def choose_operating_point(
+    doubts: Policy,
+    predictions: Sequence[Prediction],
+    quality_flags: Sequence[Iterable[QualityFlag]],
+    labels: Labels,
+) -> Policy:
+    """Find the highest threshold at which enough cancers are called more than routine.
+
+    The whole rule counts, doubts included, as it does in service. The urgent mark is the one that
+    few benign photos reach.
+    """
+    malignant = np.array([each.malignant_probability for each in predictions])
     truly = np.isin(labels, MALIGNANT_INDEXES)
+    doubted = np.array(
+        [
+            triage(each, doubts, quality_flags=flags).urgency is not Urgency.ROUTINE
+            for each, flags in zip(predictions, quality_flags, strict=True)
+        ]
+    )
+    scores = np.where(doubted, 1.0, malignant)
     suspicious = min(
-        threshold_for_sensitivity(malignant[labels == _MELANOMA], sensitivity=MELANOMA_SENSITIVITY),
-        threshold_for_sensitivity(malignant[truly], sensitivity=MALIGNANT_SENSITIVITY),
+        threshold_for_sensitivity(scores[labels == _MELANOMA], sensitivity=MELANOMA_SENSITIVITY),
+        threshold_for_sensitivity(scores[truly], sensitivity=MALIGNANT_SENSITIVITY),
     )
     urgent = float(np.quantile(malignant[~truly], URGENT_SPECIFICITY))
-    return Policy(
-        suspicious_malignant=suspicious,
-        urgent_malignant=max(urgent, suspicious),
-        low_confidence=float(np.percentile(probabilities.max(axis=1), DOUBT_PERCENT)),
-        high_spread=float(np.percentile(spread, 100.0 - DOUBT_PERCENT)),
-    )
+    # Where the doubts alone find enough, no threshold is needed below the urgent mark.
+    return replace(doubts, suspicious_malignant=min(suspicious, urgent), urgent_malignant=urgent)
+
+
+def _percentile(values: Sequence[float], percent: float) -> float:
+    return float(np.percentile(values, percent))

@@ -1,6 +1,7 @@
 """Where a training run stands, in one safetensors file: weights, averages, optimizer, progress."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -12,6 +13,16 @@ from torch.optim import Optimizer
 Progress = dict[str, object]
 
 
+def save_tensors(
+    path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None
+) -> None:
+    """Written beside and renamed, so that a kill leaves the former file whole."""
+    unfinished = path.with_suffix(".part")
+    whole = {name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}
+    save_file(whole, unfinished, metadata=metadata)
+    unfinished.replace(path)
+
+
 def _optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
     state = optimizer.state_dict()["state"]
     return {
@@ -19,11 +30,19 @@ def _optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
     }
 
 
+def _laid_out_as(parameter: Tensor, value: Tensor) -> Tensor:
+    """Copy with the strides of the parameter: the fused step reads both as plain memory."""
+    if value.shape != parameter.shape:
+        return value
+    return torch.empty_like(parameter).copy_(value)
+
+
 def _restore_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:
+    parameters = [item for group in optimizer.param_groups for item in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         index, name = key.split(".", 1)
-        state.setdefault(int(index), {})[name] = value
+        state.setdefault(int(index), {})[name] = _laid_out_as(parameters[int(index)], value)
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": state, "param_groups": groups})
 
@@ -36,20 +55,17 @@ def save_checkpoint(
     optimizer: Optimizer,
     progress: Progress,
 ) -> None:
-    """Written beside and renamed, so that a kill leaves the former checkpoint whole."""
     groups = {
         "member": member.state_dict(),
         "average": average.state_dict(),
         "optimizer": _optimizer_tensors(optimizer),
     }
     tensors = {
-        f"{group}/{name}": tensor.detach().clone().contiguous()
+        f"{group}/{name}": tensor
         for group, named in groups.items()
         for name, tensor in named.items()
     }
-    unfinished = path.with_suffix(".part")
-    save_file(tensors, unfinished, metadata={"progress": json.dumps(progress)})
-    unfinished.replace(path)
+    save_tensors(path, tensors, metadata={"progress": json.dumps(progress)})
 
 
 def load_checkpoint(

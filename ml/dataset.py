@@ -1,17 +1,14 @@
-"""HAM10000 in memory, decoded once, in a form that gives no class away by its sharpness.
+"""HAM10000 in memory as squares, decoded once and kept in a cache.
 
 The data set may hold an image twice: as a small whole frame and, for one image of most lesions, as
-a sharp crop of the middle. By image the sharp share differs between classes, by lesion it does not
-(Tschandl et al. 2018 name up to six images of one lesion). So the unit of training is the lesion,
-and a lesion that has a sharp image shows it with one fixed chance, the same for each class.
+a sharp crop of the middle. The published images (600x450) give a square of either kind.
 """
 
 import hashlib
 import json
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -21,11 +18,9 @@ from ml.arrays import Pixels
 from ml.folds import Half, LeakError, Place, Record
 from ml.geometry import middle_square, square_of
 from ml.image_source import ImageDataError, ImageFile, decode, find_images
-from ml.labels import CLASSES
 
 SOFT_SIDE: Final = 150
 SHARP_SIDE: Final = 224
-SHARP_CHANCE: Final = 0.6
 _CACHE_VERSION: Final = 1
 _NAMED: Final = 20
 
@@ -47,16 +42,6 @@ class Images:
         row = self.sharp_row[index]
         pixels: Pixels = self.soft[index] if row < 0 else self.sharp[row]
         return pixels
-
-
-@dataclass(frozen=True)
-class Lesion:
-    """One lesion: the rows of its images, and the one row among them that is sharp (or -1)."""
-
-    lesion_id: str
-    label: int
-    rows: tuple[int, ...]
-    sharp: int
 
 
 @dataclass(frozen=True)
@@ -97,8 +82,15 @@ def decode_images(records: Sequence[Record], root: Path) -> Images:
     """Decode every record's image; ImageDataError names each missing or unreadable one."""
     found = find_images(root)
     _require_all(records, found, root)
+    return decode_files(records, found, root)
+
+
+def decode_files(
+    records: Sequence[Record], files: Mapping[str, Sequence[ImageFile]], root: Path
+) -> Images:
+    """Decode every record's files; ImageDataError names each unreadable image under `root`."""
     with ThreadPoolExecutor() as pool:
-        decoded = list(pool.map(lambda record: _decode_versions(found[record.image_id]), records))
+        decoded = list(pool.map(lambda record: _decode_versions(files[record.image_id]), records))
     faults = [item.fault for item in decoded if item.fault]
     if faults:
         names = "; ".join(faults[:_NAMED])
@@ -111,6 +103,19 @@ def decode_images(records: Sequence[Record], root: Path) -> Images:
         sharp=np.stack(sharp) if sharp else np.empty((0, SHARP_SIDE, SHARP_SIDE, 3), np.uint8),
         sharp_row=tuple(-1 if item.sharp is None else next(rows) for item in decoded),
         data_hash=_data_hash(records, decoded),
+    )
+
+
+def join_images(first: Images, second: Images) -> Images:
+    """Rows of `first`, then rows of `second`; the data hash stays that of `first`."""
+    shift = len(first.sharp)
+    return replace(
+        first,
+        image_ids=first.image_ids + second.image_ids,
+        soft=np.concatenate([first.soft, second.soft]),
+        sharp=np.concatenate([first.sharp, second.sharp]),
+        sharp_row=first.sharp_row
+        + tuple(row + shift if row >= 0 else -1 for row in second.sharp_row),
     )
 
 
@@ -184,61 +189,3 @@ def held_out_rows(
     records: Sequence[Record], places: dict[str, Place], *, fold: int, half: Half
 ) -> list[int]:
     return rows_where(records, places, lambda place: (place.fold, place.half) == (fold, half))
-
-
-def group_lesions(records: Sequence[Record], images: Images, rows: Sequence[int]) -> list[Lesion]:
-    by_lesion: dict[str, list[int]] = defaultdict(list)
-    for row in rows:
-        by_lesion[records[row].lesion_id].append(row)
-    lesions = []
-    for lesion_id, members in by_lesion.items():
-        sharp = next((row for row in members if images.sharp_row[row] >= 0), -1)
-        lesions.append(Lesion(lesion_id, records[members[0]].label, tuple(members), sharp))
-    return lesions
-
-
-def class_weights(
-    lesions: Sequence[Lesion], *, power: float
-) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Chance of each class in a batch: its lesions' share to the power 1 - `power`, normalised."""
-    counts = np.bincount([lesion.label for lesion in lesions], minlength=len(CLASSES))
-    chances = np.where(counts > 0, np.maximum(counts, 1) ** (1.0 - power), 0.0)
-    shares: np.ndarray[tuple[int], np.dtype[np.float64]] = chances / chances.sum()
-    return shares
-
-
-class LesionSampler:
-    """Draws a class by n^(1-power), then a lesion of it, then one view of that lesion.
-
-    A lesion with a sharp image shows it with SHARP_CHANCE, else any of its images softly. The share
-    of sharp views is therefore the share of lesions that have one, which is alike in all classes.
-    """
-
-    def __init__(
-        self, lesions: Sequence[Lesion], *, power: float, generator: np.random.Generator
-    ) -> None:
-        self._chances = class_weights(lesions, power=power)
-        self._of_class = [
-            [lesion for lesion in lesions if lesion.label == label] for label in range(len(CLASSES))
-        ]
-        self._decks: list[list[Lesion]] = [[] for _ in CLASSES]
-        self._generator = generator
-
-    def _next_lesion(self, label: int) -> Lesion:
-        """Each lesion of a class comes once before any comes again."""
-        deck = self._decks[label]
-        if not deck:
-            order = self._generator.permutation(len(self._of_class[label]))
-            deck.extend(self._of_class[label][index] for index in order)
-        return deck.pop()
-
-    def draw(self) -> tuple[int, bool, int]:
-        """Row of the image, whether its sharp version is meant, and the class."""
-        label = int(self._generator.choice(len(CLASSES), p=self._chances))
-        lesion = self._next_lesion(label)
-        if lesion.sharp >= 0 and self._generator.random() < SHARP_CHANCE:
-            return lesion.sharp, True, label
-        return int(self._generator.choice(lesion.rows)), False, label
-
-    def batch(self, size: int) -> list[tuple[int, bool, int]]:
-        return [self.draw() for _ in range(size)]

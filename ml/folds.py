@@ -20,7 +20,8 @@ from ml.labels import CLASS_INDEX
 
 Half = Literal["calibrate", "report"]
 FOLDS_FILE: Final = Path(__file__).with_name("folds.csv")
-DEFAULT_METADATA: Final = Path("../shared/data/ham10000/HAM10000_metadata.csv")
+METADATA_NAME: Final = "HAM10000_metadata.csv"
+DEFAULT_METADATA: Final = Path("../shared/data/ham10000") / METADATA_NAME
 FOLDS: Final = 5
 SEED: Final = 20181
 
@@ -51,10 +52,21 @@ class Place:
     half: Half
 
 
+def _read_table(path: Path, columns: set[str]) -> list[dict[str, str]]:
+    """Rows of a table with these columns; LabelDataError when there is none."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise LabelDataError(f"{path} cannot be read as a table: {error}") from error
+    if not rows or not columns <= set(rows[0]):
+        raise LabelDataError(f"{path} needs rows with the columns {', '.join(sorted(columns))}")
+    return rows
+
+
 def read_metadata(path: Path) -> list[Record]:
     """Rows of HAM10000_metadata.csv; an unknown diagnosis is an error that names the image."""
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    rows = _read_table(path, {"image_id", "lesion_id", "dx"})
     unknown = [f"{row['image_id']} ({row['dx']})" for row in rows if row["dx"] not in CLASS_INDEX]
     if unknown:
         raise LabelDataError(f"{path}: unknown diagnosis of {', '.join(unknown[:10])}")
@@ -96,10 +108,9 @@ def check_no_leak(places: dict[str, Place]) -> None:
 def read_folds(path: Path = FOLDS_FILE) -> dict[str, Place]:
     """Image id -> place, checked for leaks."""
     places: dict[str, Place] = {}
-    with path.open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            half: Half = "report" if row["half"] == "report" else "calibrate"
-            places[row["image_id"]] = Place(row["lesion_id"], int(row["fold"]), half)
+    for row in _read_table(path, {"image_id", "lesion_id", "fold", "half"}):
+        half: Half = "report" if row["half"] == "report" else "calibrate"
+        places[row["image_id"]] = Place(row["lesion_id"], int(row["fold"]), half)
     check_no_leak(places)
     return places
 

@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,10 @@ def describe(path: Path, analysis: Analysis, ensemble: Ensemble) -> dict[str, An
         "malignant_probability": prediction.malignant_probability,
         "urgency": decided.urgency,
         "reasons": list(decided.reasons),
+        "sets": {level: list(names) for level, names in prediction.sets.items()},
         "quality_flags": list(analysis.quality.flags),
+        "quality": asdict(analysis.quality.measures),
+        "outlier_score": prediction.outlier_score,
         "bundle": ensemble.manifest.version,
         "fingerprint": ensemble.fingerprint,
     }
@@ -48,6 +52,10 @@ def _lines(described: dict[str, Any]) -> Iterable[str]:
     yield from (f"  {reason}" for reason in described["reasons"])
     for name, share in sorted(described["probabilities"].items(), key=lambda item: -item[1]):
         yield f"  {share:6.1%}  {CLINICAL_NAMES[name]}"
+    for level, names in described["sets"].items():
+        yield f"  in {float(level):.0%} of cases one of: {', '.join(names)}"
+    yield f"  outlier score {described['outlier_score']:.1f}"
+    yield f"  quality: {', '.join(described['quality_flags']) or 'nothing unusual'}"
 
 
 def _write_heatmap(folder: Path, path: Path, photo: Pixels, analysis: Analysis) -> None:

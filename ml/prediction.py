@@ -1,6 +1,6 @@
 """What the ensemble says about one photo, in plain numbers: no torch here."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 from ml.labels import CLASSES, MALIGNANT
@@ -17,11 +17,15 @@ class Prediction:
     """Calibrated probabilities of the ensemble, and the uncalibrated ones of each member.
 
     `spread` is the mean total variation distance (0..1) of the members from their plain mean.
+    `sets`: for each level ("0.90") the classes that hold the true one with that chance, the
+    likeliest first. `outlier_score`: distance from the photos of training, in standard deviations.
     """
 
     probabilities: ByClass
     members: dict[str, ByClass]
     spread: float
+    sets: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    outlier_score: float = 0.0
 
     def __post_init__(self) -> None:
         for probabilities in (self.probabilities, *self.members.values()):
@@ -31,12 +35,25 @@ class Prediction:
                 raise ValueError("probabilities must sum to one")
 
     @classmethod
-    def of(cls, *, probabilities: ByClass, members: dict[str, ByClass]) -> Self:
+    def of(
+        cls,
+        *,
+        probabilities: ByClass,
+        members: dict[str, ByClass],
+        sets: dict[str, tuple[str, ...]] | None = None,
+        outlier_score: float = 0.0,
+    ) -> Self:
         """With the spread computed from the members."""
         count = len(members)
         mean = {name: sum(each[name] for each in members.values()) / count for name in CLASSES}
         spread = sum(_total_variation(each, mean) for each in members.values()) / count
-        return cls(probabilities=probabilities, members=members, spread=spread)
+        return cls(
+            probabilities=probabilities,
+            members=members,
+            spread=spread,
+            sets=sets or {},
+            outlier_score=outlier_score,
+        )
 
     @property
     def top_class(self) -> str:

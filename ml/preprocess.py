@@ -1,6 +1,7 @@
 """From a photo of any size to a network's input: the single way for train, evaluate and serve."""
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 import torch
@@ -11,15 +12,31 @@ from ml.geometry import square_of
 from ml.members import MemberConfig
 
 
+@cache
+def _scales(config: MemberConfig, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Mean and deviation [1, 3, 1, 1], copied to a device once: each copy waits for a GPU."""
+    with torch.inference_mode(mode=False):
+        mean = torch.tensor(config.mean, device=device).view(1, 3, 1, 1)
+        return mean, torch.tensor(config.std, device=device).view(1, 3, 1, 1)
+
+
 def normalise(pixels: Tensor, config: MemberConfig) -> Tensor:
-    """Float [n, 3, s, s] in 0..1 by the member's own mean and deviation."""
-    mean = torch.tensor(config.mean, dtype=pixels.dtype, device=pixels.device).view(1, 3, 1, 1)
-    std = torch.tensor(config.std, dtype=pixels.dtype, device=pixels.device).view(1, 3, 1, 1)
+    """Float32 [n, 3, s, s] in 0..1 by the member's own mean and deviation."""
+    mean, std = _scales(config, pixels.device)
     return (pixels - mean) / std
+
+
+def squares_of(photos: Sequence[Pixels], config: MemberConfig) -> Pixels:
+    """Middle squares uint8 [n, size, size, 3] of uint8 photos [h, w, 3] of any size."""
+    return np.stack([square_of(photo, size=config.input_size) for photo in photos])
+
+
+def from_squares(squares: Tensor, config: MemberConfig) -> Tensor:
+    """Float [n, 3, size, size], channels last, of uint8 squares [n, size, size, 3]."""
+    pixels = squares.permute(0, 3, 1, 2).float().div_(255.0)
+    return normalise(pixels, config).contiguous(memory_format=torch.channels_last)
 
 
 def to_input(photos: Sequence[Pixels], config: MemberConfig) -> Tensor:
     """Float [n, 3, size, size], channels last, of uint8 photos [h, w, 3] of any size."""
-    squares = np.stack([square_of(photo, size=config.input_size) for photo in photos])
-    pixels = torch.from_numpy(squares).permute(0, 3, 1, 2).float().div_(255.0)
-    return normalise(pixels, config).contiguous(memory_format=torch.channels_last)
+    return from_squares(torch.from_numpy(squares_of(photos, config)), config)

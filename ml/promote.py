@@ -15,7 +15,6 @@ from typing import Final
 
 import numpy as np
 
-from ml.arrays import Pixels
 from ml.artifact import (
     LIVE_FILE,
     MANIFEST_FILE,
@@ -27,11 +26,12 @@ from ml.artifact import (
 )
 from ml.dataset import held_out_rows, load_images
 from ml.ensemble import Ensemble
-from ml.evaluate import Case, analyse_cases
 from ml.folds import DEFAULT_METADATA, LabelDataError, LeakError, read_folds, read_metadata
 from ml.image_source import ImageDataError
 from ml.labels import CLASS_INDEX
 from ml.live_history import Change, Served, Step, append_step, pile, read_history
+from ml.out_of_fold import Held
+from ml.outcomes import analyse_cases
 from ml.promotion import Answers, Comparison, Truth, compare
 from ml.subgroups import read_subgroups
 from ml.train import DEFAULT_CACHE, DEFAULT_IMAGES, HELD_OUT_FOLD
@@ -48,17 +48,13 @@ class PromotionError(Exception):
 class HeldOut:
     """Photos that no bundle learned from, with the groups of each (see ml/subgroups.py)."""
 
-    cases: Sequence[Case]
-    photos: Sequence[Pixels]
+    held: Held
     subgroups: Sequence[dict[str, str]]
 
     @property
     def truth(self) -> Truth:
-        return Truth(
-            labels=np.array([case.label for case in self.cases]),
-            lesions=[case.group for case in self.cases],
-            subgroups=self.subgroups,
-        )
+        lesions = [case.group for case in self.held.cases]
+        return Truth(labels=self.held.labels, lesions=lesions, subgroups=self.subgroups)
 
 
 def promote(weights: Path, version: str, held_out: Callable[[], HeldOut]) -> Step:
@@ -144,7 +140,7 @@ def _put_in_service(
 
 
 def _compared(live: Path, candidate: Path, held_out: HeldOut) -> list[Comparison]:
-    answers = [_answers(Ensemble.load(folder), held_out) for folder in (live, candidate)]
+    answers = [_answers(Ensemble.load(folder), held_out.held) for folder in (live, candidate)]
     figures = compare(held_out.truth, *answers)
     print(_ROW.format("", "photos", "live", "candidate", "difference", ""))
     for each in figures:
@@ -155,11 +151,10 @@ def _compared(live: Path, candidate: Path, held_out: HeldOut) -> list[Comparison
     return figures
 
 
-def _answers(ensemble: Ensemble, held_out: HeldOut) -> Answers:
-    outcomes = list(analyse_cases(ensemble, held_out.cases, iter(held_out.photos)))
-    likeliest = [max(each.probabilities, key=each.probabilities.__getitem__) for each in outcomes]
+def _answers(ensemble: Ensemble, held: Held) -> Answers:
+    outcomes = list(analyse_cases(ensemble, held.cases, held.photos))
     return Answers(
-        predicted=np.array([CLASS_INDEX[name] for name in likeliest]),
+        predicted=np.array([CLASS_INDEX[each.prediction.top_class] for each in outcomes]),
         found=np.array([each.triage.urgency is not Urgency.ROUTINE for each in outcomes]),
     )
 
@@ -170,12 +165,8 @@ def read_held_out(*, images: Path, metadata: Path, cache: Path) -> HeldOut:
     subgroups = read_subgroups(metadata)
     decoded = load_images(records, images, cache)
     rows = held_out_rows(records, read_folds(), fold=HELD_OUT_FOLD, half="report")
-    chosen = [records[row] for row in rows]
-    return HeldOut(
-        [Case(record.image_id, record.lesion_id, record.label) for record in chosen],
-        [decoded.best(row) for row in rows],
-        [subgroups[record.image_id] for record in chosen],
-    )
+    held = Held.of(records, decoded, rows)
+    return HeldOut(held, [subgroups[case.image_id] for case in held.cases])
 
 
 def main() -> None:

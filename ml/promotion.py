@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from ml.arrays import Floats, Labels
 from ml.labels import CLASS_INDEX, CLASSES
+from ml.metrics import Interval, interval_of, lesion_draws, sum_per_lesion
 from ml.subgroups import UNKNOWN
 
 Chosen = NDArray[np.bool_]
@@ -32,8 +33,6 @@ Chosen = NDArray[np.bool_]
 # The bootstrap tells no loss of fewer than four lesions from chance: 13 in 100 of this number, and
 # of fewer photos nothing short of a collapse.
 SMALLEST_SUBGROUP: Final = 30
-_REPLICATES: Final = 2000
-_SEED: Final = 7
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +106,8 @@ def _comparison(
     what: str, among: Chosen, lesions: Sequence[str], hits: tuple[Chosen, Chosen]
 ) -> Comparison:
     live, candidate = (of_one[among].astype(np.float64) for of_one in hits)
-    low, high = _interval(candidate - live, np.array(lesions)[among])
+    concerned = [lesion for lesion, chosen in zip(lesions, among, strict=True) if chosen]
+    low, high = _interval(candidate - live, concerned)
     return Comparison(
         what=what,
         photos=len(live),
@@ -118,12 +118,8 @@ def _comparison(
     )
 
 
-def _interval(gains: Floats, lesions: NDArray[np.str_]) -> tuple[float, float]:
+def _interval(gains: Floats, lesions: Sequence[str]) -> Interval:
     """95 % interval of the mean of `gains` [n] when lesions are drawn with replacement."""
-    _, numbers = np.unique(lesions, return_inverse=True)
-    gained, photos = np.bincount(numbers, weights=gains), np.bincount(numbers)
-    count = len(photos)
-    generator = np.random.default_rng(_SEED)
-    drawn = generator.multinomial(count, np.full(count, 1.0 / count), size=_REPLICATES)
-    low, high = np.percentile((drawn @ gained) / (drawn @ photos), (2.5, 97.5))
-    return float(low), float(high)
+    numbers, drawn = lesion_draws(lesions)
+    sums = drawn @ sum_per_lesion(np.stack([gains, np.ones_like(gains)], axis=1), numbers)
+    return interval_of(sums[:, 0] / sums[:, 1])

@@ -7,7 +7,7 @@ from typing import Final
 from ml.folds import LabelDataError
 
 UNKNOWN: Final = "unknown"
-_COLUMNS: Final = frozenset({"image_id", "age", "sex", "localization"})
+COLUMNS: Final = frozenset({"image_id", "age", "sex", "localization"})
 _BANDS: Final = ((30.0, "0-29"), (50.0, "30-49"), (70.0, "50-69"))
 
 
@@ -28,7 +28,7 @@ def read_subgroups(metadata: Path) -> dict[str, dict[str, str]]:
     """
     with metadata.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
-        missing = _COLUMNS - set(reader.fieldnames or ())
+        missing = COLUMNS - set(reader.fieldnames or ())
         if missing:
             raise LabelDataError(f"{metadata} has no column {', '.join(sorted(missing))}")
         try:

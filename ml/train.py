@@ -1,421 +1,304 @@
-"""Train one member: `python -m ml.train --member efficientnet_b0 --minutes 22 --out runs/b0`.
+"""Train members of the ensemble, with one loop for two CPU cores and for a GPU.
 
-One flat loop. The learning rate follows the clock, so a run always ends with a finished schedule;
-`--resume` goes on from the last epoch's checkpoint with the time that is left.
+`python -m ml.train --member efficientnet_b0 --minutes 22 --out runs/efficientnet_b0` trains one
+member on a CPU; the learning rate follows the clock, so that a run ends with a finished schedule.
+`python -m ml.train --recipe gpu` trains every member on every fold on a GPU, by epochs. Each epoch
+is judged on one half of the held-out fold, and the best average of the weights is kept. `--resume`
+goes on from the last epoch's checkpoint and skips what is finished.
 """
 
 import argparse
 import json
-import math
-import subprocess
 import sys
 import time
-from dataclasses import dataclass, field, replace
-from importlib.metadata import version
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
-from ml.arrays import Floats
 from ml.augment import augment
-from ml.calibration import negative_log_likelihood
-from ml.checkpoint import load_checkpoint, save_checkpoint
-from ml.dataset import (
-    SHARP_SIDE,
-    Images,
-    LesionSampler,
-    class_weights,
-    group_lesions,
-    held_out_rows,
-    load_images,
-    training_rows,
-)
-from ml.folds import (
-    DEFAULT_METADATA,
-    FOLDS_FILE,
-    LabelDataError,
-    LeakError,
-    Record,
-    read_folds,
-    read_metadata,
-)
+from ml.checkpoint import save_tensors
+from ml.folds import FOLDS, FOLDS_FILE, METADATA_NAME, LabelDataError, LeakError
+from ml.held_out import HELD_OUT_FILE, HeldOutLogits, write_held_out
 from ml.image_source import ImageDataError
-from ml.imbalance import IMBALANCE, classification_loss, log_shares
-from ml.labels import CLASSES
-from ml.members import (
-    MEMBERS,
-    MemberConfig,
-    PooledClassifier,
-    build_member,
-    load_start_weights,
-    plain_tensors,
-    to_channels_last,
-)
-from ml.metrics import balanced_accuracy
-from ml.preprocess import normalise, to_input
+from ml.imbalance import IMBALANCE
+from ml.members import MEMBERS
+from ml.metrics import balanced_accuracy, negative_log_likelihood
+from ml.preprocess import normalise
+from ml.provenance import command_line, provenance
+from ml.recipes import DEFAULT_IMBALANCE, RECIPES, Budget
+from ml.sampler import Draws, class_by_source
+from ml.training_data import Pool, Source, load_batch, predict, read_source
+from ml.training_manifest import TrainingManifestError
+from ml.training_run import CHECKPOINT_FILE, Job, Run, prepare_device, prepare_run
+from ml.training_state import TrainingError, load_weights, set_learning_rate
+from ml.training_step import Batch, train_step, within_memory
 
 DEFAULT_IMAGES: Final = Path("../shared/data/ham10000")
 DEFAULT_BACKBONES: Final = Path("../shared/data/backbones")
 DEFAULT_CACHE: Final = Path(".cache")
 HELD_OUT_FOLD: Final = 0
-LABEL_SMOOTHING: Final = 0.05
-WARM_UP: Final = 0.03
 WEIGHTS_FILE: Final = "member.safetensors"
 RUN_FILE: Final = "run.json"
-CHECKPOINT_FILE: Final = "checkpoint.safetensors"
-PROGRESS: Final = ("epoch", "step", "seconds", "best", "history")
+EXPECTED: Final = (
+    TrainingError,
+    TrainingManifestError,
+    ImageDataError,
+    LabelDataError,
+    LeakError,
+)
 _REPORT_STEPS: Final = 20
+_LINE: Final = 79
 
 
-class TrainingError(Exception):
-    """Training cannot go on; the message says why and what to change."""
+def make_batch(run: Run, draws: Draws) -> Batch:
+    """Augmented, normalised inputs, channels last, and their labels."""
+    config = run.job.recipe.config
+    pictures, labels = load_batch(run.pool, draws)
+    views = augment(pictures, size=config.input_size, generator=run.generator)
+    return normalise(views, config).contiguous(memory_format=torch.channels_last), labels
 
 
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """How a member is trained; learning rates are peaks of the schedule."""
-
-    body_rate: float
-    head_rate: float
-    batch: int = 32
-    weight_decay: float = 0.05
-    imbalance: str = "soft_sampling_and_adjustment"
-    average_decay: float = 0.998
-    bfloat16: bool = False
+def learn(run: Run, draws: Draws) -> Tensor:
+    """One step: loss and accuracy [2], on the device."""
+    return train_step(run.state, make_batch(run, draws), run.job.recipe, run.log_prior)
 
 
-RECIPES: Final = {
-    "basic_cnn": Recipe(body_rate=2e-3, head_rate=2e-3, batch=64),
-    "efficientnet_b0": Recipe(body_rate=5e-4, head_rate=2e-3),
-    # Measured on AVX-512 BF16: Inception trains 1.6 times as fast in bfloat16, B0 slower.
-    "inception_v3": Recipe(body_rate=4e-4, head_rate=2e-3, bfloat16=True),
-}
+def seed_epoch(run: Run) -> None:
+    """Chances of an epoch depend on its number alone, so that a resumed run takes the same."""
+    seeds = np.random.SeedSequence((run.job.seed, run.job.fold, run.state.epoch))
+    dropout, views = (int(value) for value in seeds.generate_state(2))
+    torch.manual_seed(dropout)
+    run.generator.manual_seed(views)
 
 
-@dataclass(frozen=True)
-class HeldOut:
-    """Images and labels that choose the epoch."""
-
-    photos: list[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]
-    labels: np.ndarray[tuple[int, ...], np.dtype[np.int64]]
-
-
-def learning_rate_factor(done: float) -> float:
-    """Linear warm-up, then half a cosine, over the done share (0..1) of the time budget."""
-    if done < WARM_UP:
-        return max(done, 1e-3) / WARM_UP
-    return 0.5 * (1.0 + math.cos(math.pi * min(1.0, (done - WARM_UP) / (1.0 - WARM_UP))))
+def checked_mean(sums: Tensor, steps: int) -> list[float]:
+    """Mean loss and accuracy of the steps; TrainingError when the loss is no number."""
+    mean: list[float] = (sums / steps).tolist()
+    if not np.isfinite(mean[0]):
+        raise TrainingError(f"the loss became {mean[0]}: lower --body-rate")
+    return mean
 
 
-def make_optimizer(member: PooledClassifier, recipe: Recipe) -> torch.optim.AdamW:
-    """Biases and batch-norm scales are not decayed; the new head learns faster than the body."""
-    groups = []
-    for module, rate in ((member.body, recipe.body_rate), (member.head, recipe.head_rate)):
-        parameters = list(module.parameters())
-        for decay, chosen in (
-            (recipe.weight_decay, [p for p in parameters if p.ndim > 1]),
-            (0.0, [p for p in parameters if p.ndim <= 1]),
-        ):
-            groups.append({"params": chosen, "weight_decay": decay, "lr": rate, "peak": rate})
-    return torch.optim.AdamW(groups, fused=True)
+def show_progress(run: Run, loss: float, *, views: int = 0, end: str = "") -> None:
+    """One line that writes over itself: the epoch under way, loss, latest BMA and time to go."""
+    state, spent = run.state, run.spent(views)
+    eta = state.seconds * max(0.0, 1.0 - spent) / spent / 60.0
+    bma = f"{state.history[-1]['bma']:.3f}" if state.history else "-"
+    epoch = state.epoch + views / run.epoch_views
+    line = f"epoch {epoch:.1f}  loss {loss:.3f}  BMA {bma}  ETA {eta:.1f} min"
+    print(f"\r{line:{_LINE}}", end=end, flush=True)
 
 
-def set_learning_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = group["peak"] * factor
+def train_epoch(run: Run, started: float) -> list[float]:
+    """One view of as many lesions as there are: mean loss and accuracy of the steps."""
+    state = run.state
+    draws = run.sampler.draw(run.epoch_views)
+    seed_epoch(run)
+    state.member.train()
+    sums, steps, views = torch.zeros(2, device=run.pool.device), 0, 0
+    while views + state.batch <= len(draws) and run.spent(views) < 1.0:
+        set_learning_rate(state.optimizer, run.learning_rate_factor(views))
+        drawn = draws.part(views, state.batch)
+        result = within_memory(state, partial(learn, run, drawn))
+        if result is None:
+            print(f"\nout of memory: going on with batches of {state.batch}", flush=True)
+            continue
+        sums += result
+        steps += 1
+        views += len(drawn)
+        state.seconds = time.monotonic() - started
+        if steps % _REPORT_STEPS == 0:
+            show_progress(run, checked_mean(sums, steps)[0], views=views)
+    state.epoch += 1
+    return checked_mean(sums, steps)
 
 
-def update_average(average: nn.Module, member: nn.Module, *, decay: float, step: int) -> None:
-    """Exponential moving average of weights and batch-norm statistics, short at the start."""
-    keep = min(decay, (1 + step) / (10 + step))
-    with torch.no_grad():
-        for kept, new in zip(
-            average.state_dict().values(), member.state_dict().values(), strict=True
-        ):
-            if kept.is_floating_point():
-                kept.lerp_(new, 1.0 - keep)
-            else:
-                kept.copy_(new)
-
-
-def load_batch(images: Images, drawn: list[tuple[int, bool, int]]) -> tuple[Tensor, Tensor]:
-    """Float [n, 3, 224, 224] in 0..1, soft pictures enlarged, and the labels."""
-    pictures = torch.empty(len(drawn), 3, SHARP_SIDE, SHARP_SIDE)
-    soft = [place for place, (_, sharp, _) in enumerate(drawn) if not sharp]
-    for place, (row, sharp, _) in enumerate(drawn):
-        if sharp:
-            pixels = torch.from_numpy(images.sharp[images.sharp_row[row]])
-            pictures[place] = pixels.permute(2, 0, 1)
-    if soft:
-        small = torch.from_numpy(images.soft[[drawn[place][0] for place in soft]])
-        pictures[soft] = functional.interpolate(
-            small.permute(0, 3, 1, 2).float(), size=SHARP_SIDE, mode="bicubic"
-        ).clamp_(0.0, 255.0)
-    return pictures.div_(255.0), torch.tensor([label for _, _, label in drawn])
-
-
-def predict(member: PooledClassifier, held_out: HeldOut, config: MemberConfig) -> Floats:
-    """Probabilities [n, classes] of the held-out photos, by the way of serving."""
-    member.eval()
-    parts = []
-    with torch.inference_mode():
-        for start in range(0, len(held_out.photos), 64):
-            logits = member(to_input(held_out.photos[start : start + 64], config))
-            parts.append(logits.softmax(dim=1).double().numpy())
-    return np.concatenate(parts)
-
-
-def class_by_source(records: list[Record], images: Images, rows: list[int]) -> str:
-    """Share of lesions with a sharp image, by class: alike, or it tells the class."""
-    lesions = group_lesions(records, images, rows)
-    shares = []
-    for label, name in enumerate(CLASSES):
-        of_class = [lesion for lesion in lesions if lesion.label == label]
-        sharp = sum(lesion.sharp >= 0 for lesion in of_class)
-        shares.append(f"{name} {sharp}/{len(of_class)} = {sharp / max(1, len(of_class)):.2f}")
-    return "lesions with a sharp image: " + ", ".join(shares)
-
-
-def provenance(options: argparse.Namespace, images: Images, recipe: Recipe) -> dict[str, object]:
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"],  # noqa: S607 - whichever git the user has
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return {
-        "command": f"python -m ml.train {' '.join(sys.argv[1:])}",
-        "commit": commit.stdout.strip() or "unknown",
-        "data_sha256": images.data_hash,
-        "held_out_fold": HELD_OUT_FOLD,
-        "seed": options.seed,
-        "recipe": vars(recipe),
-        "start": str(options.start or options.backbones),
-        "label_smoothing": LABEL_SMOOTHING,
-        "versions": {name: version(name) for name in ("torch", "torchvision", "numpy", "pillow")},
-        "device": f"cpu, {torch.get_num_threads()} threads",
-    }
-
-
-def chosen_recipe(options: argparse.Namespace) -> Recipe:
-    recipe = replace(RECIPES[options.member], imbalance=options.imbalance)
-    return replace(recipe, body_rate=options.body_rate) if options.body_rate else recipe
-
-
-def show_progress(state: "State", steps: list[tuple[float, float]], *, minutes: float) -> None:
-    eta = max(0.0, minutes - state.seconds / 60.0)
-    line = f"\repoch {state.epoch + 1} step {state.step} loss {np.mean(steps, axis=0)[0]:.3f} ETA {eta:.1f} min "
-    print(line, end="", flush=True)
-
-
-def parse_options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--member", choices=sorted(MEMBERS), required=True)
-    parser.add_argument("--minutes", type=float, required=True, help="wall time of the run")
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--images", type=Path, default=DEFAULT_IMAGES)
-    parser.add_argument("--metadata", type=Path, default=DEFAULT_METADATA)
-    parser.add_argument("--folds", type=Path, default=FOLDS_FILE)
-    parser.add_argument("--backbones", type=Path, default=DEFAULT_BACKBONES)
-    parser.add_argument("--start", type=Path, help="go on from a member's weights in a bundle")
-    parser.add_argument("--cache", type=Path, default=DEFAULT_CACHE)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--body-rate", type=float)
-    parser.add_argument(
-        "--imbalance", choices=sorted(IMBALANCE), default="soft_sampling_and_adjustment"
-    )
-    parser.add_argument("--resume", action="store_true")
-    return parser.parse_args()
-
-
-@dataclass(frozen=True)
-class Material:
-    """What a run learns from and is judged on."""
-
-    images: Images
-    sampler: LesionSampler
-    lesions: int
-    held_out: HeldOut
-    log_prior: Tensor
-
-
-@dataclass
-class State:
-    """What a run changes from step to step; all of it is in the checkpoint."""
-
-    member: PooledClassifier
-    average: PooledClassifier
-    optimizer: torch.optim.AdamW
-    epoch: int = 0
-    step: int = 0
-    seconds: float = 0.0
-    best: float = -1.0
-    history: list[dict[str, float]] = field(default_factory=list)
-
-    def save(self, path: Path) -> None:
-        save_checkpoint(
-            path,
-            member=self.member,
-            average=self.average,
-            optimizer=self.optimizer,
-            progress={name: getattr(self, name) for name in PROGRESS},
-        )
-
-    def restore(self, path: Path) -> None:
-        progress = load_checkpoint(
-            path, member=self.member, average=self.average, optimizer=self.optimizer
-        )
-        for name in PROGRESS:
-            setattr(self, name, progress[name])
-
-
-def train_step(
-    state: State, batch: tuple[Tensor, Tensor], recipe: Recipe, log_prior: Tensor
-) -> tuple[float, float]:
-    """One step of gradient descent: loss and accuracy; TrainingError when the loss is no number."""
-    inputs, labels = batch
-    with torch.autocast("cpu", torch.bfloat16, enabled=recipe.bfloat16):
-        logits = state.member(inputs)
-    loss = classification_loss(
-        IMBALANCE[recipe.imbalance].loss,
-        logits.float(),
-        labels,
-        log_prior=log_prior,
-        smoothing=LABEL_SMOOTHING,
-    )
-    value = float(loss.detach())
-    if not math.isfinite(value):
-        raise TrainingError(f"the loss became {value}: lower --body-rate, or train in float32")
-    state.optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    nn.utils.clip_grad_norm_(state.member.parameters(), 5.0)
-    state.optimizer.step()
-    state.step += 1
-    update_average(state.average, state.member, decay=recipe.average_decay, step=state.step)
-    return value, float((logits.argmax(dim=1) == labels).float().mean())
-
-
-def prepare_material(options: argparse.Namespace) -> Material:
-    records = read_metadata(options.metadata)
-    images = load_images(records, options.images, options.cache)
-    places = read_folds(options.folds)
-    rows = training_rows(records, places, held_out=HELD_OUT_FOLD)
-    print(class_by_source(records, images, rows), flush=True)
-    lesions = group_lesions(records, images, rows)
-    generator = np.random.default_rng(options.seed)
-    power = IMBALANCE[options.imbalance].sampling_power
-    sampler = LesionSampler(lesions, power=power, generator=generator)
-    chosen = held_out_rows(records, places, fold=HELD_OUT_FOLD, half="calibrate")
-    labels = np.array([records[row].label for row in chosen])
-    held_out = HeldOut([images.best(row) for row in chosen], labels)
-    log_prior = log_shares(class_weights(lesions, power=power))
-    return Material(images, sampler, len(lesions), held_out, log_prior)
-
-
-def prepare_state(options: argparse.Namespace, recipe: Recipe) -> State:
-    """Start weights where the folder has them, random ones else; or where a run stopped."""
-    config = MEMBERS[options.member]
-    member, average = build_member(config), build_member(config)
-    start_weights = options.backbones / f"{config.name}.safetensors"
-    if options.start:
-        member.load_state_dict(plain_tensors(options.start))
-    elif start_weights.exists():
-        load_start_weights(member, start_weights)
-    average.load_state_dict(member.state_dict())
-    to_channels_last(member)
-    to_channels_last(average)
-    state = State(member, average, make_optimizer(member, recipe))
-    if options.resume:
-        state.restore(options.out / CHECKPOINT_FILE)
-    return state
-
-
-def finish_epoch(
-    state: State, steps: list[tuple[float, float]], material: Material, options: argparse.Namespace
-) -> None:
-    """Judge the moving average, keep it if it is the best so far, write the checkpoint."""
-    labels = material.held_out.labels
-    probabilities = predict(state.average, material.held_out, MEMBERS[options.member])
+def judge_epoch(run: Run, *, loss: float, training_accuracy: float) -> None:
+    """Judge the moving average on the half that may choose; keep it if it is the best so far."""
+    state, held_out = run.state, run.held_out
+    squares, labels = held_out.squares[: held_out.choosing], held_out.labels[: held_out.choosing]
+    logits = predict(state.average, squares, run.job.recipe.config, batch=state.batch)
+    probabilities = torch.from_numpy(logits).double().softmax(dim=1).numpy()
     bma = balanced_accuracy(probabilities, labels)
-    accuracy = float((probabilities.argmax(axis=1) == labels).mean())
-    loss, training_accuracy = np.mean(steps, axis=0).tolist()
-    held_out_loss = negative_log_likelihood(probabilities, labels)
     state.history.append(
         {
             "epoch": state.epoch,
             "step": state.step,
             "loss": loss,
-            "held_out_loss": held_out_loss,
+            "held_out_loss": negative_log_likelihood(probabilities, labels),
             "bma": bma,
             "training_accuracy": training_accuracy,
-            "accuracy": accuracy,
+            "accuracy": float((probabilities.argmax(axis=1) == labels).mean()),
             "seconds": state.seconds,
         }
     )
-    eta = max(0.0, options.minutes - state.seconds / 60.0)
-    print(
-        f"\repoch {state.epoch} loss {loss:.3f} BMA {bma:.3f} accuracy {accuracy:.3f} "
-        f"ETA {eta:.1f} min",
-        flush=True,
-    )
     if bma >= state.best:
         state.best = bma
-        tensors = {name: value.contiguous() for name, value in state.average.state_dict().items()}
-        save_file(tensors, options.out / WEIGHTS_FILE)
-    state.save(options.out / CHECKPOINT_FILE)
+        save_tensors(run.job.out / WEIGHTS_FILE, state.average.state_dict())
 
 
-def write_run(state: State, options: argparse.Namespace, origin: dict[str, object]) -> None:
-    run = {
-        "member": options.member,
+def train(run: Run) -> None:
+    """Epochs until the budget is spent."""
+    state = run.state
+    started = time.monotonic() - state.seconds
+    while run.spent() < 1.0:
+        loss, accuracy = train_epoch(run, started)
+        judge_epoch(run, loss=loss, training_accuracy=accuracy)
+        state.seconds = time.monotonic() - started
+        state.save(run.job.out / CHECKPOINT_FILE)
+        show_progress(run, loss, end="\n")
+
+
+def finish(run: Run, origin: dict[str, Any]) -> None:
+    """Write the held-out fold's logits by the best weights, then what the run was."""
+    job, state, held_out = run.job, run.state, run.held_out
+    load_weights(state.average, job.out / WEIGHTS_FILE)
+    logits = predict(state.average, held_out.squares, job.recipe.config, batch=state.batch)
+    write_held_out(job.out / HELD_OUT_FILE, HeldOutLogits(held_out.image_ids, logits))
+    values = {
+        "member": job.recipe.config.name,
+        "config": asdict(job.recipe.config),
         "best_bma": state.best,
         "seconds": state.seconds,
         "steps": state.step,
+        "batches": state.batches,
         "history": state.history,
         "provenance": origin,
     }
-    (options.out / RUN_FILE).write_text(json.dumps(run, indent=2), encoding="utf-8")
+    (job.out / RUN_FILE).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+
+
+def do_jobs(jobs: Sequence[Job], source: Source, *, device: torch.device, command: str) -> None:
+    """Train one after the other; on resume those that have their run file are finished."""
+    pool = Pool.of(source.images, device)
+    for job in jobs:
+        if job.resume and (job.out / RUN_FILE).exists():
+            print(f"{job.out} is finished")
+            continue
+        make_folder(job)
+        origin = provenance(job, source, command=command, device=device)
+        config, lesions = job.recipe.config, source.training_lesions(held_out=job.fold)
+        print(f"{config.name} at {config.input_size} px, fold {job.fold} held out")
+        print(class_by_source(lesions, first_added=source.first_added), flush=True)
+        run = prepare_run(job, lesions, source, pool)
+        train(run)
+        finish(run, origin)
+
+
+def make_folder(job: Job) -> None:
+    """An empty folder for a run from the start: no file of another run may pass for its own."""
+    job.out.mkdir(parents=True, exist_ok=True)
+    if not job.resume:
+        for name in (WEIGHTS_FILE, RUN_FILE, CHECKPOINT_FILE, HELD_OUT_FILE):
+            (job.out / name).unlink(missing_ok=True)
+
+
+def make_job(options: argparse.Namespace, name: str, fold: int, out: Path) -> Job:
+    recipe = replace(RECIPES[options.recipe][name], imbalance=options.imbalance)
+    if options.body_rate:
+        recipe = replace(recipe, body_rate=options.body_rate)
+    budget = Budget(options.epochs or recipe.epochs, "epochs")
+    if options.minutes:
+        budget = Budget(options.minutes * 60.0, "seconds")
+    backbone = options.backbones / f"{name}.safetensors"
+    return Job(
+        recipe=recipe,
+        budget=budget,
+        fold=fold,
+        out=out,
+        start=options.start,
+        backbone=backbone if backbone.exists() else None,
+        seed=options.seed,
+        resume=options.resume,
+    )
+
+
+def plan(options: argparse.Namespace) -> list[Job]:
+    """One member with the CPU recipe; all on all folds, as far as options go, with the GPU's."""
+    if options.recipe == "cpu":
+        fold = HELD_OUT_FOLD if options.fold is None else options.fold
+        return [make_job(options, options.member, fold, options.out)]
+    members = [options.member] if options.member else list(RECIPES["gpu"])
+    folds = range(FOLDS) if options.fold is None else [options.fold]
+    return [
+        make_job(options, name, fold, options.out / name / f"fold{fold}")
+        for fold in folds
+        for name in members
+    ]
+
+
+def positive(text: str) -> float:
+    value = float(text)
+    if not value > 0.0:
+        raise argparse.ArgumentTypeError(f"{text} is not more than 0")
+    return value
+
+
+def add_data_options(parser: argparse.ArgumentParser) -> None:
+    """Where data and start weights lie, and where the work goes on."""
+    parser.add_argument("--images", type=Path, default=DEFAULT_IMAGES, help="folder or zip file")
+    parser.add_argument("--metadata", type=Path, help=f"default: {METADATA_NAME} beside the images")
+    parser.add_argument("--folds", type=Path, default=FOLDS_FILE)
+    parser.add_argument("--backbones", type=Path, default=DEFAULT_BACKBONES)
+    parser.add_argument("--cache", type=Path, default=DEFAULT_CACHE)
+    parser.add_argument("--device", choices=("cpu", "cuda"))
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--resume", action="store_true")
+
+
+def parse_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--recipe", choices=tuple(RECIPES), default="cpu")
+    parser.add_argument("--member", choices=sorted(MEMBERS))
+    parser.add_argument("--fold", type=int, choices=range(FOLDS), help="the one held out")
+    parser.add_argument("--out", type=Path, help="folder of the run; of all runs on a GPU")
+    budget = parser.add_mutually_exclusive_group()
+    budget.add_argument("--minutes", type=positive, help="wall time of a run")
+    budget.add_argument("--epochs", type=positive, help="instead of those of the recipe")
+    parser.add_argument("--start", type=Path, help="go on from the weights of a member")
+    parser.add_argument("--body-rate", type=positive, help="peak learning rate of the body")
+    parser.add_argument("--imbalance", choices=sorted(IMBALANCE), default=DEFAULT_IMBALANCE)
+    parser.add_argument(
+        "--add", type=Path, action="append", default=[], help="training manifest to learn from too"
+    )
+    add_data_options(parser)
+    options = parser.parse_args()
+    if not options.member and (options.recipe == "cpu" or options.start):
+        parser.error("name a --member")
+    if not options.out and options.recipe == "cpu":
+        parser.error("name the folder --out")
+    options.out = options.out or Path("runs")
+    options.device = options.device or ("cuda" if options.recipe == "gpu" else "cpu")
+    return options
+
+
+def source_of(options: argparse.Namespace, add: Sequence[Path] = ()) -> Source:
+    folder = options.images if options.images.is_dir() else options.images.parent
+    return read_source(
+        images=options.images,
+        metadata=options.metadata or folder / METADATA_NAME,
+        folds=options.folds,
+        cache=options.cache,
+        add=add,
+    )
 
 
 def main() -> None:
     options = parse_options()
-    config = MEMBERS[options.member]
-    recipe = chosen_recipe(options)
-    torch.manual_seed(options.seed)
-    generator = torch.Generator().manual_seed(options.seed)
-    options.out.mkdir(parents=True, exist_ok=True)
-    material = prepare_material(options)
-    origin = provenance(options, material.images, recipe)
-    state = prepare_state(options, recipe)
-    steps_per_epoch = max(1, material.lesions // recipe.batch)
-    budget = options.minutes * 60.0
-    started = time.monotonic() - state.seconds
-
-    while state.seconds < budget:
-        state.member.train()
-        steps: list[tuple[float, float]] = []
-        while len(steps) < steps_per_epoch and state.seconds < budget:
-            set_learning_rate(state.optimizer, learning_rate_factor(state.seconds / budget))
-            pictures, labels = load_batch(material.images, material.sampler.batch(recipe.batch))
-            views = augment(pictures, size=config.input_size, generator=generator)
-            inputs = normalise(views, config).contiguous(memory_format=torch.channels_last)
-            steps.append(train_step(state, (inputs, labels), recipe, material.log_prior))
-            state.seconds = time.monotonic() - started
-            if state.step % _REPORT_STEPS == 0:
-                show_progress(state, steps, minutes=options.minutes)
-        state.epoch += 1
-        finish_epoch(state, steps, material, options)
-        state.seconds = time.monotonic() - started
-    write_run(state, options, origin)
+    command = command_line("ml.train")
+    try:
+        device = prepare_device(options.device)
+        source = source_of(options, options.add)
+        do_jobs(plan(options), source, device=device, command=command)
+    except EXPECTED as error:
+        sys.exit(f"ml.train: {error}")
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (TrainingError, ImageDataError, LabelDataError, LeakError) as error:
-        sys.exit(f"ml.train: {error}")
+    main()

@@ -9,10 +9,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from ml.labels import CLINICAL_NAMES
+from ml.labels import CLINICAL_NAMES, MALIGNANT
 from ml.prediction import Prediction
 from ml.quality_flag import FLAG_WORDS, QualityFlag
 
+# A judgement, not a measurement: what a wrong "routine" costs, in looks that were not needed.
+MISSED_COST: Final = {"mel": 20.0, "bcc": 5.0, "akiec": 5.0}
+# The level of prediction set in which no malignant diagnosis may stand unnoticed.
+SET_LEVEL: Final = "0.90"
 # Weighted 7-point checklist (NICE NG12): three points or more mean urgent referral.
 URGENT_SEVEN_POINTS: Final = 3
 
@@ -36,17 +40,22 @@ class Policy:
     """Thresholds, chosen on held-out images.
 
     `suspicious_malignant` is the operating point: the malignant probability from which a case is
-    never routine.
+    never routine. `unusual` and `not_skin` are outlier scores, `abstain_cost` an expected cost.
     """
 
     suspicious_malignant: float
     urgent_malignant: float
     low_confidence: float
     high_spread: float
+    unusual: float
+    not_skin: float
+    abstain_cost: float
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.suspicious_malignant <= self.urgent_malignant <= 1.0:
             raise ValueError("the thresholds must satisfy 0 <= suspicious <= urgent <= 1")
+        if not self.unusual <= self.not_skin:
+            raise ValueError("the outlier thresholds must satisfy unusual <= not skin")
 
 
 @dataclass(frozen=True)
@@ -66,6 +75,16 @@ def _percent(share: float) -> str:
     return f"{share:.0%}".replace("%", " %")
 
 
+def expected_cost(prediction: Prediction) -> float:
+    """Expected cost of the cheaper answer, routine or soon, in looks that were not needed.
+
+    Small where the probabilities make one answer plainly right. Missing a cancer costs by
+    MISSED_COST, looking soon at a harmless lesion costs one (reject option of Chow 1970).
+    """
+    routine = sum(MISSED_COST[name] * prediction.probabilities[name] for name in MALIGNANT)
+    return min(routine, 1.0 - prediction.malignant_probability)
+
+
 def _from_prediction(prediction: Prediction, policy: Policy) -> Iterable[Finding]:
     malignant = prediction.malignant_probability
     words = f"The AI gives malignant diagnoses a probability of {_percent(malignant)}"
@@ -80,6 +99,19 @@ def _from_prediction(prediction: Prediction, policy: Policy) -> Iterable[Finding
         yield Urgency.SUSPICIOUS, words
     if prediction.spread > policy.high_spread:
         yield Urgency.SUSPICIOUS, "The networks of the AI disagree about this photo."
+    in_set = [name for name in prediction.sets.get(SET_LEVEL, ()) if name in MALIGNANT]
+    if in_set:
+        names = ", ".join(CLINICAL_NAMES[name] for name in in_set)
+        yield Urgency.SUSPICIOUS, f"The AI cannot rule out: {names}."
+    if expected_cost(prediction) > policy.abstain_cost:
+        yield Urgency.SUSPICIOUS, "The AI abstains: either answer could be a costly mistake."
+
+
+def _from_likeness(prediction: Prediction, policy: Policy) -> Iterable[Finding]:
+    if prediction.outlier_score > policy.not_skin:
+        yield Urgency.SUSPICIOUS, "The photo does not look like skin; do not rely on the AI."
+    elif prediction.outlier_score > policy.unusual:
+        yield Urgency.SUSPICIOUS, "The photo is unlike those that the AI learned from."
 
 
 def _from_quality(flags: Iterable[QualityFlag]) -> Iterable[Finding]:
@@ -113,6 +145,7 @@ def triage(
     findings = [
         *_from_history(seven_point_score, strong_concern=strong_concern),
         *_from_prediction(prediction, policy),
+        *_from_likeness(prediction, policy),
         *_from_quality(quality_flags),
     ]
     return _decide(findings, "Nothing raised the urgency; a dermatologist reviews the case.")

@@ -11,7 +11,15 @@ from ml.triage import Policy, Triage, triage, triage_without_ai
 from worker.keeper import Keeper
 from worker.screen_submission import Analysis
 
-POLICY = Policy(suspicious_malignant=0.2, urgent_malignant=0.6, low_confidence=0.4, high_spread=0.4)
+POLICY = Policy(
+    suspicious_malignant=0.2,
+    urgent_malignant=0.6,
+    low_confidence=0.4,
+    high_spread=0.4,
+    unusual=3.0,
+    not_skin=9.0,
+    abstain_cost=1.0,
+)
 
 
 @dataclass

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from ml.arrays import Pixels
-from ml.artifact import Manifest, live_bundle, load_bundle
+from ml.artifact import Bundle, live_bundle, load_bundle
 from ml.ensemble import Ensemble
 from ml.members import PooledClassifier
 from ml.preprocess import to_input
@@ -32,7 +32,7 @@ SIZE: Final = (600, 450)
 class PlainWay:
     """Three eager members and pytorch-grad-cam, photo by photo."""
 
-    def __init__(self, manifest: Manifest, members: dict[str, PooledClassifier]) -> None:
+    def __init__(self, bundle: Bundle) -> None:
         # The package imports torchvision, which needs its operators declared.
         torchvision_models()
         with warnings.catch_warnings():
@@ -45,10 +45,13 @@ class PlainWay:
         self._parts = [
             (
                 entry.config,
-                members[entry.config.name],
-                GradCAM(model=members[entry.config.name], target_layers=[_last(members, entry)]),
+                bundle.members[entry.config.name],
+                GradCAM(
+                    model=bundle.members[entry.config.name],
+                    target_layers=[_last(bundle.members[entry.config.name])],
+                ),
             )
-            for entry in manifest.members
+            for entry in bundle.manifest.members
         ]
 
     def analyse(self, photos: Sequence[Pixels]) -> list[Any]:
@@ -68,9 +71,8 @@ class PlainWay:
         ]
 
 
-def _last(members: dict[str, PooledClassifier], entry: Any) -> torch.nn.Module:
-    body = members[entry.config.name].body
-    return list(body.children())[-1]
+def _last(member: PooledClassifier) -> torch.nn.Module:
+    return list(member.body.children())[-1]
 
 
 def _seconds(analyse: Callable[[Sequence[Pixels]], Any], photos: Sequence[Pixels]) -> float:
@@ -80,14 +82,17 @@ def _seconds(analyse: Callable[[Sequence[Pixels]], Any], photos: Sequence[Pixels
 
 
 def run(
-    bundle: Path | None = None, *, photos: int = PHOTOS, rounds: int = ROUNDS
+    folder: Path | None = None, *, photos: int = PHOTOS, rounds: int = ROUNDS
 ) -> dict[str, Any]:
     """Medians of interleaved rounds, so that a busy machine slows both ways alike."""
-    folder = bundle or live_bundle()
-    manifest, _, members = load_bundle(folder)
-    plain, ours = PlainWay(manifest, members), Ensemble.load(folder)
+    folder = folder or live_bundle()
+    plain, ours = PlainWay(load_bundle(folder)), Ensemble.load(folder)
     pictures = [np.asarray(draw_lesion(seed, SIZE)) for seed in range(photos)]
-    ways = {"plain": plain.analyse, "batched": ours.analyse, "single": _one_by_one(ours)}
+    ways: dict[str, Callable[[Sequence[Pixels]], Any]] = {
+        "plain": plain.analyse,
+        "batched": ours.analyse,
+        "single": _one_by_one(ours),
+    }
     times: dict[str, list[float]] = {name: [] for name in ways}
     for analyse in ways.values():
         analyse(pictures[:1])
@@ -98,7 +103,7 @@ def run(
     ratios = [slow / fast for slow, fast in zip(times["plain"], times["batched"], strict=True)]
     return {
         "benchmark": "analysis",
-        "bundle": manifest.version,
+        "bundle": ours.manifest.version,
         "photos_per_second": round(speed["batched"], 2),
         "one_at_a_time_photos_per_second": round(speed["single"], 2),
         "plain_photos_per_second": round(speed["plain"], 2),

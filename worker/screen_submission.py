@@ -302,6 +302,8 @@ def _with_analysis(common: Finding, analyst: Analyst, analysis: Analysis, view: 
         probabilities=dict(prediction.probabilities),
         members={name: dict(values) for name, values in prediction.members.items()},
         spread=prediction.spread,
+        prediction_sets={level: list(names) for level, names in prediction.sets.items()},
+        outlier_score=prediction.outlier_score,
         explained_class=analysis.explained_class,
         analysed_view=view,
         model_version=analyst.version,

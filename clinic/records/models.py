@@ -233,6 +233,8 @@ class ScreeningResult(Base):
     probabilities: Mapped[dict[str, float] | None] = mapped_column(JSON(none_as_null=True))
     members: Mapped[dict[str, dict[str, float]] | None] = mapped_column(JSON(none_as_null=True))
     spread: Mapped[float | None] = mapped_column(Float)
+    prediction_sets: Mapped[dict[str, list[str]] | None] = mapped_column(JSON(none_as_null=True))
+    outlier_score: Mapped[float | None] = mapped_column(Float)
     explained_class: Mapped[str | None] = mapped_column(String(10))
     analysed_view: Mapped[str | None] = mapped_column(String(20))
     quality_flags: Mapped[list[str]] = mapped_column(JSON)

@@ -62,6 +62,8 @@ class Finding:
     probabilities: dict[str, float] | None = None
     members: dict[str, dict[str, float]] | None = None
     spread: float | None = None
+    prediction_sets: dict[str, list[str]] | None = None
+    outlier_score: float | None = None
     explained_class: str | None = None
     analysed_view: str | None = None
     seven_point_score: int | None = None
@@ -283,6 +285,8 @@ def _replace_result(session: Session, submission_id: str, finding: Finding) -> N
             probabilities=finding.probabilities,
             members=finding.members,
             spread=finding.spread,
+            prediction_sets=finding.prediction_sets,
+            outlier_score=finding.outlier_score,
             explained_class=finding.explained_class,
             analysed_view=finding.analysed_view,
             quality_flags=list(finding.quality_flags),

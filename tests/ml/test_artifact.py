@@ -20,7 +20,8 @@ def edit_manifest(folder, change):
 
 
 def test_a_bundle_comes_back_as_it_was_saved(bundle):
-    manifest, fingerprint, members = load_bundle(bundle)
+    loaded = load_bundle(bundle)
+    manifest, fingerprint, members = loaded.manifest, loaded.fingerprint, loaded.members
     assert manifest.version == "test"
     assert list(members) == ["basic_cnn", "efficientnet_b0"]
     assert len(fingerprint) == 64
@@ -28,12 +29,13 @@ def test_a_bundle_comes_back_as_it_was_saved(bundle):
     assert manifest.members[0].config.input_size == 64
 
 
-def test_a_flipped_bit_in_the_weights_is_refused_and_the_file_named(bundle):
-    path = bundle / "basic_cnn.safetensors"
+@pytest.mark.parametrize("name", ["basic_cnn.safetensors", "outlier.safetensors"])
+def test_a_flipped_bit_is_refused_and_the_file_named(bundle, name):
+    path = bundle / name
     data = bytearray(path.read_bytes())
     data[-5] ^= 1
     path.write_bytes(data)
-    with pytest.raises(BundleError, match=r"basic_cnn\.safetensors .*restore"):
+    with pytest.raises(BundleError, match=rf"{name} .*restore"):
         load_bundle(bundle)
 
 
@@ -47,7 +49,7 @@ def test_foreign_weights_with_a_fitting_hash_but_other_shapes_are_refused(bundle
         load_bundle(bundle)
 
 
-@pytest.mark.parametrize("name", ["manifest.json", "basic_cnn.safetensors"])
+@pytest.mark.parametrize("name", ["manifest.json", "basic_cnn.safetensors", "outlier.safetensors"])
 def test_a_missing_file_is_named_with_the_way_to_get_it(bundle, name):
     (bundle / name).unlink()
     with pytest.raises(BundleError, match=rf"{name} cannot be read .*python -m ml.train"):
@@ -64,7 +66,7 @@ def test_a_missing_folder_is_refused(tmp_path):
     [
         (lambda values: values["classes"].pop(), "classes"),
         (lambda values: values["classes"].reverse(), "classes"),
-        (lambda values: values.update(format=2), "format"),
+        (lambda values: values.update(format=1), "format"),
         (lambda values: values.update(members=[]), "no member"),
         (lambda values: values.pop("temperature"), "temperature"),
         (lambda values: values["policy"].pop("low_confidence"), "Policy"),
@@ -72,6 +74,8 @@ def test_a_missing_folder_is_refused(tmp_path):
         (lambda values: values["members"][0]["config"].update(name="vgg"), "vgg"),
         (lambda values: values["members"][0].update(file="../other"), "outside"),
         (lambda values: values["members"][0].update(pickle="yes"), "MemberEntry"),
+        (lambda values: values["conformal"]["thresholds"]["0.90"].pop("mel"), "0.90 sets"),
+        (lambda values: values.pop("outlier_sha256"), "outlier_sha256"),
     ],
 )
 def test_a_manifest_that_is_not_ours_is_refused(bundle, change, words):
@@ -80,7 +84,7 @@ def test_a_manifest_that_is_not_ours_is_refused(bundle, change, words):
         read_manifest(bundle)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", "null", '{"format": 1}'])
+@pytest.mark.parametrize("text", ["", "[]", "{", "null", '{"format": 2}'])
 def test_a_manifest_that_is_no_manifest_is_refused(bundle, text):
     (bundle / "manifest.json").write_text(text)
     with pytest.raises(BundleError, match=r"manifest\.json is no manifest"):

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from ml.augment import augment
+from ml.augment import _degraded, augment
 
 
 def views(images, seed=1, size=48):
@@ -42,3 +42,20 @@ def test_exposure_varies_both_ways():
     means = views(grey, size=16).mean(dim=(1, 2, 3))
     assert float(means.min()) < 0.4
     assert float(means.max()) > 0.6
+
+
+def test_three_images_in_ten_lose_their_detail_whatever_their_place():
+    chequered = (torch.arange(64).view(-1, 1) + torch.arange(64)).remainder(2).float()
+    batch = chequered.expand(20, 3, 64, 64)
+    blurred = set()
+    for seed in range(6):
+        changed = _degraded(batch.clone(), torch.Generator().manual_seed(seed))
+        rows = {row for row in range(20) if not torch.equal(changed[row], batch[row])}
+        assert len(rows) == 6
+        blurred |= rows
+    assert len(blurred) > 12
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_the_smallest_batches_are_augmented_too(images, count):
+    assert views(images[:count]).shape == (count, 3, 48, 48)

@@ -1,16 +1,20 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from ml.calibration import (
     apply_temperature,
-    choose_policy,
+    choose_doubts,
+    choose_operating_point,
     fit_temperature,
     mean_of_members,
     threshold_for_sensitivity,
-    total_variation_spread,
 )
 from ml.labels import CLASSES
 from ml.prediction import Prediction
+from ml.quality_flag import QualityFlag
+from ml.triage import Urgency, triage
 
 
 @pytest.fixture
@@ -45,25 +49,55 @@ def test_the_threshold_finds_at_least_the_wanted_share(sensitivity):
     assert (scores > threshold).mean() < sensitivity
 
 
-def test_the_policy_reaches_both_sensitivities_where_it_was_chosen(honest):
-    probabilities, labels = honest
-    policy = choose_policy(probabilities, np.linspace(0.0, 1.0, len(labels)), labels)
-    malignant = probabilities[:, [CLASSES.index(name) for name in ("mel", "bcc", "akiec")]].sum(1)
-    found = malignant >= policy.suspicious_malignant
+def predictions_of(probabilities, **each):
+    return [
+        Prediction(
+            probabilities=dict(zip(CLASSES, row, strict=True)),
+            members={},
+            **{name: values[index] for name, values in each.items()},
+        )
+        for index, row in enumerate(probabilities)
+    ]
+
+
+def test_the_whole_rule_reaches_both_sensitivities_where_it_was_chosen(honest):
+    probabilities, labels = (values[:2000] for values in honest)
+    spread = np.linspace(0.0, 1.0, len(labels))
+    predictions = predictions_of(probabilities, spread=spread, outlier_score=spread * 9.0)
+    doubts = choose_doubts(predictions)
+    policy = choose_operating_point(doubts, predictions, [()] * len(labels), labels)
+    found = np.array([triage(each, policy).urgency is not Urgency.ROUTINE for each in predictions])
     assert found[labels == CLASSES.index("mel")].mean() >= 0.97
     assert found[np.isin(labels, [0, 1, 4])].mean() >= 0.95
     assert policy.high_spread == pytest.approx(0.97, abs=0.001)
+    assert policy.unusual == pytest.approx(9.0 * 0.97, abs=0.01)
+    assert policy.not_skin == 9.0
+    stricter = replace(policy, suspicious_malignant=policy.suspicious_malignant * 1.05)
+    missed = [triage(each, stricter).urgency is Urgency.ROUTINE for each in predictions]
+    assert np.mean(missed) > np.mean(~found)
 
 
-def test_the_spread_of_many_photos_equals_that_of_one_prediction():
-    generator = np.random.default_rng(5)
-    members = generator.dirichlet(np.ones(7), size=(3, 4))
-    spread = total_variation_spread(members)
-    mean = mean_of_members(members)
-    for photo in range(4):
-        by_class = [dict(zip(CLASSES, members[index, photo], strict=True)) for index in range(3)]
-        prediction = Prediction.of(
-            probabilities=dict(zip(CLASSES, mean[photo], strict=True)),
-            members={str(index): each for index, each in enumerate(by_class)},
-        )
-        assert prediction.spread == pytest.approx(spread[photo])
+def test_photos_that_are_doubted_anyway_let_the_threshold_rise(honest):
+    probabilities, labels = (values[:500] for values in honest)
+    predictions = predictions_of(probabilities, spread=np.zeros(500))
+    doubts = choose_doubts(predictions)
+    bare = choose_operating_point(doubts, predictions, [()] * 500, labels)
+    blurred = [[QualityFlag.BLURRED] if label == 4 else [] for label in labels]
+    flagged = choose_operating_point(doubts, predictions, blurred, labels)
+    assert flagged.suspicious_malignant > bare.suspicious_malignant
+
+
+def test_the_urgent_mark_stays_where_few_benign_photos_reach_it_even_if_doubts_find_all(honest):
+    probabilities, labels = (values[:500] for values in honest)
+    predictions = predictions_of(probabilities, spread=np.zeros(500))
+    everyone = [[QualityFlag.BLURRED]] * 500
+    policy = choose_operating_point(choose_doubts(predictions), predictions, everyone, labels)
+    malignant = probabilities[:, [0, 1, 4]].sum(axis=1)
+    benign = ~np.isin(labels, [0, 1, 4])
+    assert (malignant[benign] >= policy.urgent_malignant).mean() == pytest.approx(0.05, abs=0.01)
+    assert policy.suspicious_malignant == policy.urgent_malignant
+
+
+def test_votes_weigh_the_members():
+    members = np.array([[[1.0, 0.0]], [[0.0, 1.0]]])
+    assert mean_of_members(members, np.array([3.0, 1.0])).tolist() == [[0.75, 0.25]]

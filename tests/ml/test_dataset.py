@@ -1,19 +1,16 @@
 import zipfile
-from collections import Counter
 
 import numpy as np
 import pytest
 
 from ml.dataset import (
-    SHARP_CHANCE,
-    LesionSampler,
     decode_images,
-    group_lesions,
     held_out_rows,
+    join_images,
     load_images,
     training_rows,
 )
-from ml.folds import LeakError, Place, Record
+from ml.folds import LeakError, Place, Record, read_metadata
 from ml.image_source import ImageDataError
 from ml.labels import CLASSES
 from tools.lesion_drawing import draw_lesion
@@ -47,11 +44,47 @@ def test_folders_and_zip_files_are_read_together(data):
     assert images.best(0).shape == (150, 150, 3)
 
 
-def test_the_published_size_gives_both_a_soft_and_a_sharp_square(tmp_path):
-    write_frames(tmp_path, range(4), size=(600, 450))
-    images = decode_images(RECORDS, tmp_path)
+def zipped(folder):
+    with zipfile.ZipFile(folder.with_suffix(".zip"), "w") as archive:
+        for path in sorted(folder.iterdir()):
+            archive.write(path, path.name)
+            path.unlink()
+    folder.rmdir()
+
+
+@pytest.mark.parametrize("as_zips", [False, True], ids=["folders", "zips"])
+def test_the_data_set_as_published_gives_a_soft_and_a_sharp_square_of_each_image(tmp_path, as_zips):
+    parts = [tmp_path / f"HAM10000_images_part_{part}" for part in (1, 2)]
+    write_frames(parts[0], (0, 1), size=(600, 450))
+    write_frames(parts[1], (2, 3), size=(600, 450))
+    if as_zips:
+        for part in parts:
+            zipped(part)
+    table = "".join(
+        f"HAM_{number // 2},ISIC_{number},{CLASSES[number // 2]}\n" for number in range(4)
+    )
+    (tmp_path / "HAM10000_metadata.csv").write_text(f"lesion_id,image_id,dx\n{table}")
+    records = read_metadata(tmp_path / "HAM10000_metadata.csv")
+    assert records == RECORDS
+    images = decode_images(records, tmp_path)
     assert images.sharp_row == (0, 1, 2, 3)
     assert images.soft.shape == (4, 150, 150, 3)
+    assert images.sharp.shape == (4, 224, 224, 3)
+    expected = np.asarray(draw_lesion(2, (600, 450)).crop((75, 0, 525, 450)).resize((224, 224)))
+    assert np.abs(images.best(2).astype(int) - expected).mean() < 4.0
+
+
+def test_joined_images_keep_their_sharp_versions_and_the_first_ones_hash(data, tmp_path):
+    first = decode_images(RECORDS, data)
+    write_frames(tmp_path / "more", (8, 9), size=(600, 450))
+    more = [Record(f"ISIC_{number}", "NEW", 4) for number in (8, 9)]
+    second = decode_images(more, tmp_path / "more")
+    both = join_images(first, second)
+    assert both.image_ids == first.image_ids + second.image_ids
+    assert both.data_hash == first.data_hash
+    for row in range(4):
+        assert (both.best(row) == first.best(row)).all()
+    assert (both.best(5) == second.best(1)).all()
 
 
 def test_missing_images_are_listed_by_name(data):
@@ -99,56 +132,3 @@ def test_an_image_without_a_fold_is_refused_by_name():
     del some["ISIC_2"]
     with pytest.raises(LeakError, match="ISIC_2"):
         training_rows(RECORDS, some, held_out=0)
-
-
-class SharpOnly:
-    """Stands in for Images where only the sharp rows matter."""
-
-    def __init__(self, sharp_row):
-        self.sharp_row = sharp_row
-
-
-def skewed_lesions():
-    """Melanomas with three images a lesion, nevi with one; four lesions in five have a sharp one.
-
-    By image a melanoma is then sharp in 27 % and a nevus in 80 % of cases, as in the real data.
-    """
-    records, sharp = [], []
-    for label, count, per_lesion in ((4, 60, 3), (5, 300, 1)):
-        for lesion in range(count):
-            for image in range(per_lesion):
-                records.append(Record(f"{label}-{lesion}-{image}", f"{label}-{lesion}", label))
-                sharp.append(0 if image == 0 and lesion % 5 else -1)
-    return group_lesions(records, SharpOnly(tuple(sharp)), range(len(records)))
-
-
-def test_sharpness_tells_nothing_about_the_class():
-    """A classifier that sees only whether a view is sharp must not beat chance."""
-    generator = np.random.default_rng(3)
-    drawn = LesionSampler(skewed_lesions(), power=0.7, generator=generator).batch(8000)
-    seen = Counter((label, sharp) for _, sharp, label in drawn)
-    shares = {
-        label: seen[label, True] / (seen[label, True] + seen[label, False]) for label in (4, 5)
-    }
-    assert shares[4] == pytest.approx(0.8 * SHARP_CHANCE, abs=0.025)
-    assert shares[4] == pytest.approx(shares[5], abs=0.03)
-
-
-def test_rare_classes_are_drawn_more_often_than_they_occur():
-    generator = np.random.default_rng(3)
-    drawn = LesionSampler(skewed_lesions(), power=0.7, generator=generator).batch(4000)
-    share = sum(label == 4 for _, _, label in drawn) / 4000
-    expected = 60**0.3 / (60**0.3 + 300**0.3)
-    assert share == pytest.approx(expected, abs=0.03)
-
-
-def test_each_lesion_of_a_class_comes_once_before_any_comes_again():
-    lesions = [lesion for lesion in skewed_lesions() if lesion.label == 4]
-    sampler = LesionSampler(lesions, power=0.0, generator=np.random.default_rng(1))
-    rows = {lesion_row: lesion.lesion_id for lesion in lesions for lesion_row in lesion.rows}
-    assert len({rows[row] for row, _, _ in sampler.batch(60)}) == 60
-
-
-def test_a_class_without_lesions_is_never_drawn():
-    sampler = LesionSampler(skewed_lesions(), power=1.0, generator=np.random.default_rng(1))
-    assert {CLASSES[label] for _, _, label in sampler.batch(500)} == {"mel", "nv"}

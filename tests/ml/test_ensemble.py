@@ -6,7 +6,8 @@ import torch
 
 from ml.artifact import BundleError, load_bundle
 from ml.calibration import apply_temperature, mean_of_members
-from ml.ensemble import Ensemble, fold_batch_norm
+from ml.ensemble import Ensemble
+from ml.forward import fold_batch_norm
 from ml.labels import CLASSES
 from ml.members import MEMBERS, build_member
 from ml.preprocess import to_input
@@ -47,13 +48,14 @@ def test_the_probabilities_are_the_mean_of_the_plain_members_at_the_temperature(
     make_bundle, lesion_photos
 ):
     folder = make_bundle()
-    manifest, _, members = load_bundle(folder)
+    loaded = load_bundle(folder)
+    manifest, members = loaded.manifest, loaded.members
     with torch.inference_mode():
         rows = [
             members[entry.config.name](to_input(lesion_photos, entry.config)).softmax(dim=1).numpy()
             for entry in manifest.members
         ]
-    expected = apply_temperature(mean_of_members(np.stack(rows)), manifest.temperature)
+    expected = apply_temperature(mean_of_members(np.stack(rows), np.ones(2)), manifest.temperature)
     for analysis, row in zip(Ensemble.load(folder).analyse(lesion_photos), expected, strict=True):
         got = [analysis.prediction.probabilities[name] for name in CLASSES]
         assert got == pytest.approx(row.tolist(), abs=1e-4)

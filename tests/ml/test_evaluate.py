@@ -11,6 +11,7 @@ from ml import predict
 from ml.artifact import read_manifest, save_manifest
 from ml.folds import LabelDataError
 from ml.image_source import ImageDataError
+from ml.label_table import read_labels
 from ml.labels import CLASSES
 from ml.model_card import model_card
 from tools.lesion_drawing import draw_lesion
@@ -43,13 +44,13 @@ def test_both_kinds_of_tables_are_read_alike(tmp_path, labels):
         for number, name in enumerate(CLASSES)
     ]
     one_hot.write_text(HEADER + "".join(rows))
-    assert evaluation.read_labels(one_hot) == evaluation.read_labels(labels)
+    assert read_labels(one_hot) == read_labels(labels)
 
 
 def test_a_table_with_lesions_groups_by_them(tmp_path):
     path = tmp_path / "metadata.csv"
     path.write_text("lesion_id,image_id,dx\nL1,A,nv\nL1,B,nv\n")
-    assert [case.group for case in evaluation.read_labels(path)] == ["L1", "L1"]
+    assert [case.group for case in read_labels(path)] == ["L1", "L1"]
 
 
 @pytest.mark.parametrize(
@@ -66,7 +67,7 @@ def test_a_table_that_cannot_be_used_is_refused_with_the_reason(tmp_path, text, 
     path = tmp_path / "labels.csv"
     path.write_text(text)
     with pytest.raises(LabelDataError, match=words):
-        evaluation.read_labels(path)
+        read_labels(path)
 
 
 def test_an_evaluation_writes_figures_and_predictions(make_bundle, photos, labels, tmp_path):
@@ -80,6 +81,11 @@ def test_an_evaluation_writes_figures_and_predictions(make_bundle, photos, label
     assert expected | {"recall", "precision", "ece", "brier"} <= set(metrics["ensemble"])
     assert metrics["triage"]["malignant_sensitivity"]["n"] == 3
     assert metrics["triage"]["specificity"]["n"] == 4
+    assert set(metrics["conformal"]) == {"0.90", "0.95"}
+    assert set(metrics["selective"]["coverage_at_error"]) == {"0.05", "0.10"}
+    pictures = {"confusion", "roc", "reliability", "risk_coverage"}
+    curves = {"training_accuracy", "training_loss"}
+    assert {path.stem for path in out.glob("*.png")} == pictures | curves
     with (out / "predictions.csv").open() as file:
         rows = list(csv.DictReader(file))
     hits = np.mean([row["predicted"] == row["dx"] for row in rows])
@@ -87,6 +93,28 @@ def test_an_evaluation_writes_figures_and_predictions(make_bundle, photos, label
     for row in rows:
         assert sum(float(row[name]) for name in CLASSES) == pytest.approx(1.0, abs=1e-4)
         assert row["urgency"] in {"urgent", "suspicious", "routine"}
+
+
+def test_several_views_are_averaged_and_told(make_bundle, photos, labels, tmp_path, monkeypatch):
+    folder = make_bundle()
+    one = evaluation.evaluate(bundle=folder, images=photos, labels=labels, out=tmp_path / "one")
+    command = ["ml.evaluate", "--images", str(photos), "--labels", str(labels), "--tta", "4"]
+    command += ["--out", str(tmp_path / "four"), "--bundle", str(folder)]
+    monkeypatch.setattr(sys, "argv", command)
+    evaluation.main()
+    four = json.loads((tmp_path / "four" / "metrics.json").read_text())
+    assert (one["views"], four["views"]) == (1, 4)
+    assert one["ensemble"]["loss"] != four["ensemble"]["loss"]
+
+
+def test_a_table_with_age_sex_and_site_gets_figures_by_group(make_bundle, photos, tmp_path):
+    table = tmp_path / "metadata.csv"
+    rows = [f"L{n},P{n},{name},45.0,male,back\n" for n, name in enumerate(CLASSES)]
+    table.write_text("lesion_id,image_id,dx,age,sex,localization\n" + "".join(rows))
+    metrics = evaluation.evaluate(
+        bundle=make_bundle(), images=photos, labels=table, out=tmp_path / "out"
+    )
+    assert set(metrics["subgroups"]) == {"sex", "age band", "body site"}
 
 
 def test_missing_photos_are_named_before_anything_runs(photos, labels, tmp_path):
@@ -116,6 +144,9 @@ def test_predict_prints_json_and_writes_heat_maps(
     assert [item["photo"] for item in described] == command[1:3]
     assert sum(described[0]["probabilities"].values()) == pytest.approx(1.0)
     assert described[0]["reasons"]
+    assert set(described[0]["sets"]) == {"0.90", "0.95"}
+    assert isinstance(described[0]["outlier_score"], float)
+    assert described[0]["quality"]["side"] == 150
     assert len(list((tmp_path / "maps").glob("*.png"))) == 2
 
 
@@ -126,6 +157,8 @@ def test_predict_in_words_names_urgency_and_diagnoses(make_bundle, photos, monke
     predict.main()
     shown = capsys.readouterr().out
     assert "Melanoma" in shown
+    assert "outlier score" in shown
+    assert "in 90% of cases one of:" in shown
     assert "P0.jpg: " in shown
 
 
@@ -143,7 +176,13 @@ def test_the_model_card_states_figures_limits_and_the_papers_claim_apart(
     folder = make_bundle()
     metrics = evaluation.evaluate(bundle=folder, images=photos, labels=labels, out=tmp_path / "out")
     manifest, _ = read_manifest(folder)
-    provenance = {"data": "HAM10000, licence CC BY-NC 4.0"}
+    names = list(manifest.votes)
+    provenance = {
+        "data": "HAM10000, licence CC BY-NC 4.0",
+        "runs": {name: {"history": [{}, {}], "seconds": 120.0, "steps": 7} for name in names},
+        "sizes": {name: {"parameters": 5_300_000, "macs": 390_000_000} for name in names},
+        "votes": {"calibrate_bma_fixed_votes": 0.75, "calibrate_bma_equal_votes": 0.74},
+    }
     save_manifest(
         folder,
         replace(manifest, metrics={"held_out": "seven photos", **metrics}, provenance=provenance),
@@ -155,3 +194,13 @@ def test_the_model_card_states_figures_limits_and_the_papers_claim_apart(
     assert "CC BY-NC 4.0" in card
     assert "darker skin is not known" in card
     assert "random split" in card.split("0.92")[0]
+    ours = next(line for line in card.splitlines() if line.startswith("| EfficientNet-B0, ours"))
+    assert "5.3 M | 0.39 G" in ours
+    assert f"{metrics['members']['efficientnet_b0']['loss']:.3f}" in ours
+    assert ours.endswith("2 min |")
+    assert "Prediction sets" in card
+
+
+def test_a_card_shows_pictures_without_skin_and_groups_where_they_were_measured(make_bundle):
+    manifest, fingerprint = read_manifest(make_bundle())
+    assert "## Groups" not in model_card(manifest, fingerprint)

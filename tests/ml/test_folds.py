@@ -75,3 +75,25 @@ def test_an_unknown_diagnosis_is_refused_by_name(tmp_path):
     path.write_text("lesion_id,image_id,dx\nL1,ISIC_1,nv\nL2,ISIC_2,wart\n")
     with pytest.raises(LabelDataError, match=r"ISIC_2 \(wart\)"):
         read_metadata(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("image_id,dx\nISIC_1,nv\n", "needs rows with the columns dx, image_id, lesion_id"),
+        ("lesion_id,image_id,dx\n", "needs rows"),
+        ("lesion_id,image_id,dx\nL1,\udcff,nv\n", "cannot be read as a table"),
+    ],
+)
+def test_a_table_that_is_none_is_refused_with_the_reason(tmp_path, text, words):
+    path = tmp_path / "metadata.csv"
+    path.write_text(text, errors="surrogateescape")
+    with pytest.raises(LabelDataError, match=words):
+        read_metadata(path)
+
+
+def test_missing_tables_are_named(tmp_path):
+    with pytest.raises(LabelDataError, match=r"nowhere\.csv cannot be read"):
+        read_metadata(tmp_path / "nowhere.csv")
+    with pytest.raises(LabelDataError, match=r"folds\.csv cannot be read"):
+        read_folds(tmp_path / "folds.csv")

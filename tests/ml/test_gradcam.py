@@ -1,64 +1,99 @@
-import warnings
-
 import numpy as np
 import pytest
 import torch
 
+from ml.artifact import live_bundle, load_bundle
 from ml.gradcam import blend, evidence, logits_and_features, on_photo, overlay_rgba, raw_cam
 from ml.labels import CLASSES
+from ml.library_cam import library_cam
 from ml.members import MEMBERS, build_member
-from ml.torch_import import torchvision_models
 
-SIDE = 96
+SIDE = 140  # At least three cells a side in every member's map.
 
 
-@pytest.fixture(scope="module", params=list(MEMBERS))
-def member(request):
-    torch.manual_seed(11)
-    return build_member(MEMBERS[request.param]).eval()
+def with_statistics(member, images):
+    """Without statistics of their own the norms would let the signal of a random net die out."""
+    for part in member.modules():
+        if isinstance(part, torch.nn.BatchNorm2d):
+            part.momentum = None
+    with torch.no_grad():
+        member.train()(images)
+    return member.eval()
 
 
 @pytest.fixture(scope="module")
 def images():
-    return torch.rand(2, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(2))
+    return torch.rand(3, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(2))
 
 
-def reference_grad_cams(member, image):
-    """Raw Grad-CAM maps of the package grad-cam for all classes, before it scales and enlarges."""
-    torchvision_models()  # The package imports torchvision, which needs its operators declared.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torchvision_models()  # the library imports torchvision by itself
-        from pytorch_grad_cam import GradCAM  # noqa: PLC0415 - warns at import
-        from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget  # noqa: PLC0415
-    layer = list(member.body.children())[-1]
-    with GradCAM(model=member, target_layers=[layer]) as camera:
-        copies = image.repeat(len(CLASSES), 1, 1, 1)
-        targets = [ClassifierOutputTarget(label) for label in range(len(CLASSES))]
-        camera(input_tensor=copies, targets=targets)
-        features = camera.activations_and_grads.activations[0].cpu().numpy()
-        gradients = camera.activations_and_grads.gradients[0].cpu().numpy()
-        return camera.get_cam_image(copies, layer, targets, features, gradients, eigen_smooth=False)
+@pytest.fixture(scope="module")
+def live_members():
+    return load_bundle(live_bundle()).members
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        *((name, "random") for name in MEMBERS),
+        *(pytest.param((name, "live"), marks=pytest.mark.slow) for name in MEMBERS),
+    ],
+    ids=" ".join,
+)
+def member(request, images):
+    name, weights = request.param
+    if weights == "live":
+        return request.getfixturevalue("live_members")[name]
+    torch.manual_seed(11)
+    return with_statistics(build_member(MEMBERS[name]), images)
+
+
+def every_class(images):
+    """Each image once for each class, and the classes."""
+    copies = images.repeat_interleave(len(CLASSES), dim=0)
+    return copies, torch.arange(len(CLASSES)).repeat(len(images))
 
 
 def test_the_closed_form_equals_grad_cam_for_every_class(member, images):
-    image = images[:1]
+    copies, classes = every_class(images[:1])
     with torch.inference_mode():
-        _, features = logits_and_features(member, image)
+        _, features = logits_and_features(member, copies)
+        closed = raw_cam(member, features, classes)
+    area = closed.shape[1] * closed.shape[2]
+    reference = library_cam("GradCAM", member, copies, classes) * area
+    strength = reference.abs().amax(dim=(1, 2))
+    assert area >= 9
+    assert strength.min() > 1e-3  # Else any two maps would be equal.
+    assert ((closed - reference).abs().amax(dim=(1, 2)) < 1e-4 * strength).all()
+
+
+def test_grad_cam_plus_plus_follows_its_formula(member, images):
+    """Equation 19 of Chattopadhay et al. 2018, with the package's small number in it."""
+    copies, classes = every_class(images[:1])
+    with torch.inference_mode():
+        _, features = logits_and_features(member, copies)
     area = features.shape[2] * features.shape[3]
-    references = reference_grad_cams(member, image) * area
-    for label, theirs in enumerate(references):
-        with torch.inference_mode():
-            ours = raw_cam(member, features, torch.tensor([label])).numpy()[0]
-        strength = max(1e-6, float(np.abs(theirs).max()))
-        assert np.abs(ours - theirs).max() / strength < 1e-4, CLASSES[label]
+    gradient = member.head.weight[classes].detach() / area
+    total = features.sum(dim=(2, 3))
+    alpha = gradient**2 / (2 * gradient**2 + total * gradient**3 + 1e-6)
+    weights = area * alpha * gradient.clamp_min(0.0)
+    expected = torch.einsum("nc,nchw->nhw", weights, features)
+    given = library_cam("GradCAMPlusPlus", member, copies, classes)
+    assert torch.allclose(given, expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
+
+
+def test_the_package_leaves_the_member_as_it_was(member, images):
+    library_cam("GradCAM", member, images[:1], torch.tensor([0]))
+    assert all(weight.grad is None for weight in member.parameters())
+    assert not member.training
+    assert not any(part._forward_hooks for part in member.modules())
 
 
 def test_the_mean_of_the_map_plus_the_bias_is_the_logit(member, images):
     with torch.inference_mode():
         logits, features = logits_and_features(member, images)
         for label in range(len(CLASSES)):
-            cam = raw_cam(member, features, torch.full((2,), label))
+            cam = raw_cam(member, features, torch.full((len(images),), label))
+            assert cam.abs().max() > 1e-2  # Else the bias alone would be the logit.
             total = cam.mean(dim=(1, 2)) + member.head.bias[label]
             assert torch.allclose(total, logits[:, label], atol=1e-3)
 
@@ -91,6 +126,18 @@ def test_no_evidence_is_wholly_clear_and_more_evidence_is_less_clear():
     alpha = overlay_rgba(heat)[0, :, 3].astype(int)
     assert alpha[0] == 0
     assert (np.diff(alpha) > 0).all()
+
+
+def test_weak_evidence_looks_the_same_on_a_map_with_and_without_strong_evidence():
+    """The page must never scale a map by its own maximum."""
+    weak = np.full((20, 20), 0.2, np.float32)
+    mixed = weak.copy()
+    mixed[:5, :5] = 1.0
+    for lay in (lambda heat: on_photo(heat, height=60, width=60), overlay_rgba):
+        assert (lay(weak)[-1, -1] == lay(mixed)[-1, -1]).all()
+    maps = torch.from_numpy(np.stack([weak, mixed]))
+    alone, beside_strong = evidence(maps, scale=1.0, grid=20)
+    assert alone[-1, -1] == beside_strong[-1, -1] == pytest.approx(0.2)
 
 
 def test_blending_at_opacity_nought_gives_the_photo(lesion_photos):

@@ -8,7 +8,12 @@ from ml.metrics import (
     balanced_accuracy_interval,
     brier_score,
     calibration_error,
+    classwise_calibration_error,
+    coverage_at_error,
+    negative_log_likelihood,
     negative_predictive_value,
+    reliability,
+    risk_coverage,
     share_with_interval,
     summarise,
 )
@@ -82,3 +87,38 @@ def test_negative_predictive_value_follows_bayes():
     value = negative_predictive_value(sensitivity=0.97, specificity=0.71, prevalence=0.07)
     assert value == pytest.approx(0.9968, abs=1e-4)
     assert negative_predictive_value(sensitivity=1.0, specificity=0.0, prevalence=0.1) is None
+
+
+def test_classwise_calibration_is_nought_for_the_sure_and_right_and_large_for_the_wrong():
+    labels = np.arange(7)
+    assert classwise_calibration_error(np.eye(7), labels) == 0.0
+    wrong = np.roll(np.eye(7), 1, axis=1)
+    assert classwise_calibration_error(wrong, labels) == pytest.approx(2.0 / 7.0)
+
+
+def test_reliability_sorts_photos_by_confidence():
+    sure, half = np.eye(7)[:1], np.array([[0.52, 0.48, 0, 0, 0, 0, 0]])
+    probabilities = np.concatenate([sure, half, half])
+    bins = reliability(probabilities, np.array([0, 0, 1]))
+    assert bins == [
+        {"n": 2, "confidence": pytest.approx(0.52), "accuracy": 0.5},
+        {"n": 1, "confidence": 1.0, "accuracy": 1.0},
+    ]
+
+
+def test_risk_and_coverage_by_hand():
+    """The surest two are right, the next wrong, the least sure right."""
+    confidence = np.array([0.9, 0.3, 0.8, 0.5])
+    correct = np.array([True, True, True, False])
+    coverage, errors = risk_coverage(confidence, correct)
+    assert coverage.tolist() == [0.25, 0.5, 0.75, 1.0]
+    assert errors.tolist() == pytest.approx([0.0, 0.0, 1 / 3, 0.25])
+    assert coverage_at_error(confidence, correct, 0.05) == 0.5
+    assert coverage_at_error(confidence, correct, 0.25) == 1.0
+    assert coverage_at_error(confidence, ~correct, 0.05) == 0.0
+
+
+def test_the_loss_is_the_mean_surprise_at_the_truth():
+    probabilities = np.array([[0.5, 0.5, 0, 0, 0, 0, 0], [1.0, 0, 0, 0, 0, 0, 0]])
+    loss = negative_log_likelihood(probabilities, np.array([1, 0]))
+    assert loss == pytest.approx(np.log(2.0) / 2.0)

@@ -9,11 +9,13 @@ import pytest
 
 from ml import promote as promotion
 from ml.artifact import LIVE_FILE, BundleError, live_bundle, read_manifest, save_manifest
-from ml.evaluate import Case, evaluate
+from ml.ensemble import Ensemble
+from ml.label_table import Case
 from ml.labels import CLASS_INDEX
 from ml.live_history import HISTORY_FILE, Change, Served, Step, pile, read_history
+from ml.out_of_fold import Held
 from ml.promote import HeldOut, PromotionError, promote, roll_back
-from tests.bundles import small_bundle
+from tests.bundles import POLICY, write_bundle
 from tools.lesion_drawing import draw_lesion
 
 MELANOMAS = 8
@@ -27,25 +29,20 @@ def weights(tmp_path):
 @pytest.fixture
 def held_out():
     """Eight drawn lesions that count as melanomas."""
-    return HeldOut(
+    held = Held(
         [Case(f"P{seed}", f"L{seed}", CLASS_INDEX["mel"]) for seed in range(MELANOMAS)],
         [np.asarray(draw_lesion(seed, (64, 48))) for seed in range(MELANOMAS)],
-        [{"sex": "female"}] * MELANOMAS,
     )
+    return HeldOut(held, [{"sex": "female"}] * MELANOMAS)
 
 
 def bundle(weights, version, *, temperature=1.0, suspicious=0.0):
     """A bundle that is not live. With `suspicious` at 0.0 its triage finds every photo."""
-    live = weights / LIVE_FILE
-    kept = live.read_bytes() if live.exists() else None
-    folder = small_bundle(weights, version=version)
-    manifest, _ = read_manifest(folder)
     policy = replace(
-        manifest.policy, suspicious_malignant=suspicious, urgent_malignant=1.0, low_confidence=0.0
+        POLICY, suspicious_malignant=suspicious, urgent_malignant=1.0, low_confidence=0.0
     )
-    save_manifest(folder, replace(manifest, temperature=temperature, policy=policy))
-    live.unlink() if kept is None else live.write_bytes(kept)
-    return folder
+    sizes = {"basic_cnn": 32}
+    return write_bundle(weights / version, sizes, policy=policy, temperature=temperature)
 
 
 def served(folder):
@@ -103,24 +100,19 @@ def test_a_candidate_that_misses_melanomas_is_refused_and_live_stays(
     assert "fallen" in capsys.readouterr().out
 
 
-def test_a_rollback_restores_identical_outputs(weights, live, held_out, tmp_path):
-    photos, labels = tmp_path / "photos", tmp_path / "labels.csv"
-    photos.mkdir()
-    labels.write_text("image_id,dx\nP0,mel\nP1,nv\n")
-    for seed in range(2):
-        draw_lesion(seed, (64, 48)).save(photos / f"P{seed}.png")
-
-    def predictions(name):
-        out = tmp_path / name
-        evaluate(bundle=live_bundle(weights), images=photos, labels=labels, out=out)
-        return (out / "predictions.csv").read_bytes()
+def test_a_rollback_restores_identical_outputs(weights, live, held_out):
+    def outputs():
+        """What the service would say, to the last bit."""
+        analyses = Ensemble.load(live_bundle(weights)).analyse(held_out.held.photos)
+        return [(repr(each.prediction), each.heatmap.tobytes()) for each in analyses]
 
     bundle(weights, "two", temperature=2.0)
-    before = predictions("before")
+    before = outputs()
     promote(weights, "two", lambda: held_out)
-    between = predictions("between")
+    between = outputs()
     step = roll_back(weights)
-    assert predictions("after") == before != between
+    assert outputs() == before
+    assert between != before
     assert (step.change, step.after) == (Change.ROLLED_BACK, served(live))
 
 
@@ -274,6 +266,6 @@ def test_the_held_out_photos_are_the_reporting_half_with_their_groups(monkeypatc
     folds.write_text("image_id,lesion_id,fold,half\n" + "\n".join(places))
     monkeypatch.setattr(promotion, "read_folds", partial(promotion.read_folds, folds))
     found = promotion.read_held_out(images=images, metadata=metadata, cache=tmp_path / "cache")
-    assert found.cases == [Case("A", "L1", CLASS_INDEX["mel"])]
-    assert [photo.shape for photo in found.photos] == [(150, 150, 3)]
+    assert found.held.cases == [Case("A", "L1", CLASS_INDEX["mel"])]
+    assert [photo.shape for photo in found.held.photos] == [(150, 150, 3)]
     assert found.subgroups == [{"sex": "male", "age band": "30-49", "body site": "back"}]

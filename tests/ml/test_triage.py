@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -5,9 +7,25 @@ from hypothesis import strategies as st
 from ml.labels import CLASSES, MALIGNANT
 from ml.prediction import Prediction
 from ml.quality_flag import QualityFlag
-from ml.triage import Policy, Triage, Urgency, most_urgent, triage, triage_without_ai
+from ml.triage import (
+    Policy,
+    Triage,
+    Urgency,
+    expected_cost,
+    most_urgent,
+    triage,
+    triage_without_ai,
+)
 
-POLICY = Policy(suspicious_malignant=0.2, urgent_malignant=0.6, low_confidence=0.4, high_spread=0.4)
+POLICY = Policy(
+    suspicious_malignant=0.2,
+    urgent_malignant=0.6,
+    low_confidence=0.4,
+    high_spread=0.4,
+    unusual=3.0,
+    not_skin=9.0,
+    abstain_cost=1.0,
+)
 
 
 def prediction_of(spread=0.0, **shares):
@@ -64,6 +82,41 @@ def test_low_confidence_and_disagreement_are_suspicious_each_with_its_reason():
     assert "disagree" in split.reasons[0]
 
 
+def test_a_malignant_class_in_the_prediction_set_is_suspicious_and_named():
+    calm = prediction_of(nv=0.95, bcc=0.05)
+    assert triage(calm, POLICY).urgency is Urgency.ROUTINE
+    held = replace(calm, sets={"0.90": ("nv", "bcc"), "0.95": ("nv", "bcc", "mel")})
+    decided = triage(held, POLICY)
+    assert decided.urgency is Urgency.SUSPICIOUS
+    assert decided.reasons == ("The AI cannot rule out: Basal cell carcinoma.",)
+
+
+def test_a_costly_doubt_makes_the_ai_abstain():
+    """Two chances in a hundred of melanoma cost 0.4 needless looks, by the twentyfold price."""
+    careful = replace(POLICY, abstain_cost=0.3)
+    assert triage(prediction_of(nv=0.99, mel=0.01), careful).urgency is Urgency.ROUTINE
+    decided = triage(prediction_of(nv=0.98, mel=0.02), careful)
+    assert decided.urgency is Urgency.SUSPICIOUS
+    assert "abstains" in decided.reasons[0]
+
+
+def test_the_expected_cost_is_that_of_the_cheaper_answer():
+    assert expected_cost(prediction_of(nv=1.0)) == 0.0
+    assert expected_cost(prediction_of(mel=1.0)) == 0.0
+    assert expected_cost(prediction_of(nv=0.98, mel=0.02)) == pytest.approx(0.4)
+    assert expected_cost(prediction_of(nv=0.5, mel=0.5)) == pytest.approx(0.5)
+    assert expected_cost(prediction_of(nv=0.9, bcc=0.1)) == pytest.approx(0.5)
+
+
+def test_an_unusual_photo_and_one_without_skin_are_suspicious_each_with_its_reason():
+    unusual = triage(replace(prediction_of(nv=1.0), outlier_score=3.1), POLICY)
+    assert unusual.urgency is Urgency.SUSPICIOUS
+    assert "unlike those" in unusual.reasons[0]
+    strange = triage(replace(prediction_of(nv=1.0), outlier_score=9.1), POLICY)
+    assert strange.urgency is Urgency.SUSPICIOUS
+    assert "does not look like skin" in strange.reasons[0]
+
+
 def test_the_reason_that_set_the_urgency_stands_first():
     decided = triage(prediction_of(mel=0.9, nv=0.1), POLICY, quality_flags=[QualityFlag.BLURRED])
     assert decided.urgency is Urgency.URGENT
@@ -93,6 +146,12 @@ def test_more_disagreement_never_lowers_the_urgency(prediction, more):
         spread=min(1.0, prediction.spread + more),
     )
     assert triage(wider, POLICY).urgency.rank >= triage(prediction, POLICY).urgency.rank
+
+
+@given(predictions(), st.sets(st.sampled_from(CLASSES)), st.floats(0.0, 20.0))
+def test_neither_a_larger_set_nor_a_stranger_photo_lowers_the_urgency(prediction, names, score):
+    doubted = replace(prediction, sets={"0.90": tuple(names)}, outlier_score=score)
+    assert triage(doubted, POLICY).urgency.rank >= triage(prediction, POLICY).urgency.rank
 
 
 @given(predictions(), st.floats(0.0, 1.0))
@@ -134,4 +193,9 @@ def test_of_several_photos_the_most_urgent_one_decides():
 
 def test_a_policy_with_crossed_marks_is_refused():
     with pytest.raises(ValueError, match="suspicious <= urgent"):
-        Policy(suspicious_malignant=0.7, urgent_malignant=0.6, low_confidence=0, high_spread=1)
+        replace(POLICY, suspicious_malignant=0.7)
+
+
+def test_a_policy_that_takes_the_unusual_for_stranger_than_no_skin_is_refused():
+    with pytest.raises(ValueError, match="unusual <= not skin"):
+        replace(POLICY, unusual=10.0)

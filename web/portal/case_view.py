@@ -1,6 +1,6 @@
 """What a case's page shows, as plain values: rows in, words out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from clinic.submission import ScreeningState
 from clinic.terminology import LESION_CLASSES
 from ml.labels import MALIGNANT
 from ml.quality_flag import FLAG_WORDS, QualityFlag
+from ml.triage import SET_LEVEL
 from web.portal.forms import (
     AGREEMENTS,
     CONFIDENCES,
@@ -105,6 +106,7 @@ def computer(result: ScreeningResult, read: FirstRead | None) -> dict[str, Any] 
     top = max(result.probabilities, key=lambda label: (result.probabilities or {})[label])
     return {
         "probabilities": probability_rows(result.probabilities),
+        "set_words": _set_words(result.prediction_sets or {}),
         "reasons": result.reasons,
         "warnings": _warnings(result),
         "explained_label": class_name(result.explained_class or top),
@@ -113,6 +115,14 @@ def computer(result: ScreeningResult, read: FirstRead | None) -> dict[str, Any] 
         "model_version": result.model_version,
         "fingerprint": result.model_fingerprint or "",
     }
+
+
+def _set_words(sets: Mapping[str, Sequence[str]]) -> str:
+    """The classes that hold the true one in most cases; empty for results of older models."""
+    if SET_LEVEL not in sets:
+        return ""
+    names = ", ".join(class_name(label) for label in sets[SET_LEVEL])
+    return f"In {round(100 * float(SET_LEVEL))} of 100 cases the true class is among: {names}."
 
 
 def _warnings(result: ScreeningResult) -> list[str]:

@@ -10,7 +10,7 @@ from web.guard import me
 from web.local_clinic import local_clinic
 from web.permission import public
 from web.portal.blueprint import portal
-from web.portal.model_label import label_of, live_manifest
+from web.portal.model_card import live_card
 from web.services import services
 
 ASSET_VERSION = "1"
@@ -55,7 +55,6 @@ def privacy() -> str:
 @portal.get("/ai-label")
 @public
 def ai_label() -> str:
-    """The label of the model that is in use, from its own manifest."""
+    """What the computer does, and the model card of the bundle in service."""
     weights = services().weights_dir
-    raw = live_manifest(weights) if weights else None
-    return render_template("ai_label.html", card=label_of(raw) if raw else None)
+    return render_template("ai_label.html", card=live_card(weights) if weights else None)
