@@ -20,8 +20,9 @@ RELAY = "relay"
 RECONCILER = "reconciler"
 BEAT = "beat"
 ADMIN = "admin"
+EXPORT = "export"
 MIGRATE = "migrate"
-EVERY_PROGRAM = frozenset({WEB, WORKER, KEEPER, RELAY, RECONCILER, BEAT, ADMIN, MIGRATE})
+EVERY_PROGRAM = frozenset({WEB, WORKER, KEEPER, RELAY, RECONCILER, BEAT, ADMIN, EXPORT, MIGRATE})
 
 T = TypeVar("T")
 ENVIRONMENTS = ("production", "demo", "test")
@@ -165,20 +166,20 @@ def _log_level(text: str) -> str:
     return text
 
 
-_SENDS_OR_TAKES_HINTS = frozenset({WEB, WORKER, KEEPER, RELAY, BEAT})
-_WRITES_AUDIT = frozenset({WEB, WORKER, KEEPER, RECONCILER, ADMIN})
+_SENDS_OR_TAKES_HINTS = frozenset({WEB, WORKER, KEEPER, RELAY, BEAT, EXPORT})
+_WRITES_AUDIT = frozenset({WEB, WORKER, KEEPER, RECONCILER, ADMIN, EXPORT})
 
 SETTINGS: tuple[Setting, ...] = (
     Setting("environment", _environment, EVERY_PROGRAM),
     Setting("database_url", _database_url, EVERY_PROGRAM - {BEAT}),
     Setting("broker_url", _broker_url, _SENDS_OR_TAKES_HINTS),
-    Setting("blob_dir", Path, frozenset({WEB, WORKER})),
+    Setting("blob_dir", Path, frozenset({WEB, WORKER, EXPORT})),
     Setting("weights_dir", Path, frozenset({WORKER})),
     Setting("public_url", _public_url, frozenset({WEB}), "http://127.0.0.1:8000"),
     Setting("cookie_key", _key, frozenset({WEB})),
-    Setting("account_key", _key, frozenset({WEB, ADMIN})),
+    Setting("account_key", _key, frozenset({WEB, ADMIN, EXPORT})),
     Setting("audit_key", _key, _WRITES_AUDIT),
-    Setting("enrolment_key", _key, frozenset({WEB, WORKER, KEEPER})),
+    Setting("enrolment_key", _key, frozenset({WEB, WORKER, KEEPER, EXPORT})),
     Setting("master_key_file", Path, frozenset({KEEPER})),
     Setting("root_public_key", _public_key, frozenset({WEB, WORKER})),
     Setting("snomed", _switch, frozenset({WEB}), "on"),

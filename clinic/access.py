@@ -26,6 +26,7 @@ class Permission(StrEnum):
     SEE_SIGNED_RESULT = "see signed result"
     OPERATE = "operate"
     SEARCH_AUDIT = "search audit"
+    EXPORT_FOR_TRAINING = "export for training"
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def may(actor: Actor, permission: Permission, case: CaseFacts | None = None) -> 
         return actor.patient_id == case.patient_id and _patient_may(permission, case)
     if actor.role is Role.DERMATOLOGIST:
         return _dermatologist_may(actor.user_id, permission, case)
-    return False
+    return permission is Permission.EXPORT_FOR_TRAINING and case.signed
 
 
 def _patient_may(permission: Permission, case: CaseFacts) -> bool:

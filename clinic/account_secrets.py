@@ -53,6 +53,16 @@ class AccountSecrets:
         except InvalidTag as error:
             raise AccountSecretError(f"The sealed {column} does not open.") from error
 
+    def pseudonym(self, identifier: str, *, clinic_id: str) -> str:
+        """What stands for an id outside the clinic: HMAC-SHA256 under a key of its own, 32 hex.
+
+        The same each time, so that a case keeps its name from one export to the next: copies can be
+        joined without counting it twice, and found again to be taken out. Another clinic's key is
+        another, and without the account key nobody can lead a name back to an id.
+        """
+        key = self._derive(f"pseudonyms of {clinic_id}")
+        return hmac.new(key, identifier.encode(), hashlib.sha256).hexdigest()[:32]
+
     def _derive(self, use: str) -> bytes:
         return HKDF(SHA256(), 32, None, f"dermqueue {use}".encode()).derive(self.key)
 

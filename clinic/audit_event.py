@@ -43,6 +43,9 @@ class AuditAction(StrEnum):
     EHR_CLIENT_REGISTERED = "ehr:client registered"
     EHR_READ = "ehr:read"
     OPERATIONS_READ = "operations:read"
+    TRAINING_EXPORT_STARTED = "training set:export started"
+    TRAINING_SET_EXPORTED = "training set:exported"
+    CASE_EXPORTED = "case:exported to a training set"
     AUDIT_SEARCHED = "audit:searched"
     ACCESS_LOG_READ = "audit:own access log read"
 

@@ -20,6 +20,7 @@ class KeyPurpose(StrEnum):
     TEXT = "text"  # the web process renders texts for a signed-in person
     EHR = "ehr"  # the web process answers a registered EHR client
     SCREENING = "screening"  # an inference worker opens what it holds under a live lease
+    TRAINING = "training"  # an administrator's export copies a case that research may use
 
 
 class ObjectKind(StrEnum):
@@ -59,6 +60,7 @@ class RequestFacts:
     ai_unavailable: bool = False
     ehr_clinic_id: str | None = None
     holds_lease: bool = False
+    research_permitted: bool = False
 
 
 def refusal(facts: RequestFacts) -> str | None:
@@ -79,6 +81,8 @@ def _formal_refusal(facts: RequestFacts) -> str | None:
 def _refusal_for_purpose(facts: RequestFacts) -> str | None:
     if facts.purpose is KeyPurpose.SCREENING:
         return _screening_refusal(facts)
+    if facts.purpose is KeyPurpose.TRAINING:
+        return _training_refusal(facts)
     if facts.requests_last_hour > HOURLY_CAP:
         return "too many requests in one hour"
     if facts.purpose is KeyPurpose.EHR:
@@ -94,6 +98,20 @@ def _screening_refusal(facts: RequestFacts) -> str | None:
     wanted = {ObjectKind.PHOTO, ObjectKind.HISTORY}
     if any(one.kind not in wanted or not _belongs(one, facts) for one in facts.objects):
         return "the object is not part of the submission's input"
+    return None
+
+
+def _training_refusal(facts: RequestFacts) -> str | None:
+    """Without the hourly cap: to open every permitted case at once is what an export is for."""
+    if facts.actor is None:
+        return "the login session has ended"
+    if facts.case is None or not may(facts.actor, Permission.EXPORT_FOR_TRAINING, facts.case):
+        return "only an administrator exports, and signed cases of the own clinic only"
+    if not facts.research_permitted:
+        return "the patient does not permit research"
+    wanted = {ObjectKind.RENDITION, ObjectKind.HISTORY}
+    if any(one.kind not in wanted or not _belongs(one, facts) for one in facts.objects):
+        return "the object is not part of a training case"
     return None
 
 

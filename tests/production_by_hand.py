@@ -129,7 +129,9 @@ class Production:
         command = [self._here(part) for part in service["command"]]
         return self._spawn(name, _with_this_python(command), environment=self.environment(name))
 
-    def run(self, name: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    def run(
+        self, name: str, *arguments: str, typed: str = ""
+    ) -> "subprocess.CompletedProcess[str]":
         """One of the services that end by themselves."""
         service = COMPOSE["services"][name]
         command = [*service.get("entrypoint", []), *(arguments or service["command"])]
@@ -137,6 +139,7 @@ class Production:
             _with_this_python(command),
             env=self.environment(name),
             cwd=ROOT,
+            input=typed,
             capture_output=True,
             text=True,
             check=False,

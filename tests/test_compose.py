@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyotp
 import pytest
 import redis
 from redis.exceptions import NoPermissionError
@@ -29,6 +30,7 @@ from clinic.records import ehr_clients
 from clinic.records.db import make_engine, make_session_factory
 from clinic.records.models import SealedObject
 from config import SETTINGS
+from ml.training_manifest import MANIFEST_FILE, read_training_manifest
 from tests.compose_rules import problems
 from tests.production_by_hand import (
     COMPOSE,
@@ -40,7 +42,8 @@ from tests.production_by_hand import (
     in_base64,
     until,
 )
-from tests.world import World, build
+from tests.world import PASSWORD, TOTP_SECRET, World, build
+from tools.portal_client import wait_for_fresh_code
 from tools.ports import free_port
 from tools.postgres import PostgresServer
 from worker.__main__ import CANNOT_START, PROGRAMS
@@ -56,6 +59,7 @@ PROGRAM_OF = {
     "beat": "beat",
     "migrate": "migrate",
     "admin": "admin",
+    "export": "export",
 }
 # The portal shows the model's manifest where there is one; it does not need it.
 MAY_ALSO_HAVE = {"web": {"DERMQUEUE_WEIGHTS_DIR"}}
@@ -330,6 +334,20 @@ class TestByHand:
         assert "First password" in created.stdout, created.stderr
         assert "The audit chain holds." in verified.stdout, verified.stderr
 
+    @pytest.mark.usefixtures("running")
+    def test_a_training_set_is_exported_with_keys_from_the_keeper(
+        self, production: Production, clinic_world: World, tmp_path: Path
+    ):
+        clinic_world.decide_on_research(clinic_world.alice, permitted=True)
+        command = ("training-set", "export", "--out", str(tmp_path / "set"))
+        command += ("--administrator", clinic_world.erin.email)
+        wait_for_fresh_code(seconds=12)
+        typed = f"{PASSWORD}\n{pyotp.TOTP(TOTP_SECRET).now()}\n"
+        done = production.run("export", *command, typed=typed)
+        assert "1 photos of 1 cases" in done.stdout, done.stderr
+        (photo,) = read_training_manifest(tmp_path / "set" / MANIFEST_FILE)
+        assert photo.dx == "nv"
+
     def test_tries_are_counted_in_the_broker_for_each_visitor_behind_the_proxy(
         self, running: dict[str, Started], production: Production
     ):
@@ -362,7 +380,12 @@ class TestByHand:
             nobody.ping()
 
     @pytest.mark.parametrize(
-        ("user", "task"), [("beat", SETTLE_PATIENT), ("web", SCREEN_SUBMISSION)]
+        ("user", "task"),
+        [
+            ("beat", SETTLE_PATIENT),
+            ("web", SCREEN_SUBMISSION),
+            ("export", SCREEN_SUBMISSION),
+        ],
     )
     def test_a_program_cannot_send_what_is_not_its_to_send(
         self, production: Production, user: str, task: str
@@ -374,7 +397,7 @@ class TestByHand:
     def test_the_clock_may_send_the_housekeeping(self, production: Production):
         CeleryHints(production.broker_url("beat")).send(PURGE_EXPIRED)
 
-    @pytest.mark.parametrize("user", ["web", "relay", "beat", "keeper", "worker"])
+    @pytest.mark.parametrize("user", ["web", "relay", "beat", "keeper", "worker", "export"])
     def test_no_program_can_change_the_broker(self, production: Production, user: str):
         with production.broker(user) as broker:
             for forbidden in (broker.flushall, broker.config_get, broker.acl_list):

@@ -13,6 +13,7 @@ from flask import Flask
 
 from tests.production_by_hand import COMPOSE
 from web.cli import register_commands
+from web.training_set import training_set_commands
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted(
@@ -113,6 +114,7 @@ def test_every_option_of_the_demo_exists_and_is_explained():
 def _flask_commands() -> dict[str, click.Command]:
     app = Flask("documents")
     register_commands(app)
+    app.cli.add_command(training_set_commands)
     found = {}
     for name in app.cli.commands:
         group = app.cli.commands[name]

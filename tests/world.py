@@ -28,7 +28,7 @@ from clinic.records.audit_log import Auditor
 from clinic.records.blobs import BlobStore
 from clinic.records.db import SessionFactory, database_now, new_id
 from clinic.records.keeper_client import KeeperClient
-from clinic.records.models import Clinic
+from clinic.records.models import Clinic, Patient
 from clinic.records.review import Decision, Impression
 from clinic.records.sealed_objects import Place
 from clinic.records.submissions import NewSubmission
@@ -186,6 +186,11 @@ class World:
 
     def signed(self, patient: Person, reader: Person) -> str:
         submission_id = self.first_read(patient, reader)
+        self.sign(submission_id, reader)
+        return submission_id
+
+    def sign(self, submission_id: str, reader: Person, *, diagnosis: str = "nv") -> None:
+        """Sign a case that this reader holds and has read."""
         with self.sessions() as session, session.begin():
             row = submissions.find(session, submission_id)
             assert row is not None
@@ -211,7 +216,7 @@ class World:
                 row,
                 reader_id=reader.account_id,
                 decision=Decision(
-                    diagnosis="nv",
+                    diagnosis=diagnosis,
                     icd10cm="D22.5",
                     confidence="high",
                     image_quality="good",
@@ -222,7 +227,12 @@ class World:
                     letter=letter,
                 ),
             )
-        return submission_id
+
+    def decide_on_research(self, patient: Person, *, permitted: bool) -> None:
+        """What this patient ticks, or takes back, on the account page."""
+        with self.sessions() as session, session.begin():
+            row = session.get_one(Patient, patient.patient_id)
+            accounts.record_consents(session, row, {accounts.RESEARCH: permitted})
 
 
 def build(sessions: SessionFactory, folder: Path) -> World:

@@ -134,10 +134,10 @@ class PortalClient:
         return found
 
 
-def wait_for_fresh_code() -> None:
+def wait_for_fresh_code(*, seconds: float = 2.0) -> None:
     """A code is good for its own 30 seconds only: do not start at their very end."""
     left = TOTP_STEP_SECONDS - time.time() % TOTP_STEP_SECONDS
-    if left < 2:
+    if left < seconds:
         time.sleep(left + 0.2)
 
 

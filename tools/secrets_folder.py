@@ -19,7 +19,7 @@ from cryptography.x509.oid import NameOID
 from clinic.key_files import KeyFilesExistError, create_key_files
 
 TEMPLATE = Path(__file__).resolve().parent.parent / "deploy" / "valkey" / "users.acl.template"
-BROKER_USERS = ("web", "relay", "beat", "keeper", "worker")
+BROKER_USERS = ("web", "relay", "beat", "keeper", "worker", "export")
 DATABASE_HOST = "db:5432"
 BROKER_HOST = "broker:6379"
 TRIAL_DAYS = 30

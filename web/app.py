@@ -8,8 +8,8 @@ from clinic.account_secrets import AccountSecrets, Passwords
 from clinic.hints import CeleryHints
 from clinic.records.audit_log import Auditor
 from clinic.records.blobs import BlobStore
-from clinic.records.db import make_session_factory
-from config import ADMIN, MIGRATE, WEB, Secret, Settings, needed
+from clinic.records.db import make_engine, make_session_factory
+from config import ADMIN, EXPORT, MIGRATE, WEB, Secret, Settings, needed
 from web.cli import register_commands
 from web.database import db, init_database
 from web.errors import init_error_pages
@@ -21,7 +21,8 @@ from web.portal import portal
 from web.rate_limits import init_rate_limits
 from web.request import MemoryRequest
 from web.security_headers import init_security_headers
-from web.services import EXTENSION, AdminServices, Services
+from web.services import EXTENSION, AdminServices, ExportServices, Services
+from web.training_set import training_set_commands
 
 MIB = 1024 * 1024
 
@@ -43,6 +44,26 @@ def create_admin_app() -> Flask:
         passwords=Passwords.standard(),
     )
     register_commands(app)
+    return app
+
+
+def create_export_app() -> Flask:
+    """`flask --app web.app:create_export_app training-set export`, with no other command.
+
+    It alone of the engineer's commands opens photos, so the secrets for that are its own.
+    """
+    settings = Settings.from_env(EXPORT)
+    app = Flask(__name__, static_folder=None)
+    app.extensions[EXTENSION] = ExportServices(
+        auditor=Auditor(_secret(settings.audit_key)),
+        account_secrets=AccountSecrets(_secret(settings.account_key)),
+        passwords=Passwords.standard(),
+        sessions=make_session_factory(make_engine(needed(settings.database_url))),
+        blobs=BlobStore(needed(settings.blob_dir)),
+        hints=CeleryHints(needed(settings.broker_url)),
+        enrolment_key=_secret(settings.enrolment_key),
+    )
+    app.cli.add_command(training_set_commands)
     return app
 
 

@@ -29,6 +29,16 @@ class AdminServices:
 
 
 @dataclass(frozen=True)
+class ExportServices(AdminServices):
+    """What the export of a training set works with."""
+
+    sessions: SessionFactory
+    blobs: BlobStore
+    hints: Hints
+    enrolment_key: bytes
+
+
+@dataclass(frozen=True)
 class Services(AdminServices):
     """What views work with.
 
@@ -57,6 +67,10 @@ class Services(AdminServices):
 
 def admin_services() -> AdminServices:
     return cast("AdminServices", current_app.extensions[EXTENSION])
+
+
+def export_services() -> ExportServices:
+    return cast("ExportServices", current_app.extensions[EXTENSION])
 
 
 def services() -> Services:

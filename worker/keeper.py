@@ -49,6 +49,7 @@ from clinic.records.models import (
 from clinic.submission import ScreeningState
 
 ACTOR = "keeper"
+_PROGRAM_FOR = {KeyPurpose.SCREENING: "worker", KeyPurpose.TRAINING: "export"}  # others: web
 
 
 @dataclass(frozen=True)
@@ -156,13 +157,15 @@ class Keeper:
             ehr_clinic_id=_ehr_clinic(session, request),
             holds_lease=case is not None
             and screening_queue.holds_lease(session, case.id, request.token),
+            research_permitted=case is not None
+            and accounts.permits(session, case.patient_id, accounts.RESEARCH),
         )
 
     def _is_enrolled(self, session: Session, request: KeyRequest) -> bool:
         row = session.get(ProcessKey, request.process_id) if request.process_id else None
         if row is None or row.public_key != request.recipient_key:
             return False
-        expected = "worker" if request.purpose == KeyPurpose.SCREENING else "web"
+        expected = _PROGRAM_FOR.get(KeyPurpose(request.purpose), "web")
         mac = enrolment_mac(
             self.enrolment_key,
             process_id=row.id,

@@ -27,7 +27,8 @@ IDLE_LIFE = {
     Role.ADMINISTRATOR: timedelta(minutes=15),
 }
 LINK_LIFE = timedelta(minutes=10)
-CONSENT_TEXT_VERSION = "2026-11"
+CONSENT_TEXT_VERSION = "2026-11.2"
+RESEARCH = "research"
 
 
 class EmailTakenError(Exception):
@@ -116,6 +117,11 @@ def permitted_purposes(session: Session, patient_id: str) -> set[str]:
     )
     newest = {row.purpose: row.permitted for row in rows}
     return {purpose for purpose, permitted in newest.items() if permitted}
+
+
+def permits(session: Session, patient_id: str, purpose: str) -> bool:
+    """Whether the patient's newest decision on this purpose permits; without any it does not."""
+    return purpose in permitted_purposes(session, patient_id)
 
 
 def account_by_email(session: Session, box: AccountSecrets, email: str) -> Account | None:

@@ -56,6 +56,18 @@ def test_another_key_does_not_open() -> None:
         AccountSecrets(b"t" * 32).unseal(sealed, account_id="a1", column="email")
 
 
+def test_a_pseudonym_stays_the_same_in_one_clinic_and_leads_nowhere_without_the_key() -> None:
+    name = BOX.pseudonym("case-1", clinic_id="clinic-1")
+    assert name == BOX.pseudonym("case-1", clinic_id="clinic-1")
+    others = {
+        BOX.pseudonym("case-2", clinic_id="clinic-1"),
+        BOX.pseudonym("case-1", clinic_id="clinic-2"),
+        AccountSecrets(b"t" * 32).pseudonym("case-1", clinic_id="clinic-1"),
+    }
+    assert len(others | {name}) == 4
+    assert {len(one) for one in others} == {32}
+
+
 def test_the_key_never_shows() -> None:
     assert "sss" not in repr(BOX)
 

@@ -20,6 +20,7 @@ from clinic.keeper_protocol import (
 
 PATIENT, CASE, CLINIC = "patient-alice", "case-1", "clinic-1"
 ALICE = Actor("account-alice", Role.PATIENT, CLINIC, PATIENT)
+ERIN = Actor("account-erin", Role.ADMINISTRATOR, CLINIC)
 BOB = Actor("account-bob", Role.DERMATOLOGIST, CLINIC)
 CLAIMED = CaseFacts(PATIENT, CLINIC, BOB.user_id, None, signed=False)
 READ = replace(CLAIMED, first_read_by=BOB.user_id)
@@ -67,7 +68,24 @@ EHR = RequestFacts(
     submission_id=CASE,
     ehr_clinic_id=CLINIC,
 )
-GRANTED = {"screening": SCREENING, "reader": READER, "owner": OWNER, "text": TEXT, "ehr": EHR}
+TRAINING = RequestFacts(
+    purpose=KeyPurpose.TRAINING,
+    expired=False,
+    objects=wanted(ObjectKind.RENDITION, ObjectKind.HISTORY),
+    process_enrolled=True,
+    actor=ERIN,
+    case=SIGNED,
+    submission_id=CASE,
+    research_permitted=True,
+)
+GRANTED = {
+    "screening": SCREENING,
+    "reader": READER,
+    "owner": OWNER,
+    "text": TEXT,
+    "ehr": EHR,
+    "training": TRAINING,
+}
 
 
 @pytest.mark.parametrize("facts", GRANTED.values(), ids=list(GRANTED))
@@ -85,7 +103,9 @@ def test_a_request_that_names_nothing_is_refused(facts: RequestFacts) -> None:
     assert refusal(replace(facts, objects=())) == "no object was named"
 
 
-@pytest.mark.parametrize("facts", [SCREENING, TEXT, EHR], ids=["screening", "text", "ehr"])
+@pytest.mark.parametrize(
+    "facts", [SCREENING, TEXT, EHR, TRAINING], ids=["screening", "text", "ehr", "training"]
+)
 def test_a_process_that_is_not_enrolled_is_refused(facts: RequestFacts) -> None:
     assert refusal(replace(facts, process_enrolled=False)) == "the process is not enrolled"
 
@@ -139,6 +159,39 @@ def test_a_record_system_reads_signed_cases_only() -> None:
 )
 def test_a_record_system_gets_the_report_and_no_picture(kind: ObjectKind) -> None:
     assert "not part of a report" in (refusal(replace(EHR, objects=wanted(kind))) or "")
+
+
+def test_an_export_opens_no_case_that_is_not_signed() -> None:
+    for case in (CLAIMED, READ, None):
+        assert "signed cases" in (refusal(replace(TRAINING, case=case)) or "")
+
+
+def test_an_export_opens_no_case_of_a_patient_who_does_not_permit_research() -> None:
+    asked = replace(TRAINING, research_permitted=False)
+    assert refusal(asked) == "the patient does not permit research"
+
+
+@pytest.mark.parametrize("actor", [ALICE, BOB, replace(ERIN, clinic_id="clinic-2")])
+def test_only_an_administrator_of_the_clinic_exports(actor: Actor) -> None:
+    assert "only an administrator" in (refusal(replace(TRAINING, actor=actor)) or "")
+
+
+def test_an_export_ends_with_the_session_of_its_administrator() -> None:
+    assert refusal(replace(TRAINING, actor=None)) == "the login session has ended"
+
+
+@pytest.mark.parametrize("kind", set(ObjectKind) - {ObjectKind.RENDITION, ObjectKind.HISTORY})
+def test_an_export_opens_clean_pictures_and_the_history_only(kind: ObjectKind) -> None:
+    assert "not part of a training" in (refusal(replace(TRAINING, objects=wanted(kind))) or "")
+
+
+def test_an_export_is_not_slowed_by_the_cap() -> None:
+    assert refusal(replace(TRAINING, requests_last_hour=HOURLY_CAP * 9)) is None
+
+
+@pytest.mark.parametrize("purpose", [KeyPurpose.VIEW, KeyPurpose.TEXT])
+def test_what_an_export_may_open_an_administrator_may_not_look_at(purpose: KeyPurpose) -> None:
+    assert refusal(replace(TRAINING, purpose=purpose)) is not None
 
 
 @pytest.mark.parametrize("kind", [ObjectKind.PHOTO, ObjectKind.RENDITION, ObjectKind.HEATMAP])
@@ -249,13 +302,14 @@ anything = st.builds(
     ai_unavailable=st.booleans(),
     ehr_clinic_id=mostly("c1", "c2", None),
     holds_lease=st.booleans(),
+    research_permitted=mostly(True, False),
 )
 
 
 @settings(max_examples=800, deadline=None)
 @given(anything)
 def test_nobody_without_a_rule_gets_a_key(facts: RequestFacts) -> None:
-    """Whatever is granted has one of four good reasons, said here in other words than the rule."""
+    """Whatever is granted has one of five good reasons, said here in other words than the rule."""
     if refusal(facts) is not None:
         return
     assert facts.objects
@@ -274,6 +328,13 @@ def test_nobody_without_a_rule_gets_a_key(facts: RequestFacts) -> None:
         return
     actor = facts.actor
     assert actor is not None
+    if facts.purpose is KeyPurpose.TRAINING:
+        assert facts.process_enrolled
+        assert facts.research_permitted
+        assert facts.case is not None
+        assert facts.case.signed
+        assert (actor.role, actor.clinic_id) == (Role.ADMINISTRATOR, facts.case.clinic_id)
+        return
     assert actor.role is not Role.ADMINISTRATOR
     owner = facts.case.patient_id if facts.case else facts.objects[0].patient_id
     identities = {one.patient_id for one in facts.objects if one.kind is ObjectKind.IDENTITY}

@@ -44,7 +44,7 @@ NOON = 1_800_000_000.0  # the first second of a time step of 30 seconds
 def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """The clock of the one-time codes; `clock.now` moves it."""
     clock = SimpleNamespace(now=NOON)
-    monkeypatch.setattr("web.portal.login.time", SimpleNamespace(time=lambda: clock.now))
+    monkeypatch.setattr("web.second_factor.time", SimpleNamespace(time=lambda: clock.now))
     return clock
 
 

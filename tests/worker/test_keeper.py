@@ -352,6 +352,73 @@ def test_a_record_system_opens_no_unsigned_case(world: World) -> None:
     assert Asker(world, process.private_key).ask(wanted).refusal == "the case is not signed"
 
 
+def training(world: World, process: ProcessIdentity, case: str, who: str = "erin") -> NewKeyRequest:
+    return NewKeyRequest(
+        purpose=KeyPurpose.TRAINING,
+        object_ids=objects(world, case, ObjectKind.RENDITION, ObjectKind.HISTORY),
+        recipient_key=process.private_key.public_key().public_bytes_raw(),
+        process_id=process.id,
+        login_session_id=login(world, world.people[who]),
+        submission_id=case,
+    )
+
+
+def test_an_export_opens_the_signed_case_of_a_patient_who_permits_research(world: World) -> None:
+    world.decide_on_research(world.alice, permitted=True)
+    case, process = world.signed(world.alice, world.bob), enrolled(world, "export")
+    export = Asker(world, process.private_key)
+
+    opened = export.opens(export.ask(training(world, process, case)))
+
+    assert opened[ObjectKind.RENDITION].startswith(b"\xff\xd8")
+    assert json.loads(opened[ObjectKind.HISTORY])["age"] == 52
+
+
+def test_an_export_opens_no_unsigned_case(world: World) -> None:
+    world.decide_on_research(world.alice, permitted=True)
+    case, process = world.first_read(world.alice, world.bob), enrolled(world, "export")
+    asked = Asker(world, process.private_key).ask(training(world, process, case))
+    assert asked.answer is None
+    assert "signed cases" in (asked.refusal or "")
+
+
+def test_the_newest_decision_on_research_counts_for_old_cases_too(world: World) -> None:
+    case, process = world.signed(world.alice, world.bob), enrolled(world, "export")
+    export = Asker(world, process.private_key)
+    states = []
+    world.decide_on_research(world.carol, permitted=True)
+    for permitted in (None, True, False):
+        if permitted is not None:
+            world.decide_on_research(world.alice, permitted=permitted)
+        states.append(export.ask(training(world, process, case)).state)
+    assert states == ["refused", "granted", "refused"]
+
+
+@pytest.mark.parametrize("who", ["alice", "bob", "frank"])
+def test_an_export_is_no_way_in_for_anybody_but_an_administrator(world: World, who: str) -> None:
+    world.decide_on_research(world.alice, permitted=True)
+    case, process = world.signed(world.alice, world.bob), enrolled(world, "export")
+    asked = Asker(world, process.private_key).ask(training(world, process, case, who))
+    assert "only an administrator" in (asked.refusal or "")
+
+
+@pytest.mark.parametrize("program", ["web", "worker"])
+def test_no_other_program_gets_an_export_s_keys(world: World, program: str) -> None:
+    world.decide_on_research(world.alice, permitted=True)
+    case, process = world.signed(world.alice, world.bob), enrolled(world, program)
+    asked = Asker(world, process.private_key).ask(training(world, process, case))
+    assert asked.refusal == "the process is not enrolled"
+
+
+def test_an_export_gets_no_other_program_s_keys(world: World) -> None:
+    process = enrolled(world, "export")
+    export = Asker(world, process.private_key)
+    _, wanted = screening(world, process)
+    assert export.ask(wanted).refusal == "the process is not enrolled"
+    report = ehr(world, process, world.signed(world.carol, world.bob), world.clinic_id)
+    assert export.ask(report).refusal == "the process is not enrolled"
+
+
 def test_an_old_request_is_refused(world: World) -> None:
     case, page = world.screened(world.alice), Asker.page(world)
     wanted = view(world, page, world.alice, case, ObjectKind.RENDITION)

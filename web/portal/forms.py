@@ -224,6 +224,12 @@ def _code(label: str, hint: str) -> Any:
     )
 
 
+RESEARCH_HINT = (
+    "A computer may learn from them. We add your sex, your age to the nearest 5 years, where the "
+    "spot is and what the doctor found. If you take this back, we copy no more."
+)
+
+
 class RegisterForm(PortalForm):
     email = _email("You will sign in with this. We never send health details by email.")
     password = PasswordField(
@@ -271,7 +277,8 @@ class RegisterForm(PortalForm):
         ),
     )
     consent_research = BooleanField(
-        "My photos may be used for research. My name is taken off first."
+        "My photos may be used for research. My name is taken off first.",
+        description=RESEARCH_HINT,
     )
     consent_teaching = BooleanField("My photos may be used to teach. My name is taken off first.")
 
@@ -298,7 +305,9 @@ class ConsentForm(PortalForm):
     """The consents that a patient may change at any time."""
 
     consent_ai = BooleanField("A computer may help to sort my photos.")
-    consent_research = BooleanField("My photos may be used for research, without my name.")
+    consent_research = BooleanField(
+        "My photos may be used for research, without my name.", description=RESEARCH_HINT
+    )
     consent_teaching = BooleanField("My photos may be used to teach, without my name.")
 
 

@@ -1,7 +1,6 @@
 """Signing in and out: password, one-time code for staff, step-up before signing, demo links."""
 
 import re
-import time
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,9 +20,9 @@ from web.permission import public, roles
 from web.portal.blueprint import portal
 from web.portal.forms import PortalForm, SecondFactorForm, SignInForm, StepUpForm
 from web.rate_limits import SIGN_IN_PER_ACCOUNT, SIGN_IN_PER_ADDRESS, limiter
+from web.second_factor import code_is_right, spend_code
 from web.services import services
 
-TOTP_STEP_SECONDS = 30
 STEP_UP_LIFE_SECONDS = 15 * 60
 ISSUER = "DermQueue"
 LINK_SPENT = "This link was used before or is too old. Start the demo again for a new one."
@@ -135,7 +134,9 @@ def enrol_second_factor() -> AnyResponse:
     }
     if not form.validate_on_submit():
         return page("enrol_second_factor.html", form, **shown)
-    if not _verify(account, secret, form.code.data):
+    accepted = spend_code(db.session(), account, secret, form.code.data)
+    db.session.commit()
+    if not accepted:
         form.code.errors = ["This code is not right. Wait for the next one and try again."]
         return page("enrol_second_factor.html", form, **shown)
     account.totp_secret_sealed = services().account_secrets.seal(
@@ -179,21 +180,7 @@ def _mark_second_factor(action: AuditAction) -> None:
 
 
 def _code_is_right(account: Account, code: str) -> bool:
-    if account.totp_secret_sealed is None:
-        return False
-    secret = services().account_secrets.unseal(
-        account.totp_secret_sealed, account_id=account.id, column="totp_secret"
-    )
-    return _verify(account, secret, code)
-
-
-def _verify(account: Account, secret: str, code: str) -> bool:
-    """RFC 6238 without a window: the code of this very step, and each step once only."""
-    step = int(time.time()) // TOTP_STEP_SECONDS
-    expected = pyotp.TOTP(secret).at(step * TOTP_STEP_SECONDS)
-    if not pyotp.utils.strings_equal(expected, code):
-        return False
-    accepted = accounts.accept_totp_step(db.session(), account, step)
+    accepted = code_is_right(db.session(), services().account_secrets, account, code)
     db.session.commit()
     return accepted
 
