@@ -28,13 +28,7 @@ from ml.artifact import (
     save_outlier,
 )
 from ml.bundle_figures import measure_bundle
-from ml.calibration import (
-    apply_temperature,
-    choose_doubts,
-    choose_operating_point,
-    fit_temperature,
-    mean_of_members,
-)
+from ml.calibration import choose_doubts, choose_operating_point, fit_temperature
 from ml.combine import combine
 from ml.conformal import fit_conformal
 from ml.dataset import Images, held_out_rows, load_images, training_rows
@@ -47,8 +41,9 @@ from ml.members import MEMBERS, MemberConfig, PooledClassifier, build_member
 from ml.metrics import balanced_accuracy
 from ml.model_card import write_model_card
 from ml.out_of_fold import Held, OutOfFold, read_out_of_fold, run_folder
-from ml.outlier import OutlierDetector
+from ml.outlier_fit import fit_outlier_detector
 from ml.quality import assess_quality, thresholds_from
+from ml.temperature import apply_temperature, mean_of_members
 from ml.train import DEFAULT_CACHE, DEFAULT_IMAGES, HELD_OUT_FOLD, RUN_FILE, WEIGHTS_FILE
 
 _BATCH: Final = 64
@@ -144,7 +139,7 @@ def make_bundle(
         [each.config for each in trained.values()],
     )
     own = answers_of(members, calibrate.photos)
-    outlier = OutlierDetector.fit(
+    outlier = fit_outlier_detector(
         pooled=answers_of(members, typical).pooled,
         photos=typical,
         held_out_pooled=own.pooled,

@@ -1,4 +1,4 @@
-"""Mean of the members' probabilities, one temperature, and thresholds chosen on held-out images."""
+"""What is fitted on held-out images: one temperature, the marks of doubt, the operating point."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -11,6 +11,7 @@ from ml.labels import CLASSES, MALIGNANT
 from ml.metrics import negative_log_likelihood
 from ml.prediction import Prediction
 from ml.quality_flag import QualityFlag
+from ml.temperature import apply_temperature
 from ml.triage import Policy, Urgency, expected_cost, triage
 
 MELANOMA_SENSITIVITY: Final = 0.97
@@ -19,20 +20,6 @@ URGENT_SPECIFICITY: Final = 0.95
 DOUBT_PERCENT: Final = 3.0
 MALIGNANT_INDEXES: Final = [CLASSES.index(name) for name in CLASSES if name in MALIGNANT]
 _MELANOMA: Final = CLASSES.index("mel")
-
-
-def mean_of_members(members: Floats, votes: Floats) -> Floats:
-    """[members, n, classes] -> [n, classes]: the mean, weighted by the votes [members]."""
-    mean: Floats = np.average(members, axis=0, weights=votes)
-    return mean
-
-
-def apply_temperature(probabilities: Floats, temperature: float) -> Floats:
-    """Probabilities to the power 1/T, normalised: softer above one, sharper below."""
-    logits = np.log(np.maximum(probabilities, 1e-12)) / temperature
-    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    scaled: Floats = powers / powers.sum(axis=-1, keepdims=True)
-    return scaled
 
 
 def fit_temperature(probabilities: Floats, labels: Labels) -> float:

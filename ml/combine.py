@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from ml.arrays import Floats
-from ml.calibration import apply_temperature, mean_of_members
 from ml.conformal import Conformal
 from ml.labels import CLASSES
 from ml.prediction import ByClass, Prediction
+from ml.temperature import apply_temperature, mean_of_members
 
 
 def by_class(probabilities: Floats) -> ByClass:

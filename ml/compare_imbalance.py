@@ -15,12 +15,13 @@ from typing import Any, Final
 
 import torch
 
-from ml.calibration import apply_temperature, fit_temperature
+from ml.calibration import fit_temperature
 from ml.held_out import HELD_OUT_FILE, read_held_out
 from ml.imbalance import IMBALANCE
 from ml.metrics import summarise
 from ml.provenance import code_state, command_line, device_name
 from ml.recipes import CPU_RECIPES, Budget
+from ml.temperature import apply_temperature
 from ml.train import (
     EXPECTED,
     HELD_OUT_FOLD,

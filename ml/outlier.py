@@ -12,14 +12,11 @@ from typing import Final, Self
 
 import numpy as np
 from safetensors.numpy import load, save
-from sklearn.decomposition import PCA
 
 from ml.arrays import Floats, Pixels
 from ml.geometry import square_of
 from ml.quality import measure
 
-DIRECTIONS: Final = 64
-_SHRINKAGE: Final = 1e-3
 _SIDE: Final = 64
 _PERCENTS: Final = (5, 25, 50, 75, 95)
 
@@ -44,7 +41,7 @@ def appearance(rgb: Pixels) -> Floats:
     )
 
 
-def _appearances(photos: Sequence[Pixels]) -> Floats:
+def appearances_of(photos: Sequence[Pixels]) -> Floats:
     return np.stack([appearance(photo) for photo in photos])
 
 
@@ -64,43 +61,6 @@ class OutlierDetector:
     appearance_location: Floats
     appearance_spread: Floats
 
-    @classmethod
-    def fit(
-        cls,
-        *,
-        pooled: Floats,
-        photos: Sequence[Pixels],
-        held_out_pooled: Floats,
-        held_out_photos: Sequence[Pixels],
-    ) -> Self:
-        """Learn from training photos and their pooled features [n, channels]; scale on others."""
-        main = PCA(n_components=min(DIRECTIONS, min(pooled.shape) - 1), random_state=0).fit(pooled)
-        seen = _appearances(photos)
-        covariance: Floats = np.cov(seen.T).astype(np.float64)
-        width = len(covariance)
-        covariance += np.eye(width) * max(_SHRINKAGE * np.trace(covariance) / width, 1e-9)
-        unscaled = cls(
-            pooled_mean=main.mean_,
-            directions=main.components_,
-            residual_location=np.zeros(1),
-            residual_spread=np.ones(1),
-            appearance_mean=seen.mean(axis=0),
-            appearance_precision=np.linalg.inv(covariance).astype(np.float64),
-            appearance_location=np.zeros(1),
-            appearance_spread=np.ones(1),
-        )
-        residuals = unscaled.residuals(held_out_pooled)
-        distances = unscaled.distances(_appearances(held_out_photos))
-        return cls(
-            **{
-                **{item.name: getattr(unscaled, item.name) for item in fields(cls)},
-                "residual_location": np.median(residuals, keepdims=True),
-                "residual_spread": np.std(residuals, keepdims=True) + 1e-9,
-                "appearance_location": np.median(distances, keepdims=True),
-                "appearance_spread": np.std(distances, keepdims=True) + 1e-9,
-            }
-        )
-
     def residuals(self, pooled: Floats) -> Floats:
         """Length [n] of what the main directions leave of pooled features [n, channels]."""
         centred = pooled - self.pooled_mean
@@ -119,7 +79,7 @@ class OutlierDetector:
     def scores(self, pooled: Floats, photos: Sequence[Pixels]) -> Floats:
         """Outlier scores [n] of photos with their pooled features; higher is stranger."""
         residual = (self.residuals(pooled) - self.residual_location) / self.residual_spread
-        looks = self.distances(_appearances(photos)) - self.appearance_location
+        looks = self.distances(appearances_of(photos)) - self.appearance_location
         total: Floats = residual + looks / self.appearance_spread
         return total
 

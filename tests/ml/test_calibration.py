@@ -4,16 +4,15 @@ import numpy as np
 import pytest
 
 from ml.calibration import (
-    apply_temperature,
     choose_doubts,
     choose_operating_point,
     fit_temperature,
-    mean_of_members,
     threshold_for_sensitivity,
 )
 from ml.labels import CLASSES
 from ml.prediction import Prediction
 from ml.quality_flag import QualityFlag
+from ml.temperature import apply_temperature, mean_of_members
 from ml.triage import Urgency, triage
 
 

@@ -4,6 +4,7 @@ from sklearn.metrics import roc_auc_score
 
 from ml.non_skin import non_skin_pictures
 from ml.outlier import OutlierDetector, appearance
+from ml.outlier_fit import fit_outlier_detector
 from tools.lesion_drawing import draw_lesion
 
 
@@ -23,7 +24,7 @@ def pooled():
 
 @pytest.fixture(scope="module")
 def detector(photos, pooled):
-    return OutlierDetector.fit(
+    return fit_outlier_detector(
         pooled=pooled[:40],
         photos=photos[:40],
         held_out_pooled=pooled[40:50],
@@ -47,7 +48,7 @@ def test_pictures_without_skin_score_above_every_drawn_lesion(detector, photos, 
 
 
 def test_features_off_the_main_directions_score_high(pooled, photos):
-    detector = OutlierDetector.fit(
+    detector = fit_outlier_detector(
         pooled=pooled[:3], photos=photos[:40], held_out_pooled=pooled[3:9], held_out_photos=photos
     )
     far = pooled[:1] + 100.0 * np.eye(10)[:1]
