@@ -113,6 +113,17 @@ def _training(manifest: Manifest) -> Lines:
         yield ""
 
 
+def headline(metrics: dict[str, Any]) -> list[str]:
+    """Rows of the table in README: BMA, accuracy, macro AUC and calibration error of each."""
+    rows = [("ensemble", metrics["ensemble"])]
+    rows += [(_MEMBER_NAMES[name], own) for name, own in metrics["members"].items()]
+    return [
+        f"| {name} | {ranged({'value': own['bma'], 'interval': own['bma_interval']})} | "
+        f"{figure(own['accuracy'])} | {figure(own['macro_auc'])} | {figure(own['ece'])} |"
+        for name, own in rows
+    ]
+
+
 def _figures(metrics: dict[str, Any]) -> Lines:
     ensemble = metrics["ensemble"]
     yield "## Figures"
