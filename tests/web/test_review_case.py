@@ -30,6 +30,7 @@ from tests.portal_tools import (
     words,
 )
 from tests.world import World
+from web.portal import case_view
 from worker.screen_submission import screen
 
 SignedIn = Callable[[str], BrowserSession]
@@ -393,3 +394,9 @@ def test_a_retake_needs_a_reason_and_frees_the_case(world: World, bob: BrowserSe
     assert row.retake_reason == ("There is a bright flash spot. Take it without flash. No flash.")
     (entry,) = entries(world, AuditAction.RETAKE_REQUESTED)
     assert entry.detail == "glare, other"
+
+
+def test_the_prediction_set_is_told_in_words_and_nothing_where_none_was_made() -> None:
+    words = case_view._set_words({"0.90": ["mel", "nv"], "0.95": ["mel", "nv", "bkl"]})
+    assert words == "In 90 of 100 cases the true class is among: Melanoma, Melanocytic nevus."
+    assert case_view._set_words({}) == ""

@@ -161,6 +161,7 @@ COMPUTER = {
         {"label": label, "probability": share, "words": words, "malignant": malignant}
         for label, share, words, malignant in PROBABILITIES
     ],
+    "set_words": "In 90 of 100 cases the true class is among: Melanoma, Melanocytic nevus.",
     "reasons": ["melanoma 58 in 100 is above the limit of 10", "7-point score 4 (limit 3)"],
     "warnings": ["The close-up photo is a little blurred.", "Skin tone: little evidence."],
     "explained_label": "melanoma",
