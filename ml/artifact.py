@@ -15,6 +15,7 @@ import safetensors
 from safetensors.torch import load, save
 from torch import Tensor
 
+from ml.combine import Rule
 from ml.conformal import Conformal
 from ml.labels import CLASSES
 from ml.members import MEMBERS, MemberConfig, PooledClassifier, build_member
@@ -56,6 +57,8 @@ class Manifest:
     version: str
     members: tuple[MemberEntry, ...]
     outlier_sha256: str
+    prevalence: dict[str, float]
+    prevalence_power: float
     temperature: float
     conformal: Conformal
     policy: Policy
@@ -64,9 +67,15 @@ class Manifest:
     provenance: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def votes(self) -> dict[str, float]:
-        """Weight of each member in the mean, in their order."""
-        return {entry.config.name: entry.vote for entry in self.members}
+    def rule(self) -> Rule:
+        """How the members' answers become one."""
+        return Rule(
+            votes={entry.config.name: entry.vote for entry in self.members},
+            prevalence=self.prevalence,
+            prevalence_power=self.prevalence_power,
+            temperature=self.temperature,
+            conformal=self.conformal,
+        )
 
 
 def live_bundle(weights: Path = WEIGHTS) -> Path:
@@ -124,6 +133,8 @@ def _parse(values: Mapping[str, Any]) -> Manifest:
         version=values["version"],
         members=tuple(_member_entry(entry) for entry in values["members"]),
         outlier_sha256=values["outlier_sha256"],
+        prevalence={name: float(values["prevalence"][name]) for name in CLASSES},
+        prevalence_power=float(values["prevalence_power"]),
         temperature=float(values["temperature"]),
         conformal=Conformal(**values["conformal"]),
         policy=_only(Policy, values["policy"]),

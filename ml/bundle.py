@@ -28,9 +28,14 @@ from ml.artifact import (
     save_outlier,
 )
 from ml.bundle_figures import measure_bundle
-from ml.calibration import choose_doubts, choose_operating_point, fit_temperature
-from ml.combine import combine
-from ml.conformal import fit_conformal
+from ml.calibration import (
+    choose_doubts,
+    choose_operating_point,
+    fit_prevalence_and_temperature,
+    prevalence_of,
+)
+from ml.combine import Rule, by_class, combine
+from ml.conformal import Conformal, fit_conformal
 from ml.dataset import Images, held_out_rows, load_images, training_rows
 from ml.ensemble import Ensemble
 from ml.explain import load_held_out, measure_explanations
@@ -43,7 +48,7 @@ from ml.model_card import write_model_card
 from ml.out_of_fold import Held, OutOfFold, read_out_of_fold, run_folder
 from ml.outlier_fit import fit_outlier_detector
 from ml.quality import assess_quality, thresholds_from
-from ml.temperature import apply_temperature, mean_of_members
+from ml.temperature import mean_of_members
 from ml.train import DEFAULT_CACHE, DEFAULT_IMAGES, HELD_OUT_FOLD, RUN_FILE, WEIGHTS_FILE
 
 _BATCH: Final = 64
@@ -147,17 +152,10 @@ def make_bundle(
     )
     answers = np.concatenate([own.probabilities, out_of_fold.answers], axis=1)
     labels = np.concatenate([calibrate.labels, out_of_fold.held.labels])
-    mean = mean_of_members(answers, np.array(list(VOTES.values())))
-    temperature = fit_temperature(mean, labels)
-    conformal = fit_conformal(apply_temperature(mean, temperature), labels)
+    rule = fit_rule(answers, labels)
     scores = outlier.scores(own.pooled, calibrate.photos)
-    predictions = combine(
-        answers,
-        np.concatenate([scores, np.zeros(len(labels) - len(scores))]),
-        votes=VOTES,
-        temperature=temperature,
-        conformal=conformal,
-    )
+    scored = np.concatenate([scores, np.zeros(len(labels) - len(scores))])
+    predictions = combine(answers, scored, rule)
     quality = thresholds_from(typical)
     photos = [*calibrate.photos, *out_of_fold.held.photos]
     flags = [assess_quality(photo, quality).flags for photo in photos]
@@ -168,8 +166,10 @@ def make_bundle(
             replace(entry, cam_scale=peak) for entry, peak in zip(entries, own.peaks, strict=True)
         ),
         outlier_sha256=save_outlier(folder, outlier),
-        temperature=temperature,
-        conformal=conformal,
+        prevalence=dict(rule.prevalence),
+        prevalence_power=rule.prevalence_power,
+        temperature=rule.temperature,
+        conformal=rule.conformal,
         policy=choose_operating_point(doubts, predictions, flags, labels),
         quality=quality,
         provenance={
@@ -181,6 +181,20 @@ def make_bundle(
     )
     save_manifest(folder, manifest)
     return manifest
+
+
+def fit_rule(answers: Floats, labels: Labels) -> Rule:
+    """Fit prevalence, temperature and sets on answers [members, n, classes] of unseen photos."""
+    mean = mean_of_members(answers, np.array(list(VOTES.values())))
+    power, temperature = fit_prevalence_and_temperature(mean, labels)
+    rule = Rule(
+        votes=VOTES,
+        prevalence=by_class(prevalence_of(labels)),
+        prevalence_power=power,
+        temperature=temperature,
+        conformal=Conformal({}),
+    )
+    return replace(rule, conformal=fit_conformal(rule.calibrated(mean), labels))
 
 
 def _compare_votes(answers: Floats, labels: Labels) -> dict[str, float]:

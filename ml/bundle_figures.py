@@ -57,13 +57,7 @@ def _non_skin(ensemble: Ensemble, real: list[Outcome]) -> dict[str, Any]:
 def _outcomes_of(out_of_fold: OutOfFold, manifest: Manifest) -> list[Outcome]:
     """What the rule says of photos that the members of other folds answered."""
     held = out_of_fold.held
-    predictions = combine(
-        out_of_fold.answers,
-        np.zeros(len(held.cases)),
-        votes=manifest.votes,
-        temperature=manifest.temperature,
-        conformal=manifest.conformal,
-    )
+    predictions = combine(out_of_fold.answers, np.zeros(len(held.cases)), manifest.rule)
     outcomes = []
     for case, photo, prediction in zip(held.cases, held.photos, predictions, strict=True):
         flags = assess_quality(photo, manifest.quality).flags

@@ -1,4 +1,4 @@
-"""What is fitted on held-out images: one temperature, the marks of doubt, the operating point."""
+"""What is fitted on held-out images: prevalence, temperature, doubts, the operating point."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -11,7 +11,7 @@ from ml.labels import CLASSES, MALIGNANT
 from ml.metrics import negative_log_likelihood
 from ml.prediction import Prediction
 from ml.quality_flag import QualityFlag
-from ml.temperature import apply_temperature
+from ml.temperature import apply_prevalence, apply_temperature
 from ml.triage import Policy, Urgency, expected_cost, triage
 
 MELANOMA_SENSITIVITY: Final = 0.97
@@ -34,6 +34,30 @@ def fit_temperature(probabilities: Floats, labels: Labels) -> float:
         best = int(np.argmin(losses))
         low, high = candidates[max(0, best - 1)], candidates[min(len(candidates) - 1, best + 1)]
     return float(np.exp((low + high) / 2.0))
+
+
+def prevalence_of(labels: Labels) -> Floats:
+    """Share of each class [classes], a class without photos counted as one photo."""
+    counts = np.maximum(np.bincount(labels, minlength=len(CLASSES)), 1).astype(np.float64)
+    shares: Floats = counts / counts.sum()
+    return shares
+
+
+def fit_prevalence_and_temperature(mean: Floats, labels: Labels) -> tuple[float, float]:
+    """Power of the prevalence and temperature that together minimise the log-likelihood loss.
+
+    The members learn as if all classes were equally common; shown probabilities should not.
+    """
+    prevalence = prevalence_of(labels)
+
+    def loss(power: float) -> tuple[float, float, float]:
+        corrected = apply_prevalence(mean, prevalence, power)
+        temperature = fit_temperature(corrected, labels)
+        scaled = apply_temperature(corrected, temperature)
+        return negative_log_likelihood(scaled, labels), power, temperature
+
+    _, power, temperature = min(loss(float(power)) for power in np.linspace(0.0, 1.0, 21))
+    return power, temperature
 
 
 def threshold_for_sensitivity(scores: Floats, *, sensitivity: float) -> float:

@@ -1,6 +1,11 @@
-"""The rule by which the members' answers become one: votes, temperature, prediction sets."""
+"""The rule by which the members' answers become one.
 
-from collections.abc import Sequence
+Votes, then two readings of the mean: the class that it names, as if all classes were equally common
+(as the members learned), and calibrated probabilities for the prevalence of the data.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -8,7 +13,28 @@ from ml.arrays import Floats
 from ml.conformal import Conformal
 from ml.labels import CLASSES
 from ml.prediction import ByClass, Prediction
-from ml.temperature import apply_temperature, mean_of_members
+from ml.temperature import apply_prevalence, apply_temperature, mean_of_members
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """`votes` by member, in their order; `prevalence` by class, to be applied with its power."""
+
+    votes: Mapping[str, float]
+    prevalence: Mapping[str, float]
+    prevalence_power: float
+    temperature: float
+    conformal: Conformal
+
+    def mean(self, answers: Floats) -> Floats:
+        """[members, n, classes] -> [n, classes]: all classes taken for equally common."""
+        return mean_of_members(answers, np.array(list(self.votes.values())))
+
+    def calibrated(self, mean: Floats) -> Floats:
+        """[n, classes] -> [n, classes] for the prevalence of the data."""
+        prevalence = np.array([self.prevalence[name] for name in CLASSES])
+        corrected = apply_prevalence(mean, prevalence, self.prevalence_power)
+        return apply_temperature(corrected, self.temperature)
 
 
 def by_class(probabilities: Floats) -> ByClass:
@@ -16,33 +42,28 @@ def by_class(probabilities: Floats) -> ByClass:
     return {name: float(value) for name, value in zip(CLASSES, probabilities, strict=True)}
 
 
-def combine(
-    answers: Floats,
-    outlier_scores: Floats,
-    *,
-    votes: dict[str, float],
-    temperature: float,
-    conformal: Conformal,
-) -> list[Prediction]:
+def combine(answers: Floats, outlier_scores: Floats, rule: Rule) -> list[Prediction]:
     """Predictions of n photos from answers [members, n, classes], members in the order of votes."""
-    mean = mean_of_members(answers, np.array(list(votes.values())))
-    calibrated = apply_temperature(mean, temperature)
-    photos: Sequence[tuple[Floats, Floats, float]] = list(
-        zip(calibrated, answers.swapaxes(0, 1), outlier_scores, strict=True)
+    mean = rule.mean(answers)
+    rows = zip(
+        mean.argmax(axis=1),
+        rule.calibrated(mean),
+        answers.swapaxes(0, 1),
+        outlier_scores,
+        strict=True,
     )
-    return [
-        _prediction(row, dict(zip(votes, members, strict=True)), score, conformal)
-        for row, members, score in photos
-    ]
-
-
-def _prediction(
-    row: Floats, members: dict[str, Floats], outlier_score: float, conformal: Conformal
-) -> Prediction:
-    probabilities = by_class(row)
-    return Prediction.of(
-        probabilities=probabilities,
-        members={name: by_class(own) for name, own in members.items()},
-        sets=conformal.sets(probabilities),
-        outlier_score=float(outlier_score),
-    )
+    predictions = []
+    for named, calibrated, members, outlier_score in rows:
+        probabilities = by_class(calibrated)
+        predictions.append(
+            Prediction.of(
+                probabilities=probabilities,
+                members={
+                    name: by_class(own) for name, own in zip(rule.votes, members, strict=True)
+                },
+                named_class=CLASSES[named],
+                sets=rule.conformal.sets(probabilities),
+                outlier_score=float(outlier_score),
+            )
+        )
+    return predictions

@@ -67,9 +67,7 @@ class Ensemble:
         predictions = combine(
             np.mean([each.probabilities for each in (first, *others)], axis=0),
             self._outlier.scores(first.pooled, images),
-            votes=self.manifest.votes,
-            temperature=self.manifest.temperature,
-            conformal=self.manifest.conformal,
+            self.manifest.rule,
         )
         top = [CLASSES.index(prediction.top_class) for prediction in predictions]
         maps = self._mean_evidence(first.features, torch.tensor(top))
@@ -92,6 +90,6 @@ class Ensemble:
                     self.members.networks, features, self.manifest.members, strict=True
                 )
             ]
-        votes = list(self.manifest.votes.values())
+        votes = list(self.manifest.rule.votes.values())
         mean: HeatMap = np.average(torch.stack(maps).numpy(), axis=0, weights=votes)
         return mean.astype(np.float32)

@@ -18,7 +18,7 @@ from ml.conformal import LEVELS
 from ml.ensemble import Ensemble
 from ml.folds import LabelDataError
 from ml.image_source import ImageDataError, ImageFile, decode, find_images
-from ml.judgement import ensemble_matrix, judge, labels_of
+from ml.judgement import ensemble_matrix, judge, labels_of, named_classes
 from ml.label_table import read_labels
 from ml.labels import CLASSES
 from ml.outcomes import Outcome, analyse_cases
@@ -36,7 +36,7 @@ def _read_photo(files: Sequence[ImageFile], image_id: str) -> Pixels:
 
 
 def _write_predictions(path: Path, outcomes: Sequence[Outcome]) -> None:
-    columns = ("image_id", "dx", "predicted", *CLASSES, "urgency", "outlier_score")
+    columns = ("image_id", "dx", "predicted", "likeliest", *CLASSES, "urgency", "outlier_score")
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow((*columns, *(f"set_{level}" for level in LEVELS), "reasons"))
@@ -46,6 +46,7 @@ def _write_predictions(path: Path, outcomes: Sequence[Outcome]) -> None:
                 (
                     outcome.case.image_id,
                     CLASSES[outcome.case.label],
+                    prediction.answer,
                     prediction.top_class,
                     *(f"{prediction.probabilities[name]:.6f}" for name in CLASSES),
                     outcome.triage.urgency,
@@ -77,7 +78,9 @@ def evaluate(
     out.mkdir(parents=True, exist_ok=True)
     (out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     _write_predictions(out / "predictions.csv", outcomes)
-    evaluation_pictures(out, ensemble_matrix(outcomes), labels_of(outcomes))
+    evaluation_pictures(
+        out, ensemble_matrix(outcomes), labels_of(outcomes), named=named_classes(outcomes)
+    )
     training_pictures(out, ensemble.manifest.provenance.get("runs", {}))
     return metrics
 

@@ -36,6 +36,11 @@ def labels_of(outcomes: Sequence[Outcome]) -> Labels:
     return np.array([outcome.case.label for outcome in outcomes], dtype=np.int64)
 
 
+def named_classes(outcomes: Sequence[Outcome]) -> Labels:
+    """The class that the ensemble names, as if all were equally common."""
+    return np.array([CLASS_INDEX[outcome.prediction.answer] for outcome in outcomes])
+
+
 def _groups(outcomes: Sequence[Outcome]) -> list[str]:
     return [outcome.case.group for outcome in outcomes]
 
@@ -138,7 +143,7 @@ def subgroup_figures(
 def _group_figures(outcomes: Sequence[Outcome]) -> Figures:
     """Shares with intervals; what rests on fewer than SMALLEST_GROUP photos is None."""
     labels, groups = labels_of(outcomes), _groups(outcomes)
-    correct = ensemble_matrix(outcomes).argmax(axis=1) == labels
+    correct = named_classes(outcomes) == labels
     found = np.array([outcome.triage.urgency is not Urgency.ROUTINE for outcome in outcomes])
     malignant, melanoma = np.isin(labels, _MALIGNANT), labels == CLASS_INDEX["mel"]
     shares = {
@@ -163,7 +168,7 @@ def judge(
     figures: Figures = {
         "n": len(outcomes),
         "lesions": len(set(groups)),
-        "ensemble": summarise(probabilities, labels, groups),
+        "ensemble": summarise(probabilities, labels, groups, named=named_classes(outcomes)),
         "members": {
             name: summarise(
                 matrix([outcome.prediction.members[name] for outcome in outcomes]), labels, groups

@@ -28,22 +28,22 @@ def share_of(part: Floats, whole: Floats) -> Floats:
     return ratio
 
 
-def confusion(probabilities: Floats, labels: Labels) -> Floats:
+def confusion(predicted: Labels, labels: Labels) -> Floats:
     """Count images: [true, predicted]."""
     counts = np.zeros((len(CLASSES), len(CLASSES)))
-    np.add.at(counts, (labels, probabilities.argmax(axis=1)), 1.0)
+    np.add.at(counts, (labels, predicted), 1.0)
     return counts
 
 
-def recalls(probabilities: Floats, labels: Labels) -> Floats:
+def recalls(predicted: Labels, labels: Labels) -> Floats:
     """Recall of each class; NaN where the class has no image."""
-    counts = confusion(probabilities, labels)
+    counts = confusion(predicted, labels)
     return share_of(np.diag(counts), counts.sum(axis=1))
 
 
 def balanced_accuracy(probabilities: Floats, labels: Labels) -> float:
     """Mean recall over the classes that occur (the BMA of the ISIC 2018 challenge)."""
-    return float(np.nanmean(recalls(probabilities, labels)))
+    return float(np.nanmean(recalls(probabilities.argmax(axis=1), labels)))
 
 
 def negative_log_likelihood(probabilities: Floats, labels: Labels) -> float:
@@ -148,11 +148,12 @@ def sum_per_lesion(values: Floats, numbers: NDArray[np.int64]) -> Floats:
 
 
 def balanced_accuracy_interval(
-    probabilities: Floats, labels: Labels, groups: Sequence[str]
+    predicted: Labels, labels: Labels, groups: Sequence[str]
 ) -> Interval:
+    """95 % interval of the mean recall of predicted classes [n]."""
     numbers, drawn = lesion_draws(groups)
     truth = np.eye(len(CLASSES))[labels]
-    hits = truth * (probabilities.argmax(axis=1) == labels)[:, None]
+    hits = truth * (predicted == labels)[:, None]
     found = drawn @ sum_per_lesion(hits, numbers)
     present = drawn @ sum_per_lesion(truth, numbers)
     return interval_of(np.nanmean(share_of(found, present), axis=1))
@@ -202,9 +203,17 @@ def _by_class(values: Floats) -> dict[str, float | None]:
     }
 
 
-def summarise(probabilities: Floats, labels: Labels, groups: Sequence[str]) -> dict[str, Any]:
-    """All figures of probabilities [n, classes]; a figure without cases is None."""
-    counts = confusion(probabilities, labels)
+def summarise(
+    probabilities: Floats, labels: Labels, groups: Sequence[str], *, named: Labels | None = None
+) -> dict[str, Any]:
+    """All figures of probabilities [n, classes]; a figure without cases is None.
+
+    Recall, precision, F1, BMA and accuracy are those of the `named` classes [n], by default the
+    likeliest; the other figures are of the probabilities.
+    """
+    likeliest: Labels = probabilities.argmax(axis=1)
+    predicted = likeliest if named is None else named
+    counts = confusion(predicted, labels)
     recall = share_of(np.diag(counts), counts.sum(axis=1))
     precision = share_of(np.diag(counts), counts.sum(axis=0))
     # A class that is never named has precision 0 in the F1 score, as in scikit-learn.
@@ -214,8 +223,10 @@ def summarise(probabilities: Floats, labels: Labels, groups: Sequence[str]) -> d
     return {
         "n": len(labels),
         "bma": float(np.nanmean(recall)),
-        "bma_interval": balanced_accuracy_interval(probabilities, labels, groups),
+        "bma_interval": balanced_accuracy_interval(predicted, labels, groups),
         "accuracy": float(np.diag(counts).sum() / counts.sum()),
+        "likeliest_accuracy": float((likeliest == labels).mean()),
+        "likeliest_bma": balanced_accuracy(probabilities, labels),
         "macro_f1": float(f1[~np.isnan(recall)].mean()),
         "macro_recall": float(np.nanmean(recall)),
         "confusion": counts.astype(int).tolist(),

@@ -78,8 +78,10 @@ def _training(manifest: Manifest) -> Lines:
     yield ""
     yield "Folds 1 to 4 of ml/folds.csv trained, fold 0 was held out; no lesion is on both sides."
     yield "Each run kept the epoch with the best balanced accuracy (BMA) on one half of fold 0,"
-    yield "the half that later set temperature, sets and thresholds. The ensemble is the mean of"
-    yield f"the members, weighted by votes, then one temperature ({manifest.temperature:.3f})."
+    yield "the half that later set prevalence, temperature, sets and thresholds. Members learn as"
+    yield "if all classes were equally common; their mean, weighted by votes, names a class."
+    yield "The probabilities are that mean times the prevalence of the data to the power"
+    yield f"{manifest.prevalence_power:.2f}, at one temperature ({manifest.temperature:.3f})."
     yield ""
     rows = []
     for entry in manifest.members:
@@ -130,7 +132,10 @@ def _figures(metrics: dict[str, Any]) -> Lines:
     yield ""
     yield f"Measured on {metrics['n']} photos of {metrics['lesions']} lesions:"
     yield f"{metrics.get('held_out', 'see the command')}. Intervals are 95 % bootstraps over"
-    yield "lesions. BMA is the mean recall of the seven classes."
+    yield "lesions. BMA is the mean recall of the seven classes. Recall, precision, F1, accuracy,"
+    yield "BMA are of the class that the ensemble names; AUC, ECE, Brier are of its calibrated"
+    yield "probabilities. The likeliest class alone has accuracy"
+    yield f"{figure(ensemble['likeliest_accuracy'])} and BMA {figure(ensemble['likeliest_bma'])}."
     yield ""
     rows = [("**ensemble**", ensemble)]
     rows += [(_MEMBER_NAMES[name], own) for name, own in metrics["members"].items()]

@@ -30,9 +30,9 @@ def _save(path: Path, draw: Callable[[Axes], None], *, title: str) -> None:
     figure.savefig(path, dpi=120)
 
 
-def confusion_picture(path: Path, probabilities: Floats, labels: Labels) -> None:
+def confusion_picture(path: Path, named: Labels, labels: Labels) -> None:
     """Counts, coloured by the share of the true class."""
-    counts = confusion(probabilities, labels)
+    counts = confusion(named, labels)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1.0)
 
     def draw(axes: Axes) -> None:
@@ -138,10 +138,12 @@ def training_pictures(folder: Path, runs: Mapping[str, Mapping[str, Any]]) -> li
     return paths
 
 
-def evaluation_pictures(folder: Path, probabilities: Floats, labels: Labels) -> None:
-    """Write confusion.png, roc.png, reliability.png and risk_coverage.png."""
+def evaluation_pictures(
+    folder: Path, probabilities: Floats, labels: Labels, *, named: Labels
+) -> None:
+    """Write confusion.png (of the named classes), roc.png, reliability.png, risk_coverage.png."""
+    confusion_picture(folder / "confusion.png", named, labels)
     for name, make in (
-        ("confusion", confusion_picture),
         ("roc", roc_picture),
         ("reliability", reliability_picture),
         ("risk_coverage", risk_coverage_picture),

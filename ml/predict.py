@@ -34,6 +34,7 @@ def describe(path: Path, analysis: Analysis, ensemble: Ensemble) -> dict[str, An
         "probabilities": prediction.probabilities,
         "members": prediction.members,
         "spread": prediction.spread,
+        "named_class": prediction.answer,
         "top_class": prediction.top_class,
         "malignant_probability": prediction.malignant_probability,
         "urgency": decided.urgency,
@@ -52,6 +53,8 @@ def _lines(described: dict[str, Any]) -> Iterable[str]:
     yield from (f"  {reason}" for reason in described["reasons"])
     for name, share in sorted(described["probabilities"].items(), key=lambda item: -item[1]):
         yield f"  {share:6.1%}  {CLINICAL_NAMES[name]}"
+    named = CLINICAL_NAMES[described["named_class"]]
+    yield f"  named as if all groups were equally common: {named}"
     for level, names in described["sets"].items():
         yield f"  in {float(level):.0%} of cases one of: {', '.join(names)}"
     yield f"  outlier score {described['outlier_score']:.1f}"

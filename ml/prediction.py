@@ -16,14 +16,17 @@ def _total_variation(one: ByClass, other: ByClass) -> float:
 class Prediction:
     """Calibrated probabilities of the ensemble, and the uncalibrated ones of each member.
 
-    `spread` is the mean total variation distance (0..1) of the members from their plain mean.
-    `sets`: for each level ("0.90") the classes that hold the true one with that chance, the
-    likeliest first. `outlier_score`: distance from the photos of training, in standard deviations.
+    `named_class` is the ensemble's answer as if all classes were equally common, which finds rare
+    ones; `top_class` is the likeliest. `spread` is the mean total variation distance (0..1) of the
+    members from their plain mean. `sets`: for each level ("0.90") the classes that hold the true
+    one with that chance, the likeliest first. `outlier_score`: distance from the photos of
+    training, in standard deviations.
     """
 
     probabilities: ByClass
     members: dict[str, ByClass]
     spread: float
+    named_class: str = ""
     sets: dict[str, tuple[str, ...]] = field(default_factory=dict)
     outlier_score: float = 0.0
 
@@ -40,6 +43,7 @@ class Prediction:
         *,
         probabilities: ByClass,
         members: dict[str, ByClass],
+        named_class: str = "",
         sets: dict[str, tuple[str, ...]] | None = None,
         outlier_score: float = 0.0,
     ) -> Self:
@@ -51,9 +55,15 @@ class Prediction:
             probabilities=probabilities,
             members=members,
             spread=spread,
+            named_class=named_class,
             sets=sets or {},
             outlier_score=outlier_score,
         )
+
+    @property
+    def answer(self) -> str:
+        """The named class, or the likeliest where none was named."""
+        return self.named_class or self.top_class
 
     @property
     def top_class(self) -> str:

@@ -154,7 +154,7 @@ def _compared(live: Path, candidate: Path, held_out: HeldOut) -> list[Comparison
 def _answers(ensemble: Ensemble, held: Held) -> Answers:
     outcomes = list(analyse_cases(ensemble, held.cases, held.photos))
     return Answers(
-        predicted=np.array([CLASS_INDEX[each.prediction.top_class] for each in outcomes]),
+        predicted=np.array([CLASS_INDEX[each.prediction.answer] for each in outcomes]),
         found=np.array([each.triage.urgency is not Urgency.ROUTINE for each in outcomes]),
     )
 

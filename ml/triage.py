@@ -99,6 +99,10 @@ def _from_prediction(prediction: Prediction, policy: Policy) -> Iterable[Finding
         yield Urgency.SUSPICIOUS, words
     if prediction.spread > policy.high_spread:
         yield Urgency.SUSPICIOUS, "The networks of the AI disagree about this photo."
+    if prediction.answer in MALIGNANT and prediction.top_class not in MALIGNANT:
+        name = CLINICAL_NAMES[prediction.answer]
+        words = f"If all groups were equally common, the AI would name: {name}."
+        yield Urgency.SUSPICIOUS, words
     in_set = [name for name in prediction.sets.get(SET_LEVEL, ()) if name in MALIGNANT]
     if in_set:
         names = ", ".join(CLINICAL_NAMES[name] for name in in_set)

@@ -59,6 +59,8 @@ def write_bundle(
         version=folder.name,
         members=tuple(entries),
         outlier_sha256=save_outlier(folder, _outlier(Members(members, configs))),
+        prevalence=dict.fromkeys(CLASSES, 1.0 / len(CLASSES)),
+        prevalence_power=0.0,
         temperature=temperature,
         conformal=ONLY_THE_LIKELIEST,
         policy=policy,

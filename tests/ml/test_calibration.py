@@ -6,13 +6,16 @@ import pytest
 from ml.calibration import (
     choose_doubts,
     choose_operating_point,
+    fit_prevalence_and_temperature,
     fit_temperature,
+    prevalence_of,
     threshold_for_sensitivity,
 )
 from ml.labels import CLASSES
+from ml.metrics import classwise_calibration_error
 from ml.prediction import Prediction
 from ml.quality_flag import QualityFlag
-from ml.temperature import apply_temperature, mean_of_members
+from ml.temperature import apply_prevalence, apply_temperature, mean_of_members
 from ml.triage import Urgency, triage
 
 
@@ -30,6 +33,30 @@ def test_the_temperature_undoes_overconfidence(honest):
     assert fit_temperature(probabilities, labels) == pytest.approx(1.0, abs=0.05)
     too_sure = apply_temperature(probabilities, 0.5)
     assert fit_temperature(too_sure, labels) == pytest.approx(2.0, rel=0.06)
+
+
+def test_prevalence_is_brought_back_to_members_that_took_all_classes_for_equally_common():
+    generator = np.random.default_rng(2)
+    prevalence = np.array([0.04, 0.06, 0.1, 0.02, 0.1, 0.65, 0.03])
+    labels = generator.choice(7, size=6000, p=prevalence)
+    logits = generator.normal(size=(6000, 7))
+    logits[np.arange(6000), labels] += 1.5
+    # For Gaussians of equal spread and equal prevalence this is the exact posterior.
+    balanced = np.exp(1.5 * logits) / np.exp(1.5 * logits).sum(axis=1, keepdims=True)
+    power, temperature = fit_prevalence_and_temperature(balanced, labels)
+    assert power == pytest.approx(1.0, abs=0.05)
+    assert temperature == pytest.approx(1.0, abs=0.08)
+    calibrated = apply_temperature(
+        apply_prevalence(balanced, prevalence_of(labels), power), temperature
+    )
+    before = classwise_calibration_error(balanced, labels)
+    assert classwise_calibration_error(calibrated, labels) < before / 3.0
+
+
+def test_power_nought_leaves_probabilities_as_they_are(honest):
+    probabilities, labels = honest
+    same = apply_prevalence(probabilities, prevalence_of(labels), 0.0)
+    assert same == pytest.approx(probabilities)
 
 
 def test_a_temperature_keeps_the_order_and_the_sum(honest):

@@ -176,7 +176,7 @@ def test_the_model_card_states_figures_limits_and_the_papers_claim_apart(
     folder = make_bundle()
     metrics = evaluation.evaluate(bundle=folder, images=photos, labels=labels, out=tmp_path / "out")
     manifest, _ = read_manifest(folder)
-    names = list(manifest.votes)
+    names = list(manifest.rule.votes)
     provenance = {
         "data": "HAM10000, licence CC BY-NC 4.0",
         "runs": {name: {"history": [{}, {}], "seconds": 120.0, "steps": 7} for name in names},

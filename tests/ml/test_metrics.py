@@ -44,12 +44,23 @@ def test_figures_agree_with_scikit_learn(scored):
 
 def test_the_interval_holds_the_value_and_widens_when_lesions_have_more_images(scored):
     probabilities, labels, groups = scored
-    low, high = balanced_accuracy_interval(probabilities, labels, groups)
+    predicted = probabilities.argmax(axis=1)
+    low, high = balanced_accuracy_interval(predicted, labels, groups)
     assert low < balanced_accuracy(probabilities, labels) < high
-    copies = (np.repeat(probabilities, 4, axis=0), np.repeat(labels, 4))
+    copies = (np.repeat(predicted, 4), np.repeat(labels, 4))
     grouped = balanced_accuracy_interval(*copies, [name for name in groups for _ in range(4)])
     single = balanced_accuracy_interval(*copies, [str(number) for number in range(1200)])
     assert grouped[1] - grouped[0] > 1.5 * (single[1] - single[0])
+
+
+def test_named_classes_count_for_recall_and_probabilities_for_the_rest(scored):
+    probabilities, labels, groups = scored
+    plain = summarise(probabilities, labels, groups)
+    named = summarise(probabilities, labels, groups, named=labels)
+    assert (named["bma"], named["accuracy"]) == (1.0, 1.0)
+    assert named["likeliest_accuracy"] == plain["accuracy"]
+    assert named["likeliest_bma"] == plain["bma"]
+    assert named["ece"] == plain["ece"]
 
 
 def test_a_sure_and_right_classifier_has_no_calibration_error():

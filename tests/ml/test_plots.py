@@ -13,7 +13,7 @@ def is_drawn(path):
 def test_an_evaluation_has_four_pictures(tmp_path):
     random = np.random.default_rng(0)
     probabilities = random.dirichlet(np.ones(7), size=60)
-    evaluation_pictures(tmp_path, probabilities, np.arange(60) % 7)
+    evaluation_pictures(tmp_path, probabilities, np.arange(60) % 7, named=np.arange(60) % 5)
     names = ["confusion", "reliability", "risk_coverage", "roc"]
     assert [path.stem for path in sorted(tmp_path.iterdir())] == names
     assert all(is_drawn(path) for path in tmp_path.iterdir())
@@ -34,5 +34,6 @@ def test_a_training_has_curves_of_accuracy_and_loss(tmp_path, old):
 
 
 def test_one_class_alone_still_draws(tmp_path):
-    evaluation_pictures(tmp_path, np.full((3, 7), 1.0 / 7), np.array([4, 4, 4]))
+    three = np.array([4, 4, 4])
+    evaluation_pictures(tmp_path, np.full((3, 7), 1.0 / 7), three, named=three)
     assert is_drawn(tmp_path / "roc.png")

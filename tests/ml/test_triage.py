@@ -91,6 +91,14 @@ def test_a_malignant_class_in_the_prediction_set_is_suspicious_and_named():
     assert decided.reasons == ("The AI cannot rule out: Basal cell carcinoma.",)
 
 
+def test_a_malignant_class_named_for_equal_prevalence_is_suspicious_though_not_the_likeliest():
+    named = replace(prediction_of(nv=0.9, mel=0.1), named_class="mel")
+    decided = triage(named, POLICY)
+    assert decided.urgency is Urgency.SUSPICIOUS
+    assert decided.reasons == ("If all groups were equally common, the AI would name: Melanoma.",)
+    assert triage(replace(named, named_class="nv"), POLICY).urgency is Urgency.ROUTINE
+
+
 def test_a_costly_doubt_makes_the_ai_abstain():
     """Two chances in a hundred of melanoma cost 0.4 needless looks, by the twentyfold price."""
     careful = replace(POLICY, abstain_cost=0.3)
