@@ -59,6 +59,7 @@ class Manifest:
     outlier_sha256: str
     prevalence: dict[str, float]
     prevalence_power: float
+    named_power: float
     temperature: float
     conformal: Conformal
     policy: Policy
@@ -73,6 +74,7 @@ class Manifest:
             votes={entry.config.name: entry.vote for entry in self.members},
             prevalence=self.prevalence,
             prevalence_power=self.prevalence_power,
+            named_power=self.named_power,
             temperature=self.temperature,
             conformal=self.conformal,
         )
@@ -135,6 +137,7 @@ def _parse(values: Mapping[str, Any]) -> Manifest:
         outlier_sha256=values["outlier_sha256"],
         prevalence={name: float(values["prevalence"][name]) for name in CLASSES},
         prevalence_power=float(values["prevalence_power"]),
+        named_power=float(values["named_power"]),
         temperature=float(values["temperature"]),
         conformal=Conformal(**values["conformal"]),
         policy=_only(Policy, values["policy"]),

@@ -30,6 +30,7 @@ from ml.artifact import (
 from ml.bundle_figures import measure_bundle
 from ml.calibration import (
     choose_doubts,
+    choose_named_power,
     choose_operating_point,
     fit_prevalence_and_temperature,
     prevalence_of,
@@ -168,6 +169,7 @@ def make_bundle(
         outlier_sha256=save_outlier(folder, outlier),
         prevalence=dict(rule.prevalence),
         prevalence_power=rule.prevalence_power,
+        named_power=rule.named_power,
         temperature=rule.temperature,
         conformal=rule.conformal,
         policy=choose_operating_point(doubts, predictions, flags, labels),
@@ -191,6 +193,7 @@ def fit_rule(answers: Floats, labels: Labels) -> Rule:
         votes=VOTES,
         prevalence=by_class(prevalence_of(labels)),
         prevalence_power=power,
+        named_power=choose_named_power(mean, labels),
         temperature=temperature,
         conformal=Conformal({}),
     )

@@ -5,10 +5,11 @@ from dataclasses import replace
 from typing import Final
 
 import numpy as np
+from scipy.stats import binom
 
 from ml.arrays import Floats, Labels
 from ml.labels import CLASSES, MALIGNANT
-from ml.metrics import negative_log_likelihood
+from ml.metrics import balanced_accuracy, negative_log_likelihood
 from ml.prediction import Prediction
 from ml.quality_flag import QualityFlag
 from ml.temperature import apply_prevalence, apply_temperature
@@ -18,6 +19,8 @@ MELANOMA_SENSITIVITY: Final = 0.97
 MALIGNANT_SENSITIVITY: Final = 0.95
 URGENT_SPECIFICITY: Final = 0.95
 DOUBT_PERCENT: Final = 3.0
+RISK: Final = 0.2
+NAMED_POWERS: Final = (-0.4, -0.3, -0.2, -0.1, 0.0, 0.1, 0.2, 0.3, 0.4)
 MALIGNANT_INDEXES: Final = [CLASSES.index(name) for name in CLASSES if name in MALIGNANT]
 _MELANOMA: Final = CLASSES.index("mel")
 
@@ -60,10 +63,29 @@ def fit_prevalence_and_temperature(mean: Floats, labels: Labels) -> tuple[float,
     return power, temperature
 
 
+def choose_named_power(mean: Floats, labels: Labels) -> float:
+    """Power of the prevalence at which the likeliest class has the best balanced accuracy."""
+    prevalence = prevalence_of(labels)
+    accuracies = [
+        balanced_accuracy(apply_prevalence(mean, prevalence, power), labels)
+        for power in NAMED_POWERS
+    ]
+    return NAMED_POWERS[int(np.argmax(accuracies))]
+
+
+def allowed_misses(photos: int, *, sensitivity: float) -> int:
+    """Count misses that a rule of just this sensitivity would seldom keep to (risk control).
+
+    So few are that rare, at most RISK, for a rule that is no better: whoever keeps to them on
+    held-out photos most likely has the sensitivity on new ones too (Bates et al. 2021).
+    """
+    chances = binom.cdf(np.arange(photos + 1), photos, 1.0 - sensitivity)
+    return max(int((chances <= RISK).sum()) - 1, 0)
+
+
 def threshold_for_sensitivity(scores: Floats, *, sensitivity: float) -> float:
-    """Find the highest threshold t with at least this share of the positive `scores` >= t."""
-    allowed = int(np.floor(len(scores) * (1.0 - sensitivity) + 1e-9))
-    return float(np.sort(scores)[allowed])
+    """Find the highest threshold that misses no more of the positive `scores` than allowed."""
+    return float(np.sort(scores)[allowed_misses(len(scores), sensitivity=sensitivity)])
 
 
 def choose_doubts(predictions: Sequence[Prediction]) -> Policy:

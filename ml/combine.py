@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ml.arrays import Floats
+from ml.arrays import Floats, Labels
 from ml.conformal import Conformal
 from ml.labels import CLASSES
 from ml.prediction import ByClass, Prediction
@@ -18,23 +18,35 @@ from ml.temperature import apply_prevalence, apply_temperature, mean_of_members
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """`votes` by member, in their order; `prevalence` by class, to be applied with its power."""
+    """`votes` by member, in their order; `prevalence` by class.
+
+    It is applied with `prevalence_power` for probabilities and `named_power` for the named class:
+    draws and losses of training leave some of it in the members, or take too much away.
+    """
 
     votes: Mapping[str, float]
     prevalence: Mapping[str, float]
     prevalence_power: float
+    named_power: float
     temperature: float
     conformal: Conformal
 
     def mean(self, answers: Floats) -> Floats:
-        """[members, n, classes] -> [n, classes]: all classes taken for equally common."""
+        """[members, n, classes] -> [n, classes]: the weighted mean."""
         return mean_of_members(answers, np.array(list(self.votes.values())))
 
     def calibrated(self, mean: Floats) -> Floats:
         """[n, classes] -> [n, classes] for the prevalence of the data."""
+        return apply_temperature(self._weighed(mean, self.prevalence_power), self.temperature)
+
+    def named(self, mean: Floats) -> Labels:
+        """[n, classes] -> [n]: the class to name if all were equally common."""
+        named: Labels = self._weighed(mean, self.named_power).argmax(axis=1)
+        return named
+
+    def _weighed(self, mean: Floats, power: float) -> Floats:
         prevalence = np.array([self.prevalence[name] for name in CLASSES])
-        corrected = apply_prevalence(mean, prevalence, self.prevalence_power)
-        return apply_temperature(corrected, self.temperature)
+        return apply_prevalence(mean, prevalence, power)
 
 
 def by_class(probabilities: Floats) -> ByClass:
@@ -46,7 +58,7 @@ def combine(answers: Floats, outlier_scores: Floats, rule: Rule) -> list[Predict
     """Predictions of n photos from answers [members, n, classes], members in the order of votes."""
     mean = rule.mean(answers)
     rows = zip(
-        mean.argmax(axis=1),
+        rule.named(mean),
         rule.calibrated(mean),
         answers.swapaxes(0, 1),
         outlier_scores,

@@ -61,6 +61,7 @@ def write_bundle(
         outlier_sha256=save_outlier(folder, _outlier(Members(members, configs))),
         prevalence=dict.fromkeys(CLASSES, 1.0 / len(CLASSES)),
         prevalence_power=0.0,
+        named_power=0.0,
         temperature=temperature,
         conformal=ONLY_THE_LIKELIEST,
         policy=policy,

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from ml.calibration import (
+    allowed_misses,
     choose_doubts,
+    choose_named_power,
     choose_operating_point,
     fit_prevalence_and_temperature,
     fit_temperature,
@@ -72,7 +74,23 @@ def test_the_threshold_finds_at_least_the_wanted_share(sensitivity):
     scores = np.random.default_rng(1).random(211)
     threshold = threshold_for_sensitivity(scores, sensitivity=sensitivity)
     assert (scores >= threshold).mean() >= sensitivity
-    assert (scores > threshold).mean() < sensitivity
+    assert (scores < threshold).sum() == allowed_misses(211, sensitivity=sensitivity)
+
+
+def test_few_photos_allow_no_miss_and_many_come_near_the_wanted_share():
+    """Of 112 melanomas a rule of 0.97 misses none or one in 15 of 100 draws, none in 3."""
+    assert allowed_misses(20, sensitivity=0.97) == 0
+    assert allowed_misses(112, sensitivity=0.97) == 1
+    assert allowed_misses(10_000, sensitivity=0.97) == pytest.approx(300, abs=20)
+    assert allowed_misses(50, sensitivity=1.0) == 0
+
+
+def test_the_named_power_is_the_one_of_best_balanced_accuracy(honest):
+    probabilities, labels = honest
+    weights = prevalence_of(labels) ** 0.3
+    assert choose_named_power(probabilities, labels) == pytest.approx(0.0, abs=0.11)
+    shifted = probabilities * weights / (probabilities * weights).sum(axis=1, keepdims=True)
+    assert choose_named_power(shifted, labels) <= 0.0
 
 
 def predictions_of(probabilities, **each):
