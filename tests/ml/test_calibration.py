@@ -126,7 +126,10 @@ def test_photos_that_are_doubted_anyway_let_the_threshold_rise(honest):
     predictions = predictions_of(probabilities, spread=np.zeros(500))
     doubts = choose_doubts(predictions)
     bare = choose_operating_point(doubts, predictions, [()] * 500, labels)
-    blurred = [[QualityFlag.BLURRED] if label == 4 else [] for label in labels]
+    blurred = [
+        [QualityFlag.BLURRED] if label in (0, 1, 4) and number % 2 else []
+        for number, label in enumerate(labels)
+    ]
     flagged = choose_operating_point(doubts, predictions, blurred, labels)
     assert flagged.suspicious_malignant > bare.suspicious_malignant
 
