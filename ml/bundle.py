@@ -8,7 +8,7 @@ the candidate in service.
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, get_args
@@ -30,7 +30,6 @@ from ml.artifact import (
 from ml.bundle_figures import measure_bundle
 from ml.calibration import (
     choose_doubts,
-    choose_named_power,
     choose_operating_point,
     fit_prevalence_and_temperature,
     prevalence_of,
@@ -43,6 +42,7 @@ from ml.explain import load_held_out, measure_explanations
 from ml.folds import DEFAULT_METADATA, Half, read_folds, read_metadata
 from ml.forward import Members
 from ml.gradcam import raw_cam
+from ml.imbalance import IMBALANCE, prevalence_left
 from ml.members import MEMBERS, MemberConfig, PooledClassifier, build_member
 from ml.metrics import balanced_accuracy
 from ml.model_card import write_model_card
@@ -153,7 +153,8 @@ def make_bundle(
     )
     answers = np.concatenate([own.probabilities, out_of_fold.answers], axis=1)
     labels = np.concatenate([calibrate.labels, out_of_fold.held.labels])
-    rule = fit_rule(answers, labels)
+    named_power = named_power_of(each.run for each in trained.values())
+    rule = fit_rule(answers, labels, named_power=named_power)
     scores = outlier.scores(own.pooled, calibrate.photos)
     scored = np.concatenate([scores, np.zeros(len(labels) - len(scores))])
     predictions = combine(answers, scored, rule)
@@ -185,7 +186,15 @@ def make_bundle(
     return manifest
 
 
-def fit_rule(answers: Floats, labels: Labels) -> Rule:
+def named_power_of(runs: Iterable[dict[str, Any]]) -> float:
+    """Power that takes out of the mean what training left of the prevalence."""
+    ways = [run.get("provenance", {}).get("recipe", {}).get("imbalance") for run in runs]
+    # Runs of the first program had no name for their way; it was this one.
+    left = [prevalence_left(IMBALANCE[way or "soft_sampling"]) for way in ways]
+    return -float(np.average(left, weights=list(VOTES.values())))
+
+
+def fit_rule(answers: Floats, labels: Labels, *, named_power: float) -> Rule:
     """Fit prevalence, temperature and sets on answers [members, n, classes] of unseen photos."""
     mean = mean_of_members(answers, np.array(list(VOTES.values())))
     power, temperature = fit_prevalence_and_temperature(mean, labels)
@@ -193,7 +202,7 @@ def fit_rule(answers: Floats, labels: Labels) -> Rule:
         votes=VOTES,
         prevalence=by_class(prevalence_of(labels)),
         prevalence_power=power,
-        named_power=choose_named_power(mean, labels),
+        named_power=named_power,
         temperature=temperature,
         conformal=Conformal({}),
     )

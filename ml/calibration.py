@@ -9,7 +9,7 @@ from scipy.stats import binom
 
 from ml.arrays import Floats, Labels
 from ml.labels import CLASSES, MALIGNANT
-from ml.metrics import balanced_accuracy, negative_log_likelihood
+from ml.metrics import negative_log_likelihood
 from ml.prediction import Prediction
 from ml.quality_flag import QualityFlag
 from ml.temperature import apply_prevalence, apply_temperature
@@ -20,7 +20,6 @@ MALIGNANT_SENSITIVITY: Final = 0.95
 URGENT_SPECIFICITY: Final = 0.95
 DOUBT_PERCENT: Final = 3.0
 RISK: Final = 0.2
-NAMED_POWERS: Final = (-0.4, -0.3, -0.2, -0.1, 0.0, 0.1, 0.2, 0.3, 0.4)
 MALIGNANT_INDEXES: Final = [CLASSES.index(name) for name in CLASSES if name in MALIGNANT]
 _MELANOMA: Final = CLASSES.index("mel")
 
@@ -61,16 +60,6 @@ def fit_prevalence_and_temperature(mean: Floats, labels: Labels) -> tuple[float,
 
     _, power, temperature = min(loss(float(power)) for power in np.linspace(0.0, 1.0, 21))
     return power, temperature
-
-
-def choose_named_power(mean: Floats, labels: Labels) -> float:
-    """Power of the prevalence at which the likeliest class has the best balanced accuracy."""
-    prevalence = prevalence_of(labels)
-    accuracies = [
-        balanced_accuracy(apply_prevalence(mean, prevalence, power), labels)
-        for power in NAMED_POWERS
-    ]
-    return NAMED_POWERS[int(np.argmax(accuracies))]
 
 
 def allowed_misses(photos: int, *, sensitivity: float) -> int:

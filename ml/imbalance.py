@@ -40,6 +40,14 @@ IMBALANCE: Final = {
 }
 
 
+def prevalence_left(way: Imbalance) -> float:
+    """Power of the prevalence that stays in the answers of a member trained in this way.
+
+    Logit adjustment takes out what the draws leave; without it a member learns the draws.
+    """
+    return 0.0 if way.loss is Loss.LOGIT_ADJUSTED else 1.0 - way.sampling_power
+
+
 def log_shares(shares: Floats) -> Tensor:
     """Logarithms [classes] of the shares in which classes are drawn; an absent class gets zero."""
     drawn = torch.from_numpy(shares)

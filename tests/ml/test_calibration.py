@@ -6,7 +6,6 @@ import pytest
 from ml.calibration import (
     allowed_misses,
     choose_doubts,
-    choose_named_power,
     choose_operating_point,
     fit_prevalence_and_temperature,
     fit_temperature,
@@ -83,14 +82,6 @@ def test_few_photos_allow_no_miss_and_many_come_near_the_wanted_share():
     assert allowed_misses(112, sensitivity=0.97) == 1
     assert allowed_misses(10_000, sensitivity=0.97) == pytest.approx(300, abs=20)
     assert allowed_misses(50, sensitivity=1.0) == 0
-
-
-def test_the_named_power_is_the_one_of_best_balanced_accuracy(honest):
-    probabilities, labels = honest
-    weights = prevalence_of(labels) ** 0.3
-    assert choose_named_power(probabilities, labels) == pytest.approx(0.0, abs=0.11)
-    shifted = probabilities * weights / (probabilities * weights).sum(axis=1, keepdims=True)
-    assert choose_named_power(shifted, labels) <= 0.0
 
 
 def predictions_of(probabilities, **each):
