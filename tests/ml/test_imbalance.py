@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from ml.imbalance import IMBALANCE, Loss, classification_loss, log_shares
+from ml.imbalance import IMBALANCE, Loss, classification_loss, log_shares, prevalence_left
 
 LOGITS = torch.tensor([[2.0, 0.0, 1.0], [0.5, 0.5, 0.0]])
 LABELS = torch.tensor([0, 2])
@@ -41,3 +41,10 @@ def test_the_comparison_includes_what_the_field_would_try():
     losses = {entry.loss for entry in IMBALANCE.values()}
     assert losses == set(Loss)
     assert {entry.sampling_power for entry in IMBALANCE.values()} >= {0.0, 1.0}
+
+
+def test_logit_adjustment_leaves_no_prevalence_and_draws_leave_what_they_follow():
+    assert prevalence_left(IMBALANCE["soft_sampling_and_adjustment"]) == 0.0
+    assert prevalence_left(IMBALANCE["plain"]) == 1.0
+    assert prevalence_left(IMBALANCE["balanced_sampling"]) == 0.0
+    assert prevalence_left(IMBALANCE["soft_sampling"]) == pytest.approx(0.3)
