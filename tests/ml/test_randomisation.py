@@ -61,9 +61,11 @@ def test_after_full_randomisation_the_maps_have_little_in_common(curve):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MEMBERS)
 def test_what_the_live_members_show_depends_on_what_they_learnt(name, photos):
-    manifest, _, members = load_bundle(live_bundle())
-    config = next(each.config for each in manifest.members if each.config.name == name)
-    curve = cascade(members[name], to_input(photos, config), torch.arange(12) % 7, seeds=SEEDS)
+    bundle = load_bundle(live_bundle())
+    config = next(each.config for each in bundle.manifest.members if each.config.name == name)
+    curve = cascade(
+        bundle.members[name], to_input(photos, config), torch.arange(12) % 7, seeds=SEEDS
+    )
     assert curve[0].rank_correlation == pytest.approx(1.0)
     assert abs(curve[-1].rank_correlation) < 0.2
     assert curve[-1].rank_correlation_strength < 0.5
