@@ -11,10 +11,9 @@ from ml.ensemble import Ensemble
 from ml.judgement import judge
 from ml.non_skin import non_skin_figures, non_skin_pictures
 from ml.out_of_fold import Held, OutOfFold
-from ml.outcomes import Outcome, analyse_cases
+from ml.outcomes import Outcome, analyse_cases, outcome_of
 from ml.quality import assess_quality
 from ml.subgroups import read_subgroups
-from ml.triage import triage
 
 HELD_OUT: Final = (
     "every image of the lesions in one half of fold 0 of ml/folds.csv, in its sharpest version; no "
@@ -58,9 +57,7 @@ def _outcomes_of(out_of_fold: OutOfFold, manifest: Manifest) -> list[Outcome]:
     """What the rule says of photos that the members of other folds answered."""
     held = out_of_fold.held
     predictions = combine(out_of_fold.answers, np.zeros(len(held.cases)), manifest.rule)
-    outcomes = []
-    for case, photo, prediction in zip(held.cases, held.photos, predictions, strict=True):
-        flags = assess_quality(photo, manifest.quality).flags
-        decided = triage(prediction, manifest.policy, quality_flags=flags)
-        outcomes.append(Outcome(case, prediction, flags, decided))
-    return outcomes
+    return [
+        outcome_of(case, prediction, assess_quality(photo, manifest.quality).flags, manifest.policy)
+        for case, photo, prediction in zip(held.cases, held.photos, predictions, strict=True)
+    ]

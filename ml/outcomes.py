@@ -9,7 +9,7 @@ from ml.ensemble import Ensemble
 from ml.label_table import Case
 from ml.prediction import Prediction
 from ml.quality_flag import QualityFlag
-from ml.triage import Triage, triage
+from ml.triage import Policy, Triage, triage
 
 _CHUNK = 32
 
@@ -24,6 +24,13 @@ class Outcome:
     triage: Triage
 
 
+def outcome_of(
+    case: Case, prediction: Prediction, flags: tuple[QualityFlag, ...], policy: Policy
+) -> Outcome:
+    """Judge one answered photo by the rule of the live service, with the photo alone."""
+    return Outcome(case, prediction, flags, triage(prediction, policy, quality_flags=flags))
+
+
 def analyse_cases(
     ensemble: Ensemble, cases: Sequence[Case], photos: Iterable[Pixels], *, views: int = 1
 ) -> Iterator[Outcome]:
@@ -33,8 +40,6 @@ def analyse_cases(
         chunk = cases[start : start + _CHUNK]
         analyses = ensemble.analyse([next(coming) for _ in chunk], views=views)
         for case, analysis in zip(chunk, analyses, strict=True):
-            flags = analysis.quality.flags
-            decided = triage(analysis.prediction, ensemble.policy, quality_flags=flags)
-            yield Outcome(case, analysis.prediction, flags, decided)
+            yield outcome_of(case, analysis.prediction, analysis.quality.flags, ensemble.policy)
         print(f"\r{start + len(chunk)}/{len(cases)}", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)

@@ -8,7 +8,6 @@ from ml.labels import CLASSES, MALIGNANT
 from ml.prediction import Prediction
 from ml.quality_flag import QualityFlag
 from ml.triage import (
-    Policy,
     Triage,
     Urgency,
     expected_cost,
@@ -16,16 +15,7 @@ from ml.triage import (
     triage,
     triage_without_ai,
 )
-
-POLICY = Policy(
-    suspicious_malignant=0.2,
-    urgent_malignant=0.6,
-    low_confidence=0.4,
-    high_spread=0.4,
-    unusual=3.0,
-    not_skin=9.0,
-    abstain_cost=1.0,
-)
+from tests.fakes import POLICY
 
 
 def prediction_of(spread=0.0, **shares):
