@@ -32,6 +32,7 @@ from clinic.master_key import read_master_key
 from clinic.records import accounts, ehr_clients, keys, sealed_objects
 from clinic.records.accounts import NewAccount
 from clinic.records.audit_log import Auditor
+from clinic.records.blob_folder import FolderBlobStore
 from clinic.records.blobs import BlobStore
 from clinic.records.db import SessionFactory, make_engine, make_session_factory
 from clinic.records.models import Account, Clinic
@@ -109,7 +110,7 @@ class Installation:
         return AccountSecrets(needed(self.settings().account_key).value)
 
     def blobs(self) -> BlobStore:
-        return BlobStore(self.folder / "blobs")
+        return FolderBlobStore(self.folder / "blobs")
 
     def auditor(self) -> Auditor:
         return Auditor(needed(self.settings().audit_key).value)
