@@ -65,6 +65,7 @@ class Installation:
     broker_port: int
     weights: Path
     database_url: str | None = None  # None: SQLite in the folder
+    broker_program: Path | None = None  # None: the embedded Valkey
 
     @property
     def base_url(self) -> str:
@@ -281,7 +282,8 @@ def programs(installation: Installation) -> list[Program]:
 
 def _broker(installation: Installation, environment: dict[str, str]) -> Program:
     """Valkey with its append-only file. A relative folder: its config refuses spaces in paths."""
-    command = [str(get_binary_path()), "--port", str(installation.broker_port)]
+    server = installation.broker_program or get_binary_path()
+    command = [str(server), "--port", str(installation.broker_port)]
     command += ["--bind", "127.0.0.1", "--dir", ".", "--appendonly", "yes"]
     command += ["--appendfsync", "everysec", "--maxmemory-policy", "noeviction", "--save", ""]
     folder = installation.folder
