@@ -24,7 +24,8 @@ def lost_by_a_worker(world: World, *, attempt: int) -> str:
     """A case whose lease ran out in its n-th attempt."""
     case = world.submit(world.alice)
     with world.sessions() as session, session.begin():
-        assert screening_queue.claim(session, hint=case, lease=timedelta(seconds=30))
+        lease = timedelta(seconds=30)
+        assert screening_queue.claim_batch(session, hint=case, lease=lease, limit=1)
         past = database_now(session) - timedelta(seconds=1)
         changed = update(Submission).where(Submission.id == case)
         session.execute(changed.values(lease_until=past, attempt=attempt))

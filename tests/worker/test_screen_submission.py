@@ -34,7 +34,9 @@ from clinic.submission import CaseState, ScreeningState
 from ml.triage import Urgency
 from tests.fakes import FakeAnalyst, InlineHints
 from tests.world import PHOTO, World, jpeg
-from worker.screen_submission import Analysis, ScreeningServices, screen
+from worker.analysis import Analysis
+from worker.screen_submission import screen
+from worker.services import ScreeningServices
 
 AWAITING = (ScreeningState.DONE, CaseState.AWAITING_REVIEW)
 QUEUED = (ScreeningState.QUEUED, CaseState.RECEIVED)
@@ -167,9 +169,9 @@ def test_the_model_sees_the_very_pixels_of_the_rendition(world: World) -> None:
 
     @dataclass
     class Watching(FakeAnalyst):
-        def analyse(self, pixels: np.ndarray) -> Analysis:
+        def analyse_one(self, pixels: np.ndarray) -> Analysis:
             seen.append(hashlib.sha256(pixels.tobytes()).hexdigest())
-            return super().analyse(pixels)
+            return super().analyse_one(pixels)
 
     renditions = []
     services = world.screening(analyst=Watching())
@@ -401,10 +403,10 @@ def test_a_poison_case_does_not_touch_its_neighbours(world: World) -> None:
 
     @dataclass
     class Picky(FakeAnalyst):
-        def analyse(self, pixels: np.ndarray) -> Analysis:
+        def analyse_one(self, pixels: np.ndarray) -> Analysis:
             if row(world, poison).screening_state == ScreeningState.RUNNING:
                 raise RuntimeError("poison")
-            return super().analyse(pixels)
+            return super().analyse_one(pixels)
 
     services = world.screening(analyst=Picky())
     for _ in range(3):
@@ -424,9 +426,9 @@ class Slow(FakeAnalyst):
 
     meanwhile: Callable[[], None] = lambda: None
 
-    def analyse(self, pixels: np.ndarray) -> Analysis:
+    def analyse_one(self, pixels: np.ndarray) -> Analysis:
         self.meanwhile()
-        return super().analyse(pixels)
+        return super().analyse_one(pixels)
 
 
 def files(folder: Path) -> int:
@@ -442,7 +444,8 @@ def test_a_worker_that_was_fenced_off_leaves_nothing(world: World) -> None:
             session.execute(update(Submission).values(lease_until=past))
         with world.sessions() as session, session.begin():
             assert screening_queue.expire_leases(session) == ([], [case])
-            assert screening_queue.claim(session, hint=case, lease=timedelta(minutes=5))
+            lease = timedelta(minutes=5)
+            assert screening_queue.claim_batch(session, hint=case, lease=lease, limit=1)
 
     before = files(world.blobs.folder)
     screen(world.screening(analyst=Slow(meanwhile=lose_the_lease)), case)
