@@ -64,7 +64,7 @@ class CeleryHints:
         self._app.conf.update(BROKER_SETTINGS)
         connection = self._app.connection_for_write()
         # A frozen, full, loading or read-only broker answers with errors of its client library.
-        self._errors = (
+        self._errors: tuple[type[BaseException], ...] = (
             OperationalError,
             *connection.connection_errors,
             *connection.channel_errors,

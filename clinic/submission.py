@@ -69,7 +69,8 @@ def longest_pause(attempt: int) -> timedelta:
 
     Source: full jitter, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
     """
-    return SHORTEST_PAUSE * 2 ** min(attempt, MAX_ATTEMPTS)
+    doublings: int = min(attempt, MAX_ATTEMPTS)
+    return SHORTEST_PAUSE * (1 << doublings)
 
 
 def next_screening_state(state: ScreeningState, event: ScreeningEvent) -> ScreeningState:

@@ -75,8 +75,10 @@ def _colours() -> Pixels:
     steps = np.linspace(0.0, 1.0, _STEPS)
     positions = [position for position, *_ in _STOPS]
     levels = np.array([colour for _, colour in _STOPS], dtype=np.float64).T
-    return np.stack([np.interp(steps, positions, row) for row in levels], axis=1).round().astype(
-        np.uint8
+    return (
+        np.stack([np.interp(steps, positions, row) for row in levels], axis=1)
+        .round()
+        .astype(np.uint8)
     )
 
 

@@ -9,8 +9,8 @@ from clinic.hints import ANSWER_KEY_REQUEST, SETTLE_PATIENT, BrokerDownError
 from ml.labels import CLASSES
 from ml.prediction import Prediction
 from ml.triage import Policy, Triage, triage, triage_without_ai
-from worker.keeper import Keeper
 from worker.analysis import Analysis
+from worker.keeper import Keeper
 
 POLICY = Policy(
     suspicious_malignant=0.2,

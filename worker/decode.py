@@ -123,7 +123,7 @@ class _Decoder:
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603 - the command is fixed
                 [sys.executable, "-P", "-B", "-m", "worker.decode_server", settings],
-                stdin=theirs,
+                stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,  # a traceback may quote the photo
                 env={"PYTHONPATH": str(ROOT)},

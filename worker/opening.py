@@ -28,7 +28,7 @@ from worker.services import ScreeningServices
 
 # The views that the ensemble may judge, best first: it was trained on dermoscopic close views.
 ANALYSED_VIEWS: Final = ("dermoscopic", "close_up", "overview")
-# The networks look at a square of some 200 pixels: more than this is decoded only to be thrown away.
+# The networks look at a square of some 200 pixels: decoding much more would be thrown away.
 ANALYSED_SIDE: Final = 600
 
 _DAMAGED: Final = (

@@ -26,7 +26,7 @@ def screen_submission_task(submission_id: str) -> int:
                 screening_services(), submission_id, stopped=_stop.is_set
             )
         except DeviceLostError:
-            # No further work of this process can reach the accelerator; the parent starts a new one.
+            # Nothing in this process can reach it again; the parent starts another one.
             os._exit(DEVICE_LOST)
 
 

@@ -1,6 +1,7 @@
-"""Notices a worker that is alive but does not move: a frozen child, a stuck consumer, a blocked call.
+"""Notices a worker that lives but does not move, which a supervisor takes for healthy.
 
-A supervisor that looks at the process alone takes it for healthy.
+A frozen child, a stuck consumer and a blocked call look alike from here: work waits, and the sign
+of progress stays the same.
 """
 
 import time

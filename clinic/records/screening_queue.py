@@ -161,7 +161,7 @@ def _claimable(
     return hinted + list(session.scalars(oldest.limit(limit - len(hinted))))
 
 
-def _due(now: datetime) -> Select[tuple[Submission]]:
+def _due(now: datetime) -> Select[Submission]:
     return select(Submission).where(
         Submission.screening_state == ScreeningState.QUEUED, Submission.not_before <= now
     )

@@ -82,8 +82,9 @@ def _tell_the_child(**_: Any) -> None:
 
 def _signal_children(number: signal.Signals) -> None:
     for child in billiard.active_children():
-        with suppress(ProcessLookupError):
-            os.kill(child.pid, number)
+        if child.pid is not None:
+            with suppress(ProcessLookupError):
+                os.kill(child.pid, number)
 
 
 @cache
