@@ -62,18 +62,11 @@ class CeleryHints:
     def __init__(self, broker_url: str) -> None:
         self._app = Celery("dermqueue-hints", broker=broker_url, set_as_current=False)
         self._app.conf.update(BROKER_SETTINGS)
-        connection = self._app.connection_for_write()
-        # A frozen, full, loading or read-only broker answers with errors of its client library.
-        self._errors: tuple[type[BaseException], ...] = (
-            OperationalError,
-            *connection.connection_errors,
-            *connection.channel_errors,
-        )
 
     def send(self, task: str, *ids: str) -> None:
         try:
             self._app.send_task(
                 task, args=ids, queue=QUEUE_OF[task], expires=HINT_LIFE_SECONDS, retry=False
             )
-        except self._errors as error:
+        except (OperationalError, OSError) as error:
             raise BrokerDownError(f"The broker did not take the hint: {error}") from error
