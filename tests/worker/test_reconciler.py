@@ -8,7 +8,6 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 import worker.reconciler
-
 from clinic.audit_event import AuditAction
 from clinic.records import audit_log, screening_queue, submissions
 from clinic.records.db import database_now
