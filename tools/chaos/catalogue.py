@@ -1,12 +1,26 @@
 """Every fault of the suite, in the order of its number."""
 
-from tools.chaos import faults_of_the_broker, faults_of_the_worker
+from tools.chaos import (
+    faults_of_the_broker,
+    faults_of_the_database,
+    faults_of_the_keys,
+    faults_of_the_programs,
+    faults_of_the_worker,
+    storms,
+)
 from tools.chaos.fault import Fault, Needs
 from tools.chaos.stacks import Database, Stack
 
 FAULTS: tuple[Fault, ...] = tuple(
     sorted(
-        (*faults_of_the_worker.FAULTS, *faults_of_the_broker.FAULTS),
+        (
+            *faults_of_the_worker.FAULTS,
+            *faults_of_the_broker.FAULTS,
+            *faults_of_the_programs.FAULTS,
+            *faults_of_the_database.FAULTS,
+            *faults_of_the_keys.FAULTS,
+            *storms.FAULTS,
+        ),
         key=lambda fault: fault.number,
     )
 )
