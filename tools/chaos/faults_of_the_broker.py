@@ -156,6 +156,5 @@ FAULTS = (
         "garbage in the queues",
         "programs that it stops are started again within 5 s",
         feed_garbage,
-        recover_seconds=90.0,
     ),
 )

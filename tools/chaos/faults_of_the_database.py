@@ -54,7 +54,6 @@ FAULTS = (
         "503 with Retry-After or accepted late; no half state",
         lock_sqlite,
         needs=Needs.SQLITE,
-        recover_seconds=90.0,
     ),
     Fault(
         14,
@@ -62,6 +61,5 @@ FAULTS = (
         "503 with Retry-After; no half state",
         stop_postgres,
         needs=Needs.POSTGRES,
-        recover_seconds=90.0,
     ),
 )

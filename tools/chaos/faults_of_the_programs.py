@@ -71,6 +71,5 @@ FAULTS = (
         "every program ends within 30 s; nothing is lost",
         stop_everything,
         cases_before=6,
-        recover_seconds=90.0,
     ),
 )
