@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 
 from tools.chaos import table
-from tools.chaos.catalogue import NoSuchFaultError, chosen, fits
+from tools.chaos.catalogue import NoSuchFaultError, chosen
 from tools.chaos.fault import Fault
 from tools.chaos.opening import Plan, opened
 from tools.chaos.scene import Scene
@@ -42,7 +42,7 @@ def main() -> int:
         stacks, notes = _stacks(options)
         plan = Plan(options.weights.resolve(), options.seed, options.short)
         for stack in stacks:
-            faults = [fault for fault in chosen(options.fault) if fits(fault, stack)]
+            faults = [fault for fault in chosen(options.fault) if fault.fits(stack)]
             with closing(outcomes_on(stack, faults, plan, runs=options.runs)) as found:
                 for outcome in found:
                     outcomes.append(outcome)
