@@ -28,8 +28,11 @@ class PostgresServer:
 
     @classmethod
     @contextmanager
-    def started(cls) -> Iterator["PostgresServer"]:
-        """Run a fresh server; everything is removed at the end."""
+    def started(cls, *, fsync: bool = False) -> Iterator["PostgresServer"]:
+        """Run a fresh server; everything is removed at the end.
+
+        Without `fsync` a commit does not wait for the disk: right for tests, wrong for its speed.
+        """
         programs = find_programs()
         folder = Path(tempfile.mkdtemp(prefix="dermqueue-postgres-"))
         data, port = folder / "data", free_port()
@@ -39,7 +42,7 @@ class PostgresServer:
         try:
             init = ["--auth=trust", "--username=dermqueue", "--encoding=UTF8", "--no-sync"]
             _run(owner, [programs / "initdb", "-D", data, *init])
-            options = f"-p {port} -h 127.0.0.1 -k '' -c fsync=off"
+            options = f"-p {port} -h 127.0.0.1 -k '' -c fsync={'on' if fsync else 'off'}"
             _run(owner, [programs / "pg_ctl", "-D", data, "-o", options, "-w", "start"])
             yield cls(port)
         finally:
