@@ -15,6 +15,7 @@ from typing import Any
 import pyotp
 import pytest
 import redis
+import yaml
 from redis.exceptions import NoPermissionError
 from sqlalchemy import func, select
 
@@ -219,6 +220,19 @@ def test_env_example_explains_every_setting_and_who_needs_it():
         )
         assert found is not None, one.name
         assert found[1] == (", ".join(sorted(one.needed_by)) or "nobody"), one.name
+
+
+def test_with_an_object_store_whoever_had_the_folder_has_the_bucket():
+    override = yaml.safe_load((ROOT / "deploy/object-store.yml").read_text(encoding="utf-8"))
+    had = {name for name, one in SERVICES.items() if "DERMQUEUE_BLOB_DIR" in str(one)}
+    bucket = {one.name for one in SETTINGS if one.field.startswith("blob_")}
+
+    assert override["services"].keys() == had
+    for service in override["services"].values():
+        assert {one.removesuffix("_FILE") for one in service["environment"]} == bucket
+        assert not service["environment"]["DERMQUEUE_BLOB_DIR"], "an empty value counts as missing"
+        assert service["secrets"] == list(override["secrets"])
+        assert service["networks"] == list(override["networks"])
 
 
 # --- The same commands by hand ---------------------------------------------------------------
