@@ -65,6 +65,7 @@ class Installation:
     broker_port: int
     weights: Path
     database_url: str | None = None  # None: SQLite in the folder
+    broker_program: Path | None = None  # None: the embedded Valkey
     bucket: Mapping[str, str] | None = None  # settings of an object store; None: a folder
 
     @property
@@ -250,8 +251,8 @@ def register_ehr_client(installation: Installation) -> str:
         return ehr_clients.register(session, clinic_id=clinic.id, name="Demo EHR").token
 
 
-def programs(installation: Installation) -> list[Program]:
-    """The processes in the order of their start."""
+def programs(installation: Installation, *, workers: int = 1) -> list[Program]:
+    """The processes in the order of their start; further workers are `worker-2` and so on."""
     environment = installation.environment()
     python = sys.executable
     web = ["-m", "gunicorn", "web.wsgi:app", "--bind", f"127.0.0.1:{installation.port}"]
@@ -265,9 +266,10 @@ def programs(installation: Installation) -> list[Program]:
         "--log-level",
         "warning",
     ]
+    names = ["worker", *(f"worker-{number}" for number in range(2, workers + 1))]
     commands = {
         "keeper": [python, "-m", "worker", "keeper"],
-        "worker": [python, "-m", "worker", "inference"],
+        **{name: [python, "-m", "worker", "inference"] for name in names},
         "relay": [python, "-m", "worker", "relay"],
         "reconciler": [python, "-m", "worker", "reconciler"],
         "web": [python, *web],
@@ -282,7 +284,8 @@ def programs(installation: Installation) -> list[Program]:
 
 def _broker(installation: Installation, environment: dict[str, str]) -> Program:
     """Valkey with its append-only file. A relative folder: its config refuses spaces in paths."""
-    command = [str(get_binary_path()), "--port", str(installation.broker_port)]
+    server = installation.broker_program or get_binary_path()
+    command = [str(server), "--port", str(installation.broker_port)]
     command += ["--bind", "127.0.0.1", "--dir", ".", "--appendonly", "yes"]
     command += ["--appendfsync", "everysec", "--maxmemory-policy", "noeviction", "--save", ""]
     folder = installation.folder
