@@ -21,8 +21,11 @@ RECONCILER = "reconciler"
 BEAT = "beat"
 ADMIN = "admin"
 EXPORT = "export"
+BACKUP = "backup"
 MIGRATE = "migrate"
-EVERY_PROGRAM = frozenset({WEB, WORKER, KEEPER, RELAY, RECONCILER, BEAT, ADMIN, EXPORT, MIGRATE})
+EVERY_PROGRAM = frozenset(
+    {WEB, WORKER, KEEPER, RELAY, RECONCILER, BEAT, ADMIN, EXPORT, BACKUP, MIGRATE}
+)
 
 T = TypeVar("T")
 ENVIRONMENTS = ("production", "demo", "test")
@@ -62,6 +65,10 @@ class Settings:
     upload_limit_mib: int
     lease_seconds: int
     ai_wait_minutes: int
+    erasure_ledger: Path | None
+    backup_dir: Path | None
+    backup_recipient: str | None
+    backup_keep_days: int
     log_level: str
 
     @property
@@ -160,6 +167,12 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _recipient(text: str) -> str:
+    if not text.startswith("age1"):
+        raise ValueError("must be a public key of age (age1...); `flask backup new-keys` makes one")
+    return text
+
+
 def _log_level(text: str) -> str:
     if text not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
         raise ValueError("must be DEBUG, INFO, WARNING or ERROR")
@@ -167,13 +180,13 @@ def _log_level(text: str) -> str:
 
 
 _SENDS_OR_TAKES_HINTS = frozenset({WEB, WORKER, KEEPER, RELAY, BEAT, EXPORT})
-_WRITES_AUDIT = frozenset({WEB, WORKER, KEEPER, RECONCILER, ADMIN, EXPORT})
+_WRITES_AUDIT = frozenset({WEB, WORKER, KEEPER, RECONCILER, ADMIN, EXPORT, BACKUP})
 
 SETTINGS: tuple[Setting, ...] = (
     Setting("environment", _environment, EVERY_PROGRAM),
     Setting("database_url", _database_url, EVERY_PROGRAM - {BEAT}),
     Setting("broker_url", _broker_url, _SENDS_OR_TAKES_HINTS),
-    Setting("blob_dir", Path, frozenset({WEB, WORKER, EXPORT})),
+    Setting("blob_dir", Path, frozenset({WEB, WORKER, ADMIN, EXPORT, BACKUP})),
     Setting("weights_dir", Path, frozenset({WORKER})),
     Setting("public_url", _public_url, frozenset({WEB}), "http://127.0.0.1:8000"),
     Setting("cookie_key", _key, frozenset({WEB})),
@@ -186,6 +199,10 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("upload_limit_mib", _positive, frozenset({WEB}), "60"),
     Setting("lease_seconds", _positive, frozenset({WORKER}), "120"),
     Setting("ai_wait_minutes", _positive, frozenset({RECONCILER}), "30"),
+    Setting("erasure_ledger", Path, frozenset({ADMIN, BACKUP})),
+    Setting("backup_dir", Path, frozenset({BACKUP})),
+    Setting("backup_recipient", _recipient, frozenset({BACKUP})),
+    Setting("backup_keep_days", _positive, frozenset({BACKUP}), "30"),
     Setting("log_level", _log_level, frozenset({WORKER, KEEPER, BEAT}), "INFO"),
 )
 
