@@ -12,7 +12,7 @@ from clinic.erasure_ledger import ErasureLedger
 from clinic.hints import CeleryHints
 from clinic.records.audit_log import Auditor
 from clinic.records.backup import Backup, BackupFolder
-from clinic.records.blobs import BlobStore
+from clinic.records.blob_choice import open_blob_store
 from clinic.records.db import make_engine, make_session_factory
 from clinic.records.restore import Restore
 from clinic.records.table_dump import snapshot
@@ -61,7 +61,7 @@ def create_admin_app() -> Flask:
         account_secrets=AccountSecrets(_secret(settings.account_key)),
         passwords=Passwords.standard(),
         sessions=sessions,
-        blobs=BlobStore(needed(settings.blob_dir)),
+        blobs=open_blob_store(settings),
         ledger=_ledger(settings),
     )
     register_commands(app)
@@ -78,7 +78,7 @@ def create_backup_app() -> Flask:
     app = Flask(__name__, static_folder=None)
     database_url = needed(settings.database_url)
     engine = make_engine(database_url)
-    blobs, ledger = BlobStore(needed(settings.blob_dir)), _ledger(settings)
+    blobs, ledger = open_blob_store(settings), _ledger(settings)
     auditor = Auditor(_secret(settings.audit_key))
     folder = BackupFolder(needed(settings.backup_dir), auditor.key)
     backup = Backup(
@@ -111,7 +111,7 @@ def create_export_app() -> Flask:
         account_secrets=AccountSecrets(_secret(settings.account_key)),
         passwords=Passwords.standard(),
         sessions=make_session_factory(make_engine(needed(settings.database_url))),
-        blobs=BlobStore(needed(settings.blob_dir)),
+        blobs=open_blob_store(settings),
         hints=CeleryHints(needed(settings.broker_url)),
         enrolment_key=_secret(settings.enrolment_key),
     )
@@ -171,7 +171,7 @@ def _services(settings: Settings) -> Services:
     sessions = make_session_factory(db.engine)
     return Services(
         sessions=sessions,
-        blobs=BlobStore(needed(settings.blob_dir)),
+        blobs=open_blob_store(settings),
         hints=CeleryHints(settings.broker_url or ""),
         auditor=Auditor(_secret(settings.audit_key)),
         account_secrets=AccountSecrets(_secret(settings.account_key)),

@@ -18,7 +18,7 @@ from clinic.key_files import (
 )
 from clinic.keys_part import open_keys, seal_keys
 from clinic.records.backup import BackupDamagedError, BackupRefusedError
-from clinic.records.blobs import StorageFullError
+from clinic.records.blobs import BlobStoreAwayError, StorageFullError
 from clinic.records.db import SessionFactory
 from clinic.sealed_part import PartError, new_identity
 from web.schema import OutdatedTablesError
@@ -42,6 +42,7 @@ def _in_words() -> Iterator[None]:
         LedgerError,
         KeyFilesExistError,
         StorageFullError,
+        BlobStoreAwayError,
         OSError,
     ) as error:
         raise click.ClickException(str(error)) from error

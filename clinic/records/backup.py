@@ -26,6 +26,7 @@ from clinic.durable_files import fsync_folder, write_durably
 from clinic.envelope import body_digest
 from clinic.erasure_ledger import ErasureLedger, LedgerError
 from clinic.records.audit_log import Auditor
+from clinic.records.blob_folder import FolderBlobStore
 from clinic.records.blobs import BlobStore, MissingBlobError
 from clinic.records.db import SessionFactory
 from clinic.records.models import AuditEntry, AuditHead, SealedObject
@@ -60,8 +61,8 @@ class BackupFolder:
         return self.folder / "sets"
 
     @property
-    def bodies(self) -> BlobStore:
-        return BlobStore(self.folder / "bodies")
+    def bodies(self) -> FolderBlobStore:
+        return FolderBlobStore(self.folder / "bodies")
 
     def names(self) -> list[str]:
         """The finished backups, oldest first."""

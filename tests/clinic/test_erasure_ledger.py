@@ -69,7 +69,7 @@ def test_a_change_is_named_by_its_line(ledger: ErasureLedger, change: str) -> No
     }[change]
     ledger.path.write_text("\n".join(changed) + "\n")
 
-    with pytest.raises(LedgerError, match="Line 2 of the erasure ledger .* was changed"):
+    with pytest.raises(LedgerError, match=r"Line 2 of the erasure ledger .* was changed"):
         ledger.read()
     with pytest.raises(LedgerError, match="Line 2"):
         ledger.add("d" * 32, at=AT)
