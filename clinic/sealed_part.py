@@ -53,7 +53,8 @@ def seal_part(content: Iterable[bytes], path: Path, *, recipient: str) -> None:
     source = _Source(_compressed(content))
     try:
         public = pyrage.x25519.Recipient.from_str(recipient)
-        with path.open("xb") as file:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
             pyrage.encrypt_io(source, file, [public])
             file.flush()
             os.fsync(file.fileno())

@@ -29,7 +29,7 @@ from sqlalchemy.sql.expression import TableClause
 from sqlalchemy.types import NullType, TypeEngine
 
 from clinic.records.db import Base, UtcDateTime, engine_options
-from clinic.records.models import KeyRequest, LoginSession, ProcessKey, SignInLink
+from clinic.records.models import AuditHead, KeyRequest, LoginSession, ProcessKey, SignInLink
 
 # Whoever is signed in or running now is not so after a restore.
 LEFT_OUT = frozenset(
@@ -64,6 +64,7 @@ def snapshot(url: str) -> Iterator[Connection]:
         else:
             options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
         with engine.connect().execution_options(**options) as connection:
+            connection.execute(select(AuditHead.sequence))  # the first read fixes the moment
             yield connection
     finally:
         engine.dispose()
