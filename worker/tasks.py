@@ -4,8 +4,9 @@ from celery import shared_task
 from celery.signals import worker_process_init
 
 from clinic.hints import PURGE_EXPIRED, SCREEN_SUBMISSION
-from worker import purge, screen_submission
+from worker import screen_submission
 from worker.programs.inference import screening_services
+from worker.retention import Retention
 
 
 @shared_task(name=SCREEN_SUBMISSION, soft_time_limit=240, time_limit=300)
@@ -14,9 +15,9 @@ def screen_submission_task(submission_id: str) -> int:
 
 
 @shared_task(name=PURGE_EXPIRED, soft_time_limit=60, time_limit=90)
-def purge_expired_task() -> int:
+def purge_expired_task() -> dict[str, int]:
     services = screening_services()
-    return purge.purge_expired(services.sessions, services.blobs)
+    return Retention(services.sessions, services.blobs, services.auditor).apply()
 
 
 @worker_process_init.connect

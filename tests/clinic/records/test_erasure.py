@@ -110,17 +110,15 @@ def test_other_patients_keep_everything(world: World, ledger: ErasureLedger) -> 
 
 
 def everything_of(world: World, person: Person) -> set[Any]:
-    """Her rows, and the ids of her bodies."""
+    """This patient's rows as bytes, and the ids of their bodies."""
     tables = {*OF_A_CASE, *OF_A_PATIENT, *OF_AN_ACCOUNT, Patient, PatientKey}
     with world.sessions() as session:
-        stored = select(SealedObject.id).where(SealedObject.body.is_(None))
-        found = {row for table in tables for row in session.execute(select(table.__table__))}
-        mine = session.scalars(stored.where(SealedObject.patient_id == person.patient_id)).all()
-        cases = session.scalars(
-            select(Submission.id).where(Submission.patient_id == person.patient_id)
-        ).all()
-    ids = {person.patient_id, person.account_id, *cases}
-    return {str(row).encode() for row in found if ids & {*map(str, row)}} | set(mine)
+        rows = {str(row) for one in tables for row in session.execute(select(one.__table__))}
+        mine = SealedObject.patient_id == person.patient_id
+        stored = session.scalars(select(SealedObject.id).where(mine, SealedObject.body.is_(None)))
+        sent = cases.of_patient(session, person.patient_id or "")
+        ids = {person.patient_id, person.account_id, *(row.id for row in sent)}
+        return {row.encode() for row in rows if any(one in row for one in ids)} | set(stored)
 
 
 def counts(world: World) -> dict[str, int]:
