@@ -45,11 +45,12 @@ def knows(revision: str) -> bool:
 
 
 def remove_tables(connection: Connection) -> None:
+    """Take every table away, in the transaction that the connection is in."""
     command.downgrade(_config(connection), "base")
 
 
 def upgrade(connection: Connection, revision: str) -> None:
-    """Bring the tables up to a version, in the connection's own transaction."""
+    """Bring the tables up to a version, in the transaction that the connection is in."""
     command.upgrade(_config(connection), revision)
 
 

@@ -16,7 +16,7 @@ from web.schema import (
 
 def test_tables_are_made_and_taken_away_in_the_callers_transaction(engine: Engine) -> None:
     mark_as_newest(engine)
-    with engine.connect() as connection:
+    with engine.connect() as connection, connection.begin() as transaction:
         remove_tables(connection)
         upgrade(connection, "0001")
         assert revision_of(connection) == "0001"
@@ -26,7 +26,7 @@ def test_tables_are_made_and_taken_away_in_the_callers_transaction(engine: Engin
         assert newest_revision(connection) == revision_of(connection)
         remove_tables(connection)
         assert inspect(connection).get_table_names() == ["alembic_version"]
-        connection.rollback()
+        transaction.rollback()
     with engine.connect() as connection:
         assert newest_revision(connection)
         assert inspect(connection).has_table("submission")
