@@ -4,9 +4,11 @@ from datetime import UTC, datetime
 
 import click
 from flask.cli import AppGroup
+from sqlalchemy.exc import OperationalError
 
 from clinic.erasure_ledger import LedgerError
 from clinic.records import erasure
+from clinic.records.blobs import BlobStoreAwayError
 from clinic.records.erasure import PatientSummary, erase_patient
 from clinic.retention import PATIENT_RECORDS_YEARS
 from web.services import erasure_services
@@ -46,8 +48,13 @@ def erase(reference: str, *, yes: bool) -> None:
             patient_id=patient.patient_id,
             actor=ACTOR,
         )
-    except LedgerError as error:
-        raise click.ClickException(f"Nothing was erased. {error}") from error
+    except (LedgerError, OperationalError) as error:
+        raise click.ClickException(f"Nothing was erased; run it again. {error}") from error
+    except (BlobStoreAwayError, OSError) as error:
+        raise click.ClickException(
+            f"The patient is erased, but bodies are still in the photo store: {error}. They open "
+            "no more, and retention deletes them within the hour."
+        ) from error
     if erased is None:
         raise click.ClickException("Somebody else has just erased this patient.")
     click.echo(

@@ -9,6 +9,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from clinic.erasure_ledger import ErasureLedger
+from clinic.records.blobs import BlobStoreAwayError
 from clinic.records.db import database_now
 from clinic.records.models import Patient
 from tests.world import World
@@ -76,8 +77,23 @@ def test_without_a_ledger_nothing_is_erased(run: Any, world: World, ledger: Eras
     ledger.path.mkdir()
     failed = run("erase", world.alice.patient_id, "--yes")
     assert failed.exit_code == 1
-    assert "Nothing was erased. The erasure ledger" in failed.output
+    assert "Nothing was erased; run it again. The erasure ledger" in failed.output
     assert number_of(world)
+
+
+def test_a_photo_store_that_is_away_is_told_with_what_is_left(
+    run: Any, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.submit(world.alice)
+
+    def away(*_: object) -> None:
+        raise BlobStoreAwayError("no answer")
+
+    monkeypatch.setattr(type(world.blobs), "delete", away)
+    failed = run("erase", world.alice.patient_id, "--yes")
+    assert failed.exit_code == 1
+    assert "The patient is erased, but bodies are still in the photo store" in failed.output
+    assert "This patient was erased" in run("erase", world.alice.patient_id).output
 
 
 def test_whose_record_is_due_is_listed_and_nothing_else_is_done(run: Any, world: World) -> None:
