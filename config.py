@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 WEB = "web"
@@ -74,6 +74,7 @@ class Settings:
     backup_dir: Path | None
     backup_recipient: str | None
     backup_keep_days: int
+    device: Literal["auto", "cpu", "cuda"]
     log_level: str
 
     @property
@@ -199,6 +200,12 @@ def _recipient(text: str) -> str:
     return text
 
 
+def _device(text: str) -> str:
+    if text not in {"auto", "cpu", "cuda"}:
+        raise ValueError("must be auto, cpu or cuda")
+    return text
+
+
 def _log_level(text: str) -> str:
     if text not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
         raise ValueError("must be DEBUG, INFO, WARNING or ERROR")
@@ -235,6 +242,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("backup_dir", Path, frozenset({BACKUP})),
     Setting("backup_recipient", _recipient, frozenset({BACKUP})),
     Setting("backup_keep_days", _positive, frozenset({BACKUP}), "30"),
+    Setting("device", _device, frozenset({WORKER}), "auto"),
     Setting("log_level", _log_level, frozenset({WORKER, KEEPER, BEAT}), "INFO"),
 )
 

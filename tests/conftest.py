@@ -99,6 +99,7 @@ def app(world: World, database_url: str, tmp_path: Path) -> Iterator[Flask]:
         backup_dir=None,
         backup_recipient=None,
         backup_keep_days=30,
+        device="auto",
         log_level="INFO",
     )
     services = Services(
