@@ -341,12 +341,15 @@ class EpochKeyRow(Base):
 
 
 class PatientKey(Base):
-    """The key that all of a patient's objects end under. Destroying it erases the patient."""
+    """The key that all of a patient's objects end under. Destroying it erases the patient.
+
+    The row outlives the patient's, so `patient_id` is no foreign key.
+    """
 
     __tablename__ = "patient_key"
 
     kid: Mapped[str] = mapped_column(String(64), primary_key=True)
-    patient_id: Mapped[str] = mapped_column(ForeignKey("patient.id"))
+    patient_id: Mapped[str] = mapped_column(ID)
     version: Mapped[int] = mapped_column(Integer)
     wrapped: Mapped[bytes | None] = mapped_column(LargeBinary)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
