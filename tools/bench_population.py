@@ -24,6 +24,7 @@ DAYS: Final = 1000  # how long ago the oldest case was sent
 CLAIMED, RECENT, OLD = 20, 45, 25
 SEARCHED_PATIENT_CASES: Final = 3
 OLD_AGE: Final = timedelta(days=700)
+_MOMENT: Final = timedelta(milliseconds=1)
 
 # What a row of the bulk holds in place of a sealed header and body: the same number of bytes.
 _HEADER_SIZE, _BODY_SIZE = 460, 200
@@ -91,7 +92,7 @@ AND indexname NOT IN (SELECT conname FROM pg_constraint
 class Population:
     """Who asks for pages, and what may be opened.
 
-    Of all cases sent on `old_day`, the real ones were signed last, all at `old_signed_at`.
+    Of all cases sent on `old_day` the real ones came last; all were signed at `old_signed_at`.
     """
 
     reader_id: str
@@ -139,6 +140,7 @@ def _real_cases(
     maker = CaseMaker.of(session, installation.blobs(), root, patient=patient, reader=reader)
     now = database_now(session)
     old_day = (now - OLD_AGE).replace(hour=0, minute=0, second=0, microsecond=0)
+    last_of_day = old_day + timedelta(days=1) - _MOMENT
     old_signed_at = old_day + timedelta(days=4)
     for _ in range(SEARCHED_PATIENT_CASES):
         maker.signed(received_at=now - timedelta(days=3), signed_at=now)
@@ -146,7 +148,7 @@ def _real_cases(
         recent = now - timedelta(days=3)
         maker.for_another_patient().signed(received_at=recent, signed_at=now)
     for _ in range(OLD):
-        maker.for_another_patient().signed(received_at=old_day, signed_at=old_signed_at)
+        maker.for_another_patient().signed(received_at=last_of_day, signed_at=old_signed_at)
     claimed = [maker.for_another_patient().claimed() for _ in range(CLAIMED)]
     return Population(
         reader_id=reader.id,

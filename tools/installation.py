@@ -252,23 +252,12 @@ def programs(installation: Installation) -> list[Program]:
     """The processes in the order of their start."""
     environment = installation.environment()
     python = sys.executable
-    web = ["-m", "gunicorn", "web.wsgi:app", "--bind", f"127.0.0.1:{installation.port}"]
-    web += ["--worker-class", "gthread", "--workers", "1", "--threads", "16"]
-    web += [
-        "--no-control-socket",
-        "--keep-alive",
-        "30",
-        "--graceful-timeout",
-        "5",
-        "--log-level",
-        "warning",
-    ]
     commands = {
         "keeper": [python, "-m", "worker", "keeper"],
         "worker": [python, "-m", "worker", "inference"],
         "relay": [python, "-m", "worker", "relay"],
         "reconciler": [python, "-m", "worker", "reconciler"],
-        "web": [python, *web],
+        "web": serving("web.wsgi:app", port=installation.port),
     }
     logs = installation.folder / "logs"
     others = [
@@ -276,6 +265,16 @@ def programs(installation: Installation) -> list[Program]:
         for name, command in commands.items()
     ]
     return [_broker(installation, environment), *others]
+
+
+def serving(app: str, *, port: int) -> list[str]:
+    """The command of a web server for `app` with the settings of the portal."""
+    return [
+        *(sys.executable, "-m", "gunicorn", app, "--bind", f"127.0.0.1:{port}"),
+        *("--worker-class", "gthread", "--workers", "1", "--threads", "16"),
+        *("--no-control-socket", "--keep-alive", "30", "--graceful-timeout", "5"),
+        *("--log-level", "warning"),
+    ]
 
 
 def _broker(installation: Installation, environment: dict[str, str]) -> Program:

@@ -28,8 +28,11 @@ class PostgresServer:
 
     @classmethod
     @contextmanager
-    def started(cls) -> Iterator["PostgresServer"]:
-        """Run a fresh server; everything is removed at the end."""
+    def started(cls, *, durable: bool = False) -> Iterator["PostgresServer"]:
+        """Run a fresh server; everything is removed at the end.
+
+        A `durable` one syncs every commit to the disk, as in production.
+        """
         programs = find_programs()
         folder = Path(tempfile.mkdtemp(prefix="dermqueue-postgres-"))
         data, port = folder / "data", free_port()
@@ -39,7 +42,8 @@ class PostgresServer:
         try:
             init = ["--auth=trust", "--username=dermqueue", "--encoding=UTF8", "--no-sync"]
             _run(owner, [programs / "initdb", "-D", data, *init])
-            options = f"-p {port} -h 127.0.0.1 -k '' -c fsync=off"
+            fsync = "on" if durable else "off"
+            options = f"-p {port} -h 127.0.0.1 -k '' -c fsync={fsync}"
             _run(owner, [programs / "pg_ctl", "-D", data, "-o", options, "-w", "start"])
             yield cls(port)
         finally:
