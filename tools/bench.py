@@ -48,9 +48,7 @@ def analysis(_: Sequence[str]) -> Iterator[Outcome]:
 
 def screening(_: Sequence[str]) -> Iterator[Outcome]:
     """Photos a second from queue to result; one worker and two take turns."""
-    rounds = [
-        (bench_screening.run(1), bench_screening.run(2)) for _ in range(SCREENING_ROUNDS)
-    ]
+    rounds = [(bench_screening.run(1), bench_screening.run(2)) for _ in range(SCREENING_ROUNDS)]
     ratio = Ratio(
         "screening: photos a second with two workers, to one",
         "higher",

@@ -1,12 +1,12 @@
 """Whether a ratio has become worse by more than noise. Pure: values in, findings out.
 
 A ratio is the median of its rounds. It is compared by its logarithm, so that twice as fast and
-half as fast are equally far away. The noise of one round is the median absolute deviation of the rounds,
-scaled to a standard deviation (1.4826 for normal noise: Rousseeuw and Croux 1993); a median of n
-rounds has 1.2533 of that over the root of n (the asymptotic variance of the median). The difference
-of two runs has both runs' errors. It counts when it is more than four of them, and more than a
-floor: what moves between two runs of the same code, such as memory layout, does not move within
-one, so rounds say nothing of it.
+half as fast are equally far away. The noise of one round is the median absolute deviation of the
+rounds, scaled to a standard deviation (1.4826 for normal noise: Rousseeuw and Croux 1993). A median
+of n rounds has 1.2533 of that over the root of n as its error (the asymptotic variance of the
+median). The difference of two runs has both runs' errors. It counts when it is more than four of
+them, and more than a floor: what moves between two runs of the same code, such as memory layout,
+does not move within one, so rounds say nothing of it.
 """
 
 import math

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,15 +24,16 @@ class NoPostgresError(Exception):
 
 @dataclass(frozen=True)
 class PostgresServer:
+    """A `durable` one syncs every commit to the disk, as in production."""
+
     port: int
+    data: Path
+    durable: bool = False
 
     @classmethod
     @contextmanager
     def started(cls, *, durable: bool = False) -> Iterator["PostgresServer"]:
-        """Run a fresh server; everything is removed at the end.
-
-        A `durable` one syncs every commit to the disk, as in production.
-        """
+        """Run a fresh server; everything is removed at the end."""
         programs = find_programs()
         folder = Path(tempfile.mkdtemp(prefix="dermqueue-postgres-"))
         data, port = folder / "data", free_port()
@@ -42,13 +43,23 @@ class PostgresServer:
         try:
             init = ["--auth=trust", "--username=dermqueue", "--encoding=UTF8", "--no-sync"]
             _run(owner, [programs / "initdb", "-D", data, *init])
-            fsync = "on" if durable else "off"
-            options = f"-p {port} -h 127.0.0.1 -k '' -c fsync={fsync}"
-            _run(owner, [programs / "pg_ctl", "-D", data, "-o", options, "-w", "start"])
-            yield cls(port)
+            server = cls(port, data, durable)
+            server.start()
+            yield server
         finally:
-            _run(owner, [programs / "pg_ctl", "-D", data, "-m", "immediate", "stop"])
+            with suppress(subprocess.CalledProcessError):  # it may have been stopped before
+                cls(port, data).stop()
             shutil.rmtree(folder, ignore_errors=True)
+
+    def start(self) -> None:
+        fsync = "on" if self.durable else "off"
+        options = f"-p {self.port} -h 127.0.0.1 -k '' -c fsync={fsync}"
+        control = [find_programs() / "pg_ctl", "-D", self.data, "-w"]
+        _run(_owner(), [*control, "-o", options, "start"])
+
+    def stop(self) -> None:
+        """End it as a crash would: no connection is let finish."""
+        _run(_owner(), [find_programs() / "pg_ctl", "-D", self.data, "-m", "immediate", "stop"])
 
     @property
     def url(self) -> str:
