@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from flask import Flask, Response
 from flask.blueprints import Blueprint
 from sqlalchemy.exc import OperationalError
-from sqlalchemy.orm import Session
 
 from clinic.audit_event import AuditAction
 from clinic.ehr_client import EhrClient, FhirAccess
 from clinic.fhir_mapping import ReportKey
 from clinic.fhir_search import PageKey, ReportPage, ReportQuery
 from clinic.keeper_protocol import KeyPurpose, ObjectKind
-from clinic.records import ehr_clients, reports, review, sealed_objects
+from clinic.records import ehr_clients, reports, review, sealed_objects, submissions
 from clinic.records.keeper_client import KeeperRefusedError, KeeperUnavailableError
 from clinic.records.key_requests import NewKeyRequest
 from clinic.records.models import (
@@ -91,19 +90,18 @@ def _audit(access: FhirAccess) -> None:
         "allowed": access.status < 400,
         "detail": f"{access.interaction} {access.resource_type} {access.status}",
     }
-    cases = [_named(db.session(), case_id) for case_id in access.case_ids] or [{}]
     services().auditor.record_all(
         db.session(),
         AuditAction.EHR_READ,
         f"ehr:{client.id}" if client else "ehr:unknown",
-        [common | case for case in cases],
+        [common | case for case in _named(access.case_ids)] or [common],
     )
     db.session.commit()
 
 
-def _named(session: Session, case_id: str) -> dict[str, str | bool | None]:
-    case = session.get_one(Submission, case_id)
-    return {"patient_id": case.patient_id, "submission_id": case.id}
+def _named(case_ids: Sequence[str]) -> list[dict[str, str | bool | None]]:
+    patients = submissions.patients_of(db.session(), case_ids) if case_ids else {}
+    return [{"patient_id": patients[one], "submission_id": one} for one in case_ids]
 
 
 @dataclass(frozen=True)
@@ -143,12 +141,13 @@ def report_values(found: Sequence[SignedReport]) -> list[ReportValues]:
     cases = [report.submission_id for report in found]
     photos = sealed_objects.of_submissions(db.session(), cases, [ObjectKind.PHOTO])
     results = review.results_of(db.session(), cases)
+    clinics = {one: _organization(one) for one in {report.clinic_id for report in found}}
     texts = _texts(found)
     return [
         ReportValues(
             patient=_patient(report.submission.patient, opened),
             practitioner=_practitioner(report.signer),
-            organization=_organization(report.clinic_id),
+            organization=clinics[report.clinic_id],
             case=_case(report.submission),
             photos=tuple(_photo(photo) for photo in photos[report.submission_id]),
             screening=_screening(results.get(report.submission_id)),
