@@ -14,6 +14,7 @@ from flask import Flask
 from ml.artifact import live_bundle, read_manifest
 from ml.model_card import headline
 from tests.production_by_hand import COMPOSE
+from tools.bench_table import latest_table, with_table
 from web.backup_commands import backup_commands, restore_keys, restore_records
 from web.cli import register_commands
 from web.patients_commands import patients_commands
@@ -203,6 +204,10 @@ def test_the_encryption_is_not_praised_beyond_what_it_is(document: Path):
     text = document.read_text(encoding="utf-8").lower()
     for praise in ("zero-knowledge", "zero knowledge", "end-to-end", "military", "unbreakable"):
         assert praise not in text
+
+
+def test_the_speed_in_the_readme_is_what_was_measured_last() -> None:
+    assert with_table(README, latest_table()) == README
 
 
 def test_the_model_figures_of_the_readme_are_those_of_the_bundle_in_service() -> None:
