@@ -20,6 +20,7 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
@@ -30,6 +31,7 @@ from clinic.submission import CaseState, ScreeningState
 
 ID = String(32)
 SHA256 = String(64)
+_DEAD_IN_REVIEW = text("screening_state = 'dead' AND case_state = 'awaiting_review'")
 
 
 def _one_of(column: str, values: Any) -> str:
@@ -187,6 +189,12 @@ class Submission(Base):
         ),
         Index("submission_to_screen", "screening_state", "not_before"),
         Index("submission_review_order", "clinic_id", "case_state", "urgency", "due_at", "id"),
+        Index(
+            "submission_dead_in_review",
+            "received_at",
+            postgresql_where=_DEAD_IN_REVIEW,
+            sqlite_where=_DEAD_IN_REVIEW,
+        ),
     )
 
 
@@ -238,6 +246,7 @@ class ScreeningResult(Base):
     explained_class: Mapped[str | None] = mapped_column(String(10))
     analysed_view: Mapped[str | None] = mapped_column(String(20))
     quality_flags: Mapped[list[str]] = mapped_column(JSON)
+    quality_measures: Mapped[dict[str, float] | None] = mapped_column(JSON(none_as_null=True))
     urgency: Mapped[int] = mapped_column(Integer)
     reasons: Mapped[list[str]] = mapped_column(JSON)
     rule_reasons: Mapped[list[str]] = mapped_column(JSON)  # no class, no probability: read blind
@@ -255,6 +264,8 @@ class ScreeningResult(Base):
         CheckConstraint(
             "ai_used OR probabilities IS NULL", name="screening_result_without_ai_invents_nothing"
         ),
+        Index("screening_result_finished", "finished_at"),
+        Index("screening_result_of_model", "model_version", "finished_at"),
     )
 
 
@@ -437,6 +448,19 @@ class AuditHead(Base):
     mac: Mapped[str] = mapped_column(SHA256)
 
     __table_args__ = (CheckConstraint("id = 1", name="audit_head_is_one_row"),)
+
+
+class AuditCheck(Base):
+    """What the last walk along the whole chain found. For display: it is not part of the chain."""
+
+    __tablename__ = "audit_check"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    entries: Mapped[int] = mapped_column(BigInteger)
+    checked_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    problem: Mapped[str | None] = mapped_column(Text)
+
+    __table_args__ = (CheckConstraint("id = 1", name="audit_check_is_one_row"),)
 
 
 class Holiday(Base):
