@@ -19,10 +19,13 @@ KEEPER = "keeper"
 RELAY = "relay"
 RECONCILER = "reconciler"
 BEAT = "beat"
+METRICS = "metrics"
 ADMIN = "admin"
 EXPORT = "export"
 MIGRATE = "migrate"
-EVERY_PROGRAM = frozenset({WEB, WORKER, KEEPER, RELAY, RECONCILER, BEAT, ADMIN, EXPORT, MIGRATE})
+EVERY_PROGRAM = frozenset(
+    {WEB, WORKER, KEEPER, RELAY, RECONCILER, BEAT, METRICS, ADMIN, EXPORT, MIGRATE}
+)
 
 T = TypeVar("T")
 ENVIRONMENTS = ("production", "demo", "test")
@@ -62,6 +65,8 @@ class Settings:
     upload_limit_mib: int
     lease_seconds: int
     ai_wait_minutes: int
+    metrics_bind: tuple[str, int] | None
+    internal_port: int
     log_level: str
 
     @property
@@ -160,6 +165,13 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _bind(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise ValueError("must be an address and a port, for instance 127.0.0.1:9100")
+    return host, int(port)
+
+
 def _log_level(text: str) -> str:
     if text not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
         raise ValueError("must be DEBUG, INFO, WARNING or ERROR")
@@ -167,6 +179,7 @@ def _log_level(text: str) -> str:
 
 
 _SENDS_OR_TAKES_HINTS = frozenset({WEB, WORKER, KEEPER, RELAY, BEAT, EXPORT})
+_LOGS = frozenset({WEB, WORKER, KEEPER, RELAY, RECONCILER, BEAT, METRICS})
 _WRITES_AUDIT = frozenset({WEB, WORKER, KEEPER, RECONCILER, ADMIN, EXPORT})
 
 SETTINGS: tuple[Setting, ...] = (
@@ -186,7 +199,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("upload_limit_mib", _positive, frozenset({WEB}), "60"),
     Setting("lease_seconds", _positive, frozenset({WORKER}), "120"),
     Setting("ai_wait_minutes", _positive, frozenset({RECONCILER}), "30"),
-    Setting("log_level", _log_level, frozenset({WORKER, KEEPER, BEAT}), "INFO"),
+    Setting("metrics_bind", _bind, frozenset({METRICS}), "127.0.0.1:9100"),
+    Setting("internal_port", _positive, frozenset({WEB}), "9101"),
+    Setting("log_level", _log_level, _LOGS, "INFO"),
 )
 
 

@@ -82,6 +82,8 @@ def app(world: World, database_url: str, tmp_path: Path) -> Iterator[Flask]:
         upload_limit_mib=60,
         lease_seconds=30,
         ai_wait_minutes=30,
+        metrics_bind=None,
+        internal_port=9101,
         log_level="INFO",
     )
     services = Services(

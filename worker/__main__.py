@@ -5,7 +5,7 @@ import importlib
 import sys
 
 from clinic.master_key import MasterKeyError
-from config import BEAT, KEEPER, RECONCILER, RELAY, WORKER, Settings, SettingsError
+from config import BEAT, KEEPER, METRICS, RECONCILER, RELAY, WORKER, Settings, SettingsError
 from worker.programs.parts import CannotStartError
 
 CANNOT_START = 78  # EX_CONFIG of sysexits.h: a restart will not help
@@ -18,6 +18,7 @@ PROGRAMS = {
     "relay": RELAY,
     "reconciler": RECONCILER,
     "beat": BEAT,
+    "metrics": METRICS,
 }
 
 

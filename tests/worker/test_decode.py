@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from clinic.photo import PhotoLimits, PhotoRejected, RejectReason, clean_photo
+from clinic.photo import PhotoLimits, PhotoRejected, clean_photo
+from clinic.photo_reject import RejectReason
 from worker import decode
 from worker.decode import DeathReason, DecodeLimits, DecoderDied, decode_photo
 

@@ -20,7 +20,7 @@ from clinic.audit_event import AuditAction
 from clinic.envelope import seal
 from clinic.keeper_protocol import ObjectKind
 from clinic.master_key import LocalMasterKey
-from clinic.photo import RejectReason
+from clinic.photo_reject import RejectReason
 from clinic.records import keys, review, screening_queue, sealed_objects, submissions
 from clinic.records.db import database_now
 from clinic.records.models import (
