@@ -1,6 +1,6 @@
 """The installation's state as Prometheus reads it: one look at the database for each scrape.
 
-Labels are codes of closed vocabularies, never an id. Counts stop at CAP (clinic/records/operations).
+Labels are codes of closed vocabularies, never an id. Counts stop at 10,000.
 """
 
 from collections.abc import Iterable, Iterator

@@ -4,9 +4,10 @@ import time
 
 from prometheus_client import CollectorRegistry, start_http_server
 
+from clinic.records.db import make_engine, make_session_factory
 from config import Settings, needed
 from worker.metrics import InstallationCollector
-from worker.programs.parts import sessions_of, stop_on_signal
+from worker.programs.parts import stop_on_signal
 
 LOOK_FOR_STOP_SECONDS = 0.2
 
@@ -14,7 +15,9 @@ LOOK_FOR_STOP_SECONDS = 0.2
 def run(settings: Settings) -> None:
     host, port = needed(settings.metrics_bind)
     registry = CollectorRegistry()
-    registry.register(InstallationCollector(sessions_of(settings)))
+    engine = make_engine(needed(settings.database_url))
+    reading = engine.execution_options(postgresql_readonly=True)
+    registry.register(InstallationCollector(make_session_factory(reading)))
     stopped = stop_on_signal()
     server, thread = start_http_server(port, host, registry)
     while not stopped():

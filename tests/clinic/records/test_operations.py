@@ -286,5 +286,3 @@ def test_a_changed_entry_is_found_by_the_walk(world: World) -> None:
         assert (walk.sequence, walk.whole) == (1, False)
         walk = audit_log.walk_on(session, world.auditor.key, walk, limit=1)
     assert (walk.problem, walk.whole) == ("Entry 2 was changed.", True)
-
-
