@@ -42,7 +42,7 @@ class Secret:
     value: bytes = field(repr=False)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """Everything that may differ between installations. `.env.example` explains each name.
 
@@ -53,6 +53,11 @@ class Settings:
     database_url: str | None = field(repr=False)  # both addresses carry a password
     broker_url: str | None = field(repr=False)
     blob_dir: Path | None
+    blob_url: str | None
+    blob_endpoint: str | None
+    blob_region: str
+    blob_access_key: Secret | None
+    blob_secret_key: Secret | None
     weights_dir: Path | None
     public_url: str
     cookie_key: Secret | None
@@ -86,8 +91,10 @@ class Settings:
 
         """
         source = os.environ if environ is None else environ
-        values = {one.field: _read(one, program, source) for one in SETTINGS}
+        values = {one.field: _read(one, source) for one in SETTINGS}
+        _refuse_missing(values, program)
         settings = cls(**values)
+        _refuse_unclear_store(settings)
         _refuse_unsafe(settings, program)
         return settings
 
@@ -100,6 +107,7 @@ class Setting:
     parse: Callable[[str], Any]
     needed_by: frozenset[str] = frozenset()
     default: str | None = None
+    unless: str | None = None  # the field that may stand in for this one
 
     @property
     def name(self) -> str:
@@ -128,6 +136,24 @@ def _public_url(text: str) -> str:
     if urlsplit(text).scheme not in {"http", "https"}:
         raise ValueError("must be an http:// or https:// address")
     return text.rstrip("/")
+
+
+def _bucket_url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme != "s3" or not parts.netloc or "@" in parts.netloc:
+        raise ValueError("must be s3://bucket or s3://bucket/prefix, without keys")
+    return text
+
+
+def _http_url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc:
+        raise ValueError("must be an http:// or https:// address, without keys")
+    return text.rstrip("/")
+
+
+def _secret_text(text: str) -> Secret:
+    return Secret(text.encode())
 
 
 def _key(text: str) -> Secret:
@@ -186,7 +212,12 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("environment", _environment, EVERY_PROGRAM),
     Setting("database_url", _database_url, EVERY_PROGRAM - {BEAT}),
     Setting("broker_url", _broker_url, _SENDS_OR_TAKES_HINTS),
-    Setting("blob_dir", Path, frozenset({WEB, WORKER, EXPORT})),
+    Setting("blob_dir", Path, frozenset({WEB, WORKER, EXPORT}), unless="blob_url"),
+    Setting("blob_url", _bucket_url),
+    Setting("blob_endpoint", _http_url),
+    Setting("blob_region", str, default="us-east-1"),
+    Setting("blob_access_key", _secret_text),
+    Setting("blob_secret_key", _secret_text),
     Setting("weights_dir", Path, frozenset({WORKER})),
     Setting("public_url", _public_url, frozenset({WEB}), "http://127.0.0.1:8000"),
     Setting("cookie_key", _key, frozenset({WEB})),
@@ -212,19 +243,36 @@ def needed(value: T | None) -> T:
     return value
 
 
-def _read(one: Setting, program: str, environ: Mapping[str, str]) -> Any:
+def _read(one: Setting, environ: Mapping[str, str]) -> Any:
     text = _text(one, environ)
     if not text:
-        if program in one.needed_by:
-            raise SettingsError(
-                f"{one.name} is not set, and the {program} program needs it. "
-                f"Set {one.name} or {one.name}_FILE; .env.example explains it."
-            )
         return None
     try:
         return one.parse(text)
     except ValueError as error:
         raise SettingsError(f"{one.name} {error}.") from error
+
+
+def _refuse_missing(values: Mapping[str, Any], program: str) -> None:
+    for one in SETTINGS:
+        given = values[one.field] is not None or (one.unless and values[one.unless] is not None)
+        if program in one.needed_by and not given:
+            raise SettingsError(
+                f"{one.name} is not set, and the {program} program needs it. "
+                f"Set {one.name} or {one.name}_FILE; .env.example explains it."
+            )
+
+
+def _refuse_unclear_store(settings: Settings) -> None:
+    if settings.blob_url is None:
+        return
+    if settings.blob_dir is not None:
+        raise SettingsError("Set DERMQUEUE_BLOB_DIR or DERMQUEUE_BLOB_URL, not both.")
+    if settings.blob_access_key is None or settings.blob_secret_key is None:
+        raise SettingsError(
+            "DERMQUEUE_BLOB_URL needs DERMQUEUE_BLOB_ACCESS_KEY and DERMQUEUE_BLOB_SECRET_KEY; "
+            "give both as files."
+        )
 
 
 def _text(one: Setting, environ: Mapping[str, str]) -> str | None:
@@ -247,6 +295,8 @@ def _refuse_unsafe(settings: Settings, program: str) -> None:
         raise SettingsError("DERMQUEUE_PUBLIC_URL must be https:// in production.")
     if (settings.database_url or "").startswith("sqlite"):
         raise SettingsError("DERMQUEUE_DATABASE_URL must be PostgreSQL in production, not SQLite.")
+    if (settings.blob_endpoint or "").startswith("http://"):
+        raise SettingsError("DERMQUEUE_BLOB_ENDPOINT must be https:// in production.")
     broker = urlsplit(settings.broker_url or "")
     if broker.scheme in {"redis", "rediss"} and not broker.password:
         raise SettingsError("DERMQUEUE_BROKER_URL has no password; production needs one.")

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Final, get_args
 
 import numpy as np
-import torch
 from safetensors.torch import load_file
 
 from ml.architecture import size_of
@@ -37,11 +36,11 @@ from ml.calibration import (
 from ml.combine import Rule, by_class, combine
 from ml.conformal import Conformal, fit_conformal
 from ml.dataset import Images, held_out_rows, load_images, training_rows
+from ml.engine_eager import EagerEngine
 from ml.ensemble import Ensemble
 from ml.explain import load_held_out, measure_explanations
 from ml.folds import DEFAULT_METADATA, Half, read_folds, read_metadata
 from ml.forward import Members
-from ml.gradcam import raw_cam
 from ml.imbalance import IMBALANCE, prevalence_left
 from ml.members import MEMBERS, MemberConfig, PooledClassifier, build_member
 from ml.metrics import balanced_accuracy
@@ -80,17 +79,14 @@ class Answers:
 def answers_of(members: Members, photos: Sequence[Pixels]) -> Answers:
     """Pass photos through the members, a batch at a time."""
     probabilities, pooled = [], []
-    peaks: list[list[Floats]] = [[] for _ in members.networks]
+    peaks: list[list[Floats]] = [[] for _ in VOTES]
     for start in range(0, len(photos), _BATCH):
         answer = members.forward(photos[start : start + _BATCH])
         probabilities.append(answer.probabilities)
         pooled.append(answer.pooled)
-        for own, network, features, shares in zip(
-            peaks, members.networks, answer.features, answer.probabilities, strict=True
-        ):
-            with torch.inference_mode():
-                cam = raw_cam(network, features, torch.from_numpy(shares.argmax(axis=1)))
-            own.append(cam.amax(dim=(1, 2)).double().numpy())
+        for own, maps, shares in zip(peaks, answer.class_maps, answer.probabilities, strict=True):
+            top = maps[np.arange(len(maps)), shares.argmax(axis=1)]
+            own.append(top.max(axis=(1, 2)).astype(np.float64))
     return Answers(
         np.concatenate(probabilities, axis=1),
         np.concatenate(pooled),
@@ -140,10 +136,9 @@ def make_bundle(
         save_member(folder, config=each.config, member=each.network, vote=VOTES[name])
         for name, each in trained.items()
     ]
-    members = Members(
-        {name: each.network for name, each in trained.items()},
-        [each.config for each in trained.values()],
-    )
+    configs = [each.config for each in trained.values()]
+    engine = EagerEngine.of([each.network for each in trained.values()], configs)
+    members = Members(engine, configs)
     own = answers_of(members, calibrate.photos)
     outlier = fit_outlier_detector(
         pooled=answers_of(members, typical).pooled,

@@ -7,13 +7,15 @@ from typing import Final, Self
 
 import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
-from ml.arrays import HeatMap, Pixels
+from ml.arrays import HeatMap, Labels, Pixels
 from ml.artifact import Bundle, load_bundle
 from ml.combine import combine
+from ml.engine import Engine
+from ml.engine_choice import Device, engine_for
 from ml.forward import Members
-from ml.gradcam import evidence, on_photo, raw_cam
+from ml.gradcam import evidence, on_photo
 from ml.labels import CLASSES
 from ml.prediction import Prediction
 from ml.quality import Quality, assess_quality
@@ -21,7 +23,6 @@ from ml.triage import Policy
 from ml.views import views_of
 
 _GRID: Final = 64
-_BATCH: Final = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,16 +38,39 @@ class Analysis:
 class Ensemble:
     """Loaded once per process; `fingerprint` (sha256 of the manifest) names it on every result."""
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: Bundle, engine: Engine) -> None:
         self.manifest = bundle.manifest
         self.fingerprint = bundle.fingerprint
-        self.members = Members(bundle.members, [entry.config for entry in bundle.manifest.members])
+        self._engine = engine
+        self._members = Members(engine, [entry.config for entry in bundle.manifest.members])
         self._outlier = bundle.outlier
 
     @classmethod
-    def load(cls, folder: Path) -> Self:
-        """Every file checked against the manifest; BundleError when anything is not as named."""
-        return cls(load_bundle(folder))
+    def load(cls, folder: Path, *, device: Device = "auto") -> Self:
+        """Every file checked against the manifest; the engine is warm.
+
+        Raises:
+            BundleError: anything is not as the manifest says.
+            DeviceLostError: the accelerator does not work.
+
+        """
+        bundle = load_bundle(folder)
+        return cls(bundle, engine_for(bundle, device))
+
+    @property
+    def engine(self) -> str:
+        """What runs the networks, for instance "torch eager fp32"."""
+        return self._engine.name
+
+    @property
+    def device(self) -> str:
+        """Where they run: "cpu", or "cuda:0"."""
+        return self._engine.device
+
+    @property
+    def batch_size(self) -> int:
+        """How many photos keep the engine busy: more at once gain nothing."""
+        return self._engine.batch_size
 
     @property
     def policy(self) -> Policy:
@@ -56,21 +80,25 @@ class Ensemble:
         """Analyses of uint8 photos [h, w, 3] of any sizes, in their order.
 
         With more `views` (up to 8) the probabilities are means over turned and mirrored photos.
+
+        Raises:
+            DeviceLostError: the accelerator cannot be used any more; the process must end.
+
         """
         analyses: list[Analysis] = []
-        for start in range(0, len(images), _BATCH):
-            analyses.extend(self._analyse_batch(images[start : start + _BATCH], views))
+        for start in range(0, len(images), self.batch_size):
+            analyses.extend(self._analyse_batch(images[start : start + self.batch_size], views))
         return analyses
 
     def _analyse_batch(self, images: Sequence[Pixels], views: int) -> list[Analysis]:
-        first, *others = [self.members.forward(seen) for seen in views_of(images, views)]
+        first, *others = [self._members.forward(seen) for seen in views_of(images, views)]
         predictions = combine(
             np.mean([each.probabilities for each in (first, *others)], axis=0),
             self._outlier.scores(first.pooled, images),
             self.manifest.rule,
         )
-        top = [CLASSES.index(prediction.top_class) for prediction in predictions]
-        maps = self._mean_evidence(first.features, torch.tensor(top))
+        top = np.array([CLASSES.index(prediction.top_class) for prediction in predictions])
+        maps = self._mean_evidence(first.class_maps, top)
         return [
             Analysis(
                 prediction=prediction,
@@ -81,15 +109,13 @@ class Ensemble:
             for image, prediction, heat in zip(images, predictions, maps, strict=True)
         ]
 
-    def _mean_evidence(self, features: list[Tensor], classes: Tensor) -> HeatMap:
+    def _mean_evidence(self, class_maps: list[NDArray[np.float32]], classes: Labels) -> HeatMap:
         """[n, grid, grid]: every member explains the class of the ensemble, not its own."""
-        with torch.inference_mode():
-            maps = [
-                evidence(raw_cam(network, seen, classes), scale=entry.cam_scale, grid=_GRID)
-                for network, seen, entry in zip(
-                    self.members.networks, features, self.manifest.members, strict=True
-                )
-            ]
+        rows = np.arange(len(classes))
+        maps = [
+            evidence(torch.from_numpy(own[rows, classes]), scale=entry.cam_scale, grid=_GRID)
+            for own, entry in zip(class_maps, self.manifest.members, strict=True)
+        ]
         votes = list(self.manifest.rule.votes.values())
         mean: HeatMap = np.average(torch.stack(maps).numpy(), axis=0, weights=votes)
         return mean.astype(np.float32)

@@ -1,17 +1,15 @@
 """The members as they serve: one forward pass of all of them over some photos."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from numpy.typing import NDArray
 
 from ml.arrays import Floats, Pixels
-from ml.gradcam import logits_and_features
-from ml.members import MemberConfig, PooledClassifier, to_channels_last
-from ml.preprocess import to_input
+from ml.engine import Engine
+from ml.members import MemberConfig
+from ml.preprocess import squares_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,58 +17,40 @@ class ForwardPass:
     """What the members answer.
 
     `probabilities` [members, n, classes], uncalibrated. `pooled` [n, channels]: the pooled features
-    of every member, each scaled to length one, side by side. `features`: for each member its last
-    feature maps [n, channels, h, w].
+    of every member, each scaled to length one, side by side. `class_maps`: for each member its
+    activation maps [n, classes, h, w], in logits.
     """
 
     probabilities: Floats
     pooled: Floats
-    features: list[Tensor]
+    class_maps: list[NDArray[np.float32]]
 
 
-def fold_batch_norm(module: nn.Module) -> None:
-    """Write each batch norm that follows a convolution into the convolution's own weights."""
-    before: tuple[str, nn.Module] | None = None
-    for name, child in list(module.named_children()):
-        if (
-            before is not None
-            and isinstance(before[1], nn.Conv2d)
-            and isinstance(child, nn.BatchNorm2d)
-        ):
-            setattr(module, before[0], fuse_conv_bn_eval(before[1], child))
-            setattr(module, name, nn.Identity())
-        else:
-            fold_batch_norm(child)
-        before = (name, child)
+def _softmax(logits: NDArray[np.float32]) -> Floats:
+    powers: Floats = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    shares: Floats = powers / powers.sum(axis=1, keepdims=True)
+    return shares
+
+
+def _to_length_one(rows: NDArray[np.float32]) -> Floats:
+    wide = rows.astype(np.float64)
+    scaled: Floats = wide / np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), 1e-12)
+    return scaled
 
 
 class Members:
-    """The networks of an ensemble in a fixed order, made ready to serve once."""
+    """The networks of an ensemble in a fixed order, on the engine that runs them."""
 
-    def __init__(
-        self, members: Mapping[str, PooledClassifier], configs: Sequence[MemberConfig]
-    ) -> None:
-        self.configs = tuple(configs)
-        self.networks = [members[config.name] for config in configs]
-        for network in self.networks:
-            network.eval()
-            fold_batch_norm(network)
-            to_channels_last(network)
+    def __init__(self, engine: Engine, configs: Sequence[MemberConfig]) -> None:
+        self.engine = engine
+        self._sides = [config.input_size for config in configs]
 
     def forward(self, photos: Sequence[Pixels]) -> ForwardPass:
         """Pass uint8 photos [h, w, 3] of any sizes, all at once."""
-        with torch.inference_mode():
-            passes = [
-                logits_and_features(network, to_input(photos, config))
-                for network, config in zip(self.networks, self.configs, strict=True)
-            ]
-            pooled = [
-                nn.functional.normalize(features.mean(dim=(2, 3)), dim=1).double().numpy()
-                for _, features in passes
-            ]
-            probabilities = [logits.double().softmax(dim=1).numpy() for logits, _ in passes]
+        squares = {side: squares_of(photos, side) for side in set(self._sides)}
+        passes = self.engine.run([squares[side] for side in self._sides])
         return ForwardPass(
-            probabilities=np.stack(probabilities),
-            pooled=np.concatenate(pooled, axis=1),
-            features=[features for _, features in passes],
+            probabilities=np.stack([_softmax(each.logits) for each in passes]),
+            pooled=np.concatenate([_to_length_one(each.pooled) for each in passes], axis=1),
+            class_maps=[each.class_maps for each in passes],
         )

@@ -36,10 +36,14 @@ def logits_and_features(member: PooledClassifier, inputs: Tensor) -> tuple[Tenso
     return logits, features
 
 
+def class_maps(member: PooledClassifier, features: Tensor) -> Tensor:
+    """[n, classes, h, w] in logits, before any clipping: a mean plus the head's bias is a logit."""
+    return functional.conv2d(features, member.head.weight[:, :, None, None])
+
+
 def raw_cam(member: PooledClassifier, features: Tensor, classes: Tensor) -> Tensor:
-    """[n, h, w] in logits, before any clipping: its mean plus the head's bias is the logit."""
-    weights = member.head.weight[classes]
-    return torch.einsum("nc,nchw->nhw", weights, features)
+    """Of each photo the map [n, h, w] of one class."""
+    return class_maps(member, features)[torch.arange(len(classes)), classes]
 
 
 def evidence(cam: Tensor, *, scale: float, grid: int) -> Tensor:

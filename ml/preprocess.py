@@ -26,9 +26,9 @@ def normalise(pixels: Tensor, config: MemberConfig) -> Tensor:
     return (pixels - mean) / std
 
 
-def squares_of(photos: Sequence[Pixels], config: MemberConfig) -> Pixels:
-    """Middle squares uint8 [n, size, size, 3] of uint8 photos [h, w, 3] of any size."""
-    return np.stack([square_of(photo, size=config.input_size) for photo in photos])
+def squares_of(photos: Sequence[Pixels], side: int) -> Pixels:
+    """Middle squares uint8 [n, side, side, 3] of uint8 photos [h, w, 3] of any size."""
+    return np.stack([square_of(photo, size=side) for photo in photos])
 
 
 def from_squares(squares: Tensor, config: MemberConfig) -> Tensor:
@@ -39,4 +39,4 @@ def from_squares(squares: Tensor, config: MemberConfig) -> Tensor:
 
 def to_input(photos: Sequence[Pixels], config: MemberConfig) -> Tensor:
     """Float [n, 3, size, size], channels last, of uint8 photos [h, w, 3] of any size."""
-    return from_squares(torch.from_numpy(squares_of(photos, config)), config)
+    return from_squares(torch.from_numpy(squares_of(photos, config.input_size)), config)

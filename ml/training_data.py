@@ -138,7 +138,7 @@ class HeldOut:
         rows, choosing = source.held_out_rows(fold=fold)
         with ThreadPoolExecutor() as pool:
             squares = list(
-                pool.map(lambda row: squares_of([source.images.best(row)], config), rows)
+                pool.map(lambda row: squares_of([source.images.best(row)], config.input_size), rows)
             )
         return cls(
             tuple(source.records[row].image_id for row in rows),

@@ -9,9 +9,10 @@ import torch
 
 from ml.artifact import LIVE_FILE, Manifest, save_manifest, save_member, save_outlier
 from ml.conformal import LEVELS, Conformal
+from ml.engine_eager import EagerEngine
 from ml.forward import Members
 from ml.labels import CLASSES
-from ml.members import MEMBERS, build_member
+from ml.members import MEMBERS, MemberConfig, PooledClassifier, build_member
 from ml.outlier import OutlierDetector
 from ml.outlier_fit import fit_outlier_detector
 from ml.quality import QualityThresholds
@@ -58,7 +59,7 @@ def write_bundle(
     manifest = Manifest(
         version=folder.name,
         members=tuple(entries),
-        outlier_sha256=save_outlier(folder, _outlier(Members(members, configs))),
+        outlier_sha256=save_outlier(folder, _outlier(_served(members, configs))),
         prevalence=dict.fromkeys(CLASSES, 1.0 / len(CLASSES)),
         prevalence_power=0.0,
         named_power=0.0,
@@ -69,6 +70,10 @@ def write_bundle(
     )
     save_manifest(folder, manifest)
     return folder
+
+
+def _served(members: dict[str, PooledClassifier], configs: list[MemberConfig]) -> Members:
+    return Members(EagerEngine.of(members.values(), configs), configs)
 
 
 def _outlier(members: Members) -> OutlierDetector:

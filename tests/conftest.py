@@ -17,6 +17,7 @@ from clinic.records.models import Base
 from config import Secret, Settings
 from tests.browser_session import BrowserSession
 from tests.world import World, build
+from tools.object_store import ObjectStore
 from tools.ports import free_port
 from tools.postgres import PostgresServer
 from web.app import create_app
@@ -31,6 +32,13 @@ def postgres() -> Iterator[PostgresServer]:
     """A PostgreSQL server of its own, on a free port, in a temporary folder."""
     with PostgresServer.started() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def object_store() -> Iterator[ObjectStore]:
+    """An object store of its own, on free ports of this machine, in a temporary folder."""
+    with ObjectStore.started() as store:
+        yield store
 
 
 @pytest.fixture(params=BOTH)
@@ -70,6 +78,11 @@ def app(world: World, database_url: str, tmp_path: Path) -> Iterator[Flask]:
         database_url=database_url,
         broker_url=None,
         blob_dir=tmp_path / "blobs",
+        blob_url=None,
+        blob_endpoint=None,
+        blob_region="",
+        blob_access_key=None,
+        blob_secret_key=None,
         weights_dir=None,
         public_url="http://localhost",
         cookie_key=Secret(b"c" * 32),

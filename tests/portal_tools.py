@@ -193,6 +193,8 @@ def another_app(world: World, database_url: str, folder: Path, **changed: Any) -
         "database_url": database_url,
         "broker_url": None,
         "blob_dir": folder / "blobs",
+        **dict.fromkeys(("blob_url", "blob_endpoint", "blob_access_key", "blob_secret_key")),
+        "blob_region": "",
         "weights_dir": None,
         "public_url": "http://localhost",
         "cookie_key": Secret(b"c" * 32),

@@ -25,7 +25,7 @@ from clinic.photo import PhotoLimits, clean_photo
 from clinic.records import accounts, keys, review, sealed_objects, submissions
 from clinic.records.accounts import NewAccount
 from clinic.records.audit_log import Auditor
-from clinic.records.blobs import BlobStore
+from clinic.records.blob_folder import FolderBlobStore
 from clinic.records.db import SessionFactory, database_now, new_id
 from clinic.records.keeper_client import KeeperClient
 from clinic.records.models import Clinic, Patient
@@ -58,7 +58,7 @@ class World:
     """The parts of one installation and the cast. Make it with `build`."""
 
     sessions: SessionFactory
-    blobs: BlobStore
+    blobs: FolderBlobStore
     keeper: Keeper
     hints: InlineHints
     auditor: Auditor
@@ -242,7 +242,7 @@ def build(sessions: SessionFactory, folder: Path) -> World:
     keeper = Keeper(sessions, master, auditor, b"e" * 32)
     world = World(
         sessions=sessions,
-        blobs=BlobStore(folder / "blobs"),
+        blobs=FolderBlobStore(folder / "blobs"),
         keeper=keeper,
         hints=InlineHints(keeper),
         auditor=auditor,

@@ -32,6 +32,7 @@ from clinic.master_key import read_master_key
 from clinic.records import accounts, ehr_clients, keys, sealed_objects
 from clinic.records.accounts import NewAccount
 from clinic.records.audit_log import Auditor
+from clinic.records.blob_folder import FolderBlobStore
 from clinic.records.blobs import BlobStore
 from clinic.records.db import SessionFactory, make_engine, make_session_factory
 from clinic.records.models import Account, Clinic
@@ -64,6 +65,7 @@ class Installation:
     broker_port: int
     weights: Path
     database_url: str | None = None  # None: SQLite in the folder
+    broker_program: Path | None = None  # None: the embedded Valkey
 
     @property
     def base_url(self) -> str:
@@ -109,7 +111,7 @@ class Installation:
         return AccountSecrets(needed(self.settings().account_key).value)
 
     def blobs(self) -> BlobStore:
-        return BlobStore(self.folder / "blobs")
+        return FolderBlobStore(self.folder / "blobs")
 
     def auditor(self) -> Auditor:
         return Auditor(needed(self.settings().audit_key).value)
@@ -280,7 +282,8 @@ def programs(installation: Installation) -> list[Program]:
 
 def _broker(installation: Installation, environment: dict[str, str]) -> Program:
     """Valkey with its append-only file. A relative folder: its config refuses spaces in paths."""
-    command = [str(get_binary_path()), "--port", str(installation.broker_port)]
+    server = installation.broker_program or get_binary_path()
+    command = [str(server), "--port", str(installation.broker_port)]
     command += ["--bind", "127.0.0.1", "--dir", ".", "--appendonly", "yes"]
     command += ["--appendfsync", "everysec", "--maxmemory-policy", "noeviction", "--save", ""]
     folder = installation.folder

@@ -23,6 +23,19 @@ TOTP_STEP_SECONDS = 30
 class PortalError(Exception):
     """The portal did not answer as expected; the message holds its words."""
 
+    def __init__(self, message: str, answer: httpx.Response | None = None) -> None:
+        super().__init__(message)
+        self.answer = answer
+
+
+@dataclass(frozen=True)
+class SealedCase:
+    """A form with sealed photos, ready to be sent; sent twice it is one case."""
+
+    submission_id: str
+    fields: dict[str, Any]
+    files: dict[str, tuple[str, bytes, str]] = field(repr=False)
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -68,6 +81,13 @@ class PortalClient:
 
     def send_case(self, history: dict[str, Any], photos: dict[str, bytes]) -> str:
         """Seal the photos as the browser does and send the case; return its id."""
+        case = self.seal_case(history, photos)
+        answer = self.post_case(case)
+        if answer.status_code != httpx.codes.ACCEPTED:
+            raise PortalError(f"The portal refused the case: {answer.text}", answer)
+        return case.submission_id
+
+    def seal_case(self, history: dict[str, Any], photos: dict[str, bytes]) -> SealedCase:
         page = self.get("/cases/new")
         submission_id = _attribute(page, "data-submission")
         signed = SignedEpochKey.from_json(_attribute(page, "data-epoch"))
@@ -79,15 +99,12 @@ class PortalClient:
             context = Context(submission=submission_id, slot=int(slots[view]), type="photo")
             sealed = seal(photo, context=context, recipients=[epoch.recipient()])
             files[f"sealed_{view}"] = ("sealed", sealed.to_bytes(), "application/octet-stream")
-        answer = self._http.post(
-            "/cases/new",
-            data={**history, "submission_id": submission_id, "csrf_token": csrf_token(page)},
-            files=files,
-            headers={"Accept": "application/json"},
-        )
-        if answer.status_code != httpx.codes.ACCEPTED:
-            raise PortalError(f"The portal refused the case: {answer.text}")
-        return submission_id
+        fields = {**history, "submission_id": submission_id, "csrf_token": csrf_token(page)}
+        return SealedCase(submission_id, fields, files)
+
+    def post_case(self, case: SealedCase) -> httpx.Response:
+        headers = {"Accept": "application/json"}
+        return self._http.post("/cases/new", data=case.fields, files=case.files, headers=headers)
 
     def pictures(self, case_id: str, *, page: str) -> list[Picture]:
         """Ask the keeper for this case's pictures and open them here, with a key of our own."""
@@ -158,5 +175,7 @@ def _attribute(page: str, name: str) -> str:
 def _text(answer: httpx.Response) -> str:
     if answer.status_code >= httpx.codes.BAD_REQUEST:
         words = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", answer.text))
-        raise PortalError(f"{answer.request.url} answered {answer.status_code}: {words[:600]}")
+        raise PortalError(
+            f"{answer.request.url} answered {answer.status_code}: {words[:600]}", answer
+        )
     return answer.text

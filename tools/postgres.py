@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,7 @@ class NoPostgresError(Exception):
 @dataclass(frozen=True)
 class PostgresServer:
     port: int
+    data: Path
 
     @classmethod
     @contextmanager
@@ -39,12 +40,22 @@ class PostgresServer:
         try:
             init = ["--auth=trust", "--username=dermqueue", "--encoding=UTF8", "--no-sync"]
             _run(owner, [programs / "initdb", "-D", data, *init])
-            options = f"-p {port} -h 127.0.0.1 -k '' -c fsync=off"
-            _run(owner, [programs / "pg_ctl", "-D", data, "-o", options, "-w", "start"])
-            yield cls(port)
+            server = cls(port, data)
+            server.start()
+            yield server
         finally:
-            _run(owner, [programs / "pg_ctl", "-D", data, "-m", "immediate", "stop"])
+            with suppress(subprocess.CalledProcessError):  # it may have been stopped before
+                cls(port, data).stop()
             shutil.rmtree(folder, ignore_errors=True)
+
+    def start(self) -> None:
+        options = f"-p {self.port} -h 127.0.0.1 -k '' -c fsync=off"
+        control = [find_programs() / "pg_ctl", "-D", self.data, "-w"]
+        _run(_owner(), [*control, "-o", options, "start"])
+
+    def stop(self) -> None:
+        """End it as a crash would: no connection is let finish."""
+        _run(_owner(), [find_programs() / "pg_ctl", "-D", self.data, "-m", "immediate", "stop"])
 
     @property
     def url(self) -> str:

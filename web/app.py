@@ -7,7 +7,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from clinic.account_secrets import AccountSecrets, Passwords
 from clinic.hints import CeleryHints
 from clinic.records.audit_log import Auditor
-from clinic.records.blobs import BlobStore
+from clinic.records.blob_choice import open_blob_store
 from clinic.records.db import make_engine, make_session_factory
 from config import ADMIN, EXPORT, MIGRATE, WEB, Secret, Settings, needed
 from web.cli import register_commands
@@ -59,7 +59,7 @@ def create_export_app() -> Flask:
         account_secrets=AccountSecrets(_secret(settings.account_key)),
         passwords=Passwords.standard(),
         sessions=make_session_factory(make_engine(needed(settings.database_url))),
-        blobs=BlobStore(needed(settings.blob_dir)),
+        blobs=open_blob_store(settings),
         hints=CeleryHints(needed(settings.broker_url)),
         enrolment_key=_secret(settings.enrolment_key),
     )
@@ -119,7 +119,7 @@ def _services(settings: Settings) -> Services:
     sessions = make_session_factory(db.engine)
     return Services(
         sessions=sessions,
-        blobs=BlobStore(needed(settings.blob_dir)),
+        blobs=open_blob_store(settings),
         hints=CeleryHints(settings.broker_url or ""),
         auditor=Auditor(_secret(settings.audit_key)),
         account_secrets=AccountSecrets(_secret(settings.account_key)),

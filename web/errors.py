@@ -7,13 +7,20 @@ from flask_wtf.csrf import CSRFError
 from sqlalchemy.exc import OperationalError
 from werkzeug.exceptions import HTTPException, default_exceptions
 
-from clinic.records.blobs import MissingBlobError, StorageFullError
+from clinic.records.blobs import BlobStoreAwayError, MissingBlobError, StorageFullError
 from clinic.records.keeper_client import KeeperRefusedError, KeeperUnavailableError
 from clinic.records.keys import NoEpochKeyError
 from web.database import db
 from web.guard import wants_json
 
 RETRY_SECONDS = {429: "60", 503: "20"}
+UNAVAILABLE = (
+    KeeperUnavailableError,
+    NoEpochKeyError,
+    OperationalError,
+    MissingBlobError,
+    BlobStoreAwayError,
+)
 
 
 @dataclass(frozen=True)
@@ -71,7 +78,7 @@ def init_error_pages(app: Flask) -> None:
     app.register_error_handler(HTTPException, _from_http)
     app.register_error_handler(CSRFError, _from_csrf)
     app.register_error_handler(StorageFullError, lambda _: error_page(507))
-    for kind in (KeeperUnavailableError, NoEpochKeyError, OperationalError, MissingBlobError):
+    for kind in UNAVAILABLE:
         app.register_error_handler(kind, _unavailable)
     app.register_error_handler(KeeperRefusedError, lambda _: error_page(403))
 

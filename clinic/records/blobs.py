@@ -1,18 +1,18 @@
-"""The store of sealed bodies: a folder of files that are written once and never changed."""
+"""The store of sealed bodies: what every back end does, and how it fails.
 
-import os
+Bodies are ciphertext, named by an opaque id, written once and never changed. They lie in a folder
+or in an object store: `clinic.records.blob_choice` makes the one that the settings name.
+"""
+
 import re
-import secrets
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from typing import Protocol
 
 _NAME = re.compile(r"[0-9a-f]{32}\Z")
-_UNFINISHED = re.compile(r"\.[0-9a-f]{32}\.[0-9a-f]{8}\Z")
 
 
 class StorageFullError(Exception):
-    """The disk is full; nothing was stored."""
+    """The store has no room; nothing was stored."""
 
 
 class BlobExistsError(Exception):
@@ -23,78 +23,46 @@ class MissingBlobError(Exception):
     """A row names a body that is not in the store."""
 
 
-@dataclass(frozen=True)
-class BlobStore:
-    """Bodies by opaque id, under two levels of folders so that none grows too large."""
+class BlobStoreAwayError(Exception):
+    """The store cannot be reached, or refuses us; whether the body is there is not known."""
 
-    folder: Path
+
+class BlobStore(Protocol):
+    """Bodies by opaque id. Every method may raise `BlobStoreAwayError`; none changes a body."""
 
     def put(self, object_id: str, body: bytes) -> None:
-        """Store `body` durably: temporary file, fsync, rename, fsync of the folder.
+        """Store `body`; on return it is durable.
 
         Raises:
             BlobExistsError: the id is taken.
-            StorageFullError: the disk did not take it; nothing is left of it.
+            StorageFullError: there is no room; nothing is left of it.
 
         """
-        target = self._path(object_id)
-        if target.exists():
-            raise BlobExistsError(f"Object {object_id} has a body already.")
-        temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise _full(error) from error
-        try:
-            with temporary.open("xb") as file:
-                file.write(body)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.rename(target)
-            _fsync_folder(target.parent)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise _full(error) from error
 
     def get(self, object_id: str) -> bytes:
-        try:
-            return self._path(object_id).read_bytes()
-        except FileNotFoundError as error:
-            raise MissingBlobError(f"The body of object {object_id} is missing.") from error
+        """Return the whole body.
+
+        Raises:
+            MissingBlobError: it is not there.
+
+        """
 
     def delete(self, object_id: str) -> None:
-        self._path(object_id).unlink(missing_ok=True)
+        """Remove the body; one that is not there is no fault."""
 
     def ids(self, *, older_than: float) -> Iterator[str]:
-        """Ids of bodies whose file time is before `older_than` (seconds since 1970)."""
-        for path in sorted(self.folder.glob("??/??/*")):
-            if _NAME.match(path.name) and path.stat().st_mtime < older_than:
-                yield path.name
+        """Ids of bodies that were written before `older_than` (seconds since 1970), in order."""
 
     def sweep_unfinished(self, *, older_than: float) -> int:
-        """Remove what a crash left half written before then; return how many files went."""
-        found = [
-            path
-            for path in self.folder.glob("??/??/.*")
-            if _UNFINISHED.match(path.name) and path.stat().st_mtime < older_than
-        ]
-        for path in found:
-            path.unlink(missing_ok=True)
-        return len(found)
-
-    def _path(self, object_id: str) -> Path:
-        if not _NAME.match(object_id):
-            raise ValueError("An object id is 32 hex digits.")
-        return self.folder / object_id[:2] / object_id[2:4] / object_id
+        """Remove what a crash left half written before then; return how many went."""
 
 
-def _full(error: OSError) -> StorageFullError:
-    return StorageFullError(f"The photo store cannot take more: {error.strerror}")
+def checked_id(object_id: str) -> str:
+    """Return the id, or raise ValueError: nothing else may name a file or an object."""
+    if not is_id(object_id):
+        raise ValueError("An object id is 32 hex digits.")
+    return object_id
 
 
-def _fsync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def is_id(name: str) -> bool:
+    return _NAME.match(name) is not None

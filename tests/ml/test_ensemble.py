@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from ml.artifact import BundleError, load_bundle
+from ml.engine_eager import fold_batch_norm
 from ml.ensemble import Ensemble
-from ml.forward import fold_batch_norm
 from ml.labels import CLASSES
 from ml.members import MEMBERS, build_member
 from ml.preprocess import to_input

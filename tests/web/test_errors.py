@@ -7,7 +7,7 @@ from flask import Flask, abort
 from sqlalchemy.exc import OperationalError
 
 from clinic.reading_grade import LIMIT, reading_grade
-from clinic.records.blobs import MissingBlobError, StorageFullError
+from clinic.records.blobs import BlobStoreAwayError, MissingBlobError, StorageFullError
 from clinic.records.keeper_client import KeeperRefusedError, KeeperUnavailableError
 from clinic.records.keys import NoEpochKeyError
 from tests.browser_session import BrowserSession
@@ -83,6 +83,7 @@ FAILURES: dict[str, tuple[Exception, int]] = {
     "no clinic key": (NoEpochKeyError(SECRET), 503),
     "database": (OperationalError(SECRET, {}, Exception(SECRET)), 503),
     "lost body": (MissingBlobError(SECRET), 503),
+    "object store away": (BlobStoreAwayError(SECRET), 503),
     "full disk": (StorageFullError(SECRET), 507),
 }
 

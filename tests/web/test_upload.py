@@ -416,7 +416,7 @@ def test_a_full_disk_is_answered_with_507_and_leaves_no_half_case(
     container = sealed_photo(world, submission_id, PHOTO).to_bytes()
     fields = {**CASE, "submission_id": submission_id, "csrf_token": token}
     before = count(world, SealedObject)
-    monkeypatch.setattr("clinic.records.blobs.os.fsync", full)
+    monkeypatch.setattr("clinic.records.blob_folder.os.fsync", full)
 
     answer = alice.client.post(
         "/cases/new", data={**fields, "sealed_close_up": as_file(container)}, headers=JSON

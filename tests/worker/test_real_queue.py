@@ -18,7 +18,7 @@ from clinic.audit_event import AuditAction
 from clinic.hints import INFERENCE_QUEUE, KEYS_QUEUE
 from clinic.keeper_protocol import ObjectKind
 from clinic.records import accounts, audit_log, sealed_objects, submissions
-from clinic.records.blobs import BlobStore
+from clinic.records.blob_folder import FolderBlobStore
 from clinic.records.models import AuditEntry, ScreeningResult, Submission
 from clinic.submission import CaseState, ScreeningState
 from tests.bundles import small_bundle
@@ -116,7 +116,7 @@ def started(installation: QuickInstallation, supervisor: Supervisor) -> System:
         patient = Person(account.id, Role.PATIENT, email, account.clinic_id, record.id)
     world = World(
         sessions=sessions,
-        blobs=BlobStore(settings.blob_dir),
+        blobs=FolderBlobStore(settings.blob_dir),
         keeper=None,  # type: ignore[arg-type] # the keeper is a process of its own here
         hints=None,  # type: ignore[arg-type]
         auditor=installation.auditor(),

@@ -11,7 +11,7 @@ from clinic.audit_event import AuditAction
 from clinic.hints import INFERENCE_QUEUE, CeleryHints
 from clinic.records import keys
 from clinic.records.audit_log import Auditor
-from clinic.records.blobs import BlobStore
+from clinic.records.blob_choice import open_blob_store
 from clinic.records.db import SessionFactory
 from clinic.records.keeper_client import KeeperClient
 from config import WORKER, Settings, needed
@@ -59,7 +59,7 @@ def screening_services() -> ScreeningServices:
     _report_alive(sessions, identity.id)
     return ScreeningServices(
         sessions=sessions,
-        blobs=BlobStore(needed(settings.blob_dir)),
+        blobs=open_blob_store(settings),
         keeper=KeeperClient(sessions, CeleryHints(needed(settings.broker_url)), identity),
         auditor=auditor,
         decode=partial(decode_photo, limits=DecodeLimits()),

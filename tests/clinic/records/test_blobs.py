@@ -1,41 +1,43 @@
-"""The store of sealed bodies: once, whole or not at all."""
+"""What every back end of the store must do: the same tests for the folder and the object store."""
 
-import os
-import subprocess
-import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from clinic.records.blobs import BlobExistsError, BlobStore, MissingBlobError, StorageFullError
+from clinic.records.blob_folder import FolderBlobStore
+from clinic.records.blob_s3 import S3BlobStore
+from clinic.records.blobs import BlobExistsError, BlobStore, MissingBlobError
 from clinic.records.db import new_id
-from tests.sources import ROOT
+from tools.object_store import ObjectStore
+
+SOON, LONG_AGO = 60.0, 3600.0
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> BlobStore:
-    return BlobStore(tmp_path / "blobs")
-
-
-def files(store: BlobStore) -> list[Path]:
-    return [path for path in store.folder.rglob("*") if path.is_file()]
+@pytest.fixture(params=["folder", "object store"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> BlobStore:
+    if request.param == "folder":
+        return FolderBlobStore(tmp_path / "blobs")
+    server: ObjectStore = request.getfixturevalue("object_store")
+    return S3BlobStore(server.client(), server.new_bucket(), "some/where/")
 
 
 def test_a_body_comes_back_as_it_was_put(store: BlobStore) -> None:
-    one = new_id()
-    store.put(one, b"sealed")
+    bodies = {new_id(): body for body in (b"", b"sealed", bytes(range(256)) * 16_384)}
+    for one, body in bodies.items():
+        store.put(one, body)
 
-    assert store.get(one) == b"sealed"
-    assert [path.name for path in files(store)] == [one]
+    assert {one: store.get(one) for one in bodies} == bodies
 
 
 def test_a_body_is_never_changed(store: BlobStore) -> None:
     one = new_id()
     store.put(one, b"first")
 
-    with pytest.raises(BlobExistsError):
-        store.put(one, b"second")
+    for body in (b"second", b"first"):
+        with pytest.raises(BlobExistsError, match=one):
+            store.put(one, body)
     assert store.get(one) == b"first"
 
 
@@ -52,6 +54,7 @@ def test_a_deleted_body_is_gone_and_deleting_twice_is_no_fault(store: BlobStore)
     store.delete(one)
     with pytest.raises(MissingBlobError):
         store.get(one)
+    assert list(store.ids(older_than=time.time() + SOON)) == []
 
 
 @pytest.mark.parametrize(
@@ -63,76 +66,26 @@ def test_only_an_opaque_id_names_a_body(store: BlobStore, name: str) -> None:
             use(name)
 
 
-def test_a_fault_before_the_rename_leaves_nothing(
-    store: BlobStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def no_space(_descriptor: int) -> None:
-        raise OSError(28, "No space left on device")
+def test_old_ids_are_listed_for_the_sweep_and_young_ones_are_not(store: BlobStore) -> None:
+    ids = [new_id() for _ in range(5)]
+    for one in ids:
+        store.put(one, b"x")
 
-    monkeypatch.setattr(os, "fsync", no_space)
+    assert list(store.ids(older_than=time.time() + SOON)) == sorted(ids)
+    assert list(store.ids(older_than=time.time() - LONG_AGO)) == []
+
+
+def test_a_finished_body_is_never_swept_as_unfinished(store: BlobStore) -> None:
     one = new_id()
-    with pytest.raises(StorageFullError, match="No space left"):
-        store.put(one, b"sealed")
-    monkeypatch.undo()
-
-    assert files(store) == []
     store.put(one, b"sealed")
 
-
-FULL = """
-import resource, sys
-from pathlib import Path
-from clinic.records.blobs import BlobStore, StorageFullError
-store = BlobStore(Path(sys.argv[1]))
-store.put("a" * 32, b"small")
-resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
-try:
-    store.put("b" * 32, bytes(100_000))
-except StorageFullError as full:
-    print(full)
-"""
+    assert store.sweep_unfinished(older_than=time.time() + SOON) == 0
+    assert store.get(one) == b"sealed"
 
 
-def test_a_full_disk_refuses_the_new_body_and_keeps_the_old(store: BlobStore) -> None:
-    """The child may write no file beyond 4 KiB: the kernel's own refusal, in the middle."""
-    found = subprocess.run(
-        [sys.executable, "-c", FULL, str(store.folder)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+def test_bodies_that_are_put_at_the_same_time_are_all_there(store: BlobStore) -> None:
+    bodies = {new_id(): bytes([number]) * 50_000 for number in range(16)}
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(store.put, bodies, bodies.values()))
 
-    assert "cannot take more: File too large" in found.stdout
-    assert [path.name for path in files(store)] == ["a" * 32]
-    assert store.get("a" * 32) == b"small"
-
-
-def test_a_folder_that_cannot_be_made_counts_as_full(tmp_path: Path) -> None:
-    (tmp_path / "blobs").write_text("a file where the folder should be", encoding="utf-8")
-    with pytest.raises(StorageFullError):
-        BlobStore(tmp_path / "blobs").put(new_id(), b"sealed")
-
-
-def test_what_a_crash_left_half_written_is_swept_once_it_is_old(store: BlobStore) -> None:
-    store.put("a" * 32, b"body")
-    body = next(store.folder.glob("??/??/*"))
-    unfinished = body.with_name(f".{'b' * 32}.0123abcd")
-    unfinished.write_bytes(b"half a bo")
-    written = unfinished.stat().st_mtime
-
-    assert store.sweep_unfinished(older_than=written - 1) == 0
-    assert store.sweep_unfinished(older_than=written + 1) == 1
-    assert [path.name for path in store.folder.glob("??/??/*")] == ["a" * 32]
-
-
-def test_old_ids_are_listed_for_the_sweep(store: BlobStore) -> None:
-    old, young = new_id(), new_id()
-    for one in (old, young):
-        store.put(one, b"x")
-    path = next(path for path in files(store) if path.name == old)
-    os.utime(path, (1000, 1000))
-    path.with_name(".half-written").write_bytes(b"x")
-
-    assert list(store.ids(older_than=time.time() - 60)) == [old]
-    assert sorted(store.ids(older_than=time.time() + 60)) == sorted([old, young])
+    assert {one: store.get(one) for one in bodies} == bodies

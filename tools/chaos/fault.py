@@ -1,0 +1,35 @@
+"""What a fault is: how it is done to a running installation, and what must hold afterwards."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tools.chaos.scene import Scene
+
+
+class Needs(StrEnum):
+    """What a fault needs of the stack; elsewhere it is left out."""
+
+    SQLITE = "sqlite"
+    POSTGRES = "postgres"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One entry of the list of faults.
+
+    `inject` does the damage, waits while it lasts, and returns when it is over. It checks by
+    `scene.must` and `scene.until` what holds only of this fault; the standing invariants
+    (tools/chaos/invariants.py) are checked after each. It runs in the thread that supervises the
+    programs, while cases arrive from another one if `load_every` (seconds) is set.
+    """
+
+    number: int
+    name: str
+    must_hold: str
+    inject: Callable[[Scene], None]
+    recover_seconds: float = 60.0  # from the end of the fault until every case has ended
+    cases_before: int = 2  # sent just before the fault
+    load_every: float | None = 1.5
+    fresh: bool = False  # leaves an installation that no other fault should meet
+    needs: Needs | None = None

@@ -1,0 +1,96 @@
+"""The table of a run: what was done, what held, how long it took to recover."""
+
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tools.chaos.fault import Fault
+from tools.chaos.trial import Outcome
+
+BEGIN = "<!-- chaos: begin, made by `make chaos` -->"
+END = "<!-- chaos: end -->"
+HEAD = (
+    "| # | Fault | What must hold | Stack | Runs | Survived | Recovered after, median | max |"
+    " Cases | Executions |"
+)
+
+
+class NoMarksError(Exception):
+    """The document has no place for the table."""
+
+
+def as_markdown(outcomes: Sequence[Outcome], *, heading: Sequence[str] = ()) -> str:
+    """The table, the sentences before it, and what did not hold after it."""
+    lines = [*heading, "", HEAD, "|" + "---|" * (HEAD.count("|") - 1)]
+    for fault, stack in dict.fromkeys((one.fault, one.stack) for one in outcomes):
+        lines.append(_row(fault, stack, _of(outcomes, fault, stack)))
+    failed = [one for one in outcomes if not one.survived]
+    if failed:
+        lines += ["", "Not survived:", ""]
+        lines += [
+            f"- {one.fault.number} {one.fault.name} on {one.stack}: {' '.join(one.problems)}"
+            for one in failed
+        ]
+    return "\n".join(lines).strip() + "\n"
+
+
+def _of(outcomes: Sequence[Outcome], fault: Fault, stack: str) -> list[Outcome]:
+    return [one for one in outcomes if one.fault == fault and one.stack == stack]
+
+
+def _row(fault: Fault, stack: str, runs: Sequence[Outcome]) -> str:
+    survived = sum(one.survived for one in runs)
+    times = [one.seconds_to_recover for one in runs if one.seconds_to_recover is not None]
+    median = _seconds(statistics.median(times) if times else None)
+    cells = [
+        str(fault.number),
+        fault.name,
+        fault.must_hold,
+        stack,
+        str(len(runs)),
+        str(survived) if survived == len(runs) else f"**{survived}**",
+        median,
+        _seconds(max(times, default=None)),
+        str(sum(one.figures.cases for one in runs)),
+        str(sum(one.figures.executions for one in runs)),
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def _seconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f} s"
+
+
+def as_json(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
+    return [
+        {
+            "number": one.fault.number,
+            "fault": one.fault.name,
+            "stack": one.stack,
+            "survived": one.survived,
+            "problems": one.problems,
+            "seconds_to_recover": one.seconds_to_recover,
+            "cases": one.figures.cases,
+            "executions": one.figures.executions,
+            "latency_p50": one.figures.latency_p50,
+            "latency_p95": one.figures.latency_p95,
+            "latency_max": one.figures.latency_max,
+        }
+        for one in outcomes
+    ]
+
+
+def put_between_marks(document: Path, markdown: str) -> None:
+    """Replace what stands between the marks of a document.
+
+    Raises:
+        NoMarksError: there are no marks, or they are in the wrong order.
+
+    """
+    text = document.read_text(encoding="utf-8")
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise NoMarksError(f"{document} has no lines {BEGIN} and {END}.")
+    document.write_text(f"{before}{BEGIN}\n{markdown}{END}{after}", encoding="utf-8")

@@ -1,0 +1,102 @@
+"""One trial of one fault: cases before, during and after it, then every standing invariant."""
+
+import statistics
+import time
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+from sqlalchemy import select
+
+from clinic.records.models import ScreeningResult, Submission
+from tools.chaos import invariants
+from tools.chaos.fault import Fault
+from tools.chaos.scene import NotSurvived, Scene
+from tools.portal_client import PortalError
+
+HEAL_SECONDS = 90.0
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Counts and seconds of a trial's cases; latency is from acceptance to result."""
+
+    cases: int
+    executions: int
+    latencies: tuple[float, ...] = ()
+
+    @property
+    def latency_p50(self) -> float | None:
+        return statistics.median(self.latencies) if self.latencies else None
+
+    @property
+    def latency_p95(self) -> float | None:
+        if len(self.latencies) < 2:
+            return self.latency_max
+        return statistics.quantiles(self.latencies, n=20, method="inclusive")[-1]
+
+    @property
+    def latency_max(self) -> float | None:
+        return max(self.latencies, default=None)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a trial went. `problems` is empty when the fault was survived."""
+
+    fault: Fault
+    stack: str
+    seconds_to_recover: float | None  # from the end of the fault until every case had ended
+    figures: Figures
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def survived(self) -> bool:
+        return not self.problems
+
+
+def tried(scene: Scene, fault: Fault) -> Outcome:
+    """Do a fault to a scene and say how it went."""
+    scene.trial.clear()
+    scene.sendings.clear()
+    scene.unanswered.clear()
+    recovered, found = None, []
+    try:
+        recovered = _endured(scene, fault)
+    except NotSurvived as broken:
+        found.append(str(broken))
+    found += _invariants(scene)
+    return Outcome(fault, scene.stack.name, recovered, figures(scene), found)
+
+
+def _endured(scene: Scene, fault: Fault) -> float:
+    scene.submit(fault.cases_before)
+    with scene.load(fault.load_every) if fault.load_every else nullcontext():
+        fault.inject(scene)
+        over = time.monotonic()
+    scene.retry()
+    scene.submit(1)
+    what = "not every case had ended"
+    scene.until(scene.all_ended, fault.recover_seconds, what=what)
+    return time.monotonic() - over
+
+
+def _invariants(scene: Scene) -> list[str]:
+    try:
+        return invariants.problems(scene)
+    except (PortalError, httpx.TransportError) as error:
+        return [f"The pages could not be checked: {error}"]
+
+
+def figures(scene: Scene) -> Figures:
+    """Figures of the present trial's cases, from their rows."""
+    query = (
+        select(Submission.attempt, Submission.received_at, ScreeningResult.finished_at)
+        .outerjoin(ScreeningResult, ScreeningResult.submission_id == Submission.id)
+        .where(Submission.id.in_(list(scene.trial)))
+    )
+    with scene.sessions() as session:
+        rows: list[Any] = list(session.execute(query))
+    latencies = [(end - begin).total_seconds() for _, begin, end in rows if end is not None]
+    return Figures(len(rows), sum(attempt for attempt, _, _ in rows), tuple(latencies))
