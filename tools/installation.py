@@ -254,7 +254,8 @@ def programs(installation: Installation) -> list[Program]:
     """The processes in the order of their start."""
     environment = installation.environment()
     python = sys.executable
-    web = ["-m", "gunicorn", "web.wsgi:app", "--bind", f"127.0.0.1:{installation.port}"]
+    web = ["-m", "gunicorn", "web.wsgi:app", "--config", "python:web.gunicorn_settings"]
+    web += ["--bind", f"127.0.0.1:{installation.port}"]
     web += ["--worker-class", "gthread", "--workers", "1", "--threads", "16"]
     web += [
         "--no-control-socket",
@@ -262,8 +263,6 @@ def programs(installation: Installation) -> list[Program]:
         "30",
         "--graceful-timeout",
         "5",
-        "--log-level",
-        "warning",
     ]
     commands = {
         "keeper": [python, "-m", "worker", "keeper"],

@@ -16,7 +16,5 @@ logconfig_dict: dict[str, Any] = {
     "formatters": {"json": {"()": "clinic.json_log.JsonFormatter", "program": "web"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
     "root": {"level": "WARNING", "handlers": ["stderr"]},
-    "loggers": {
-        name: {"level": "WARNING", "handlers": [], "propagate": True} for name in _LOGGERS
-    },
+    "loggers": {name: {"level": "WARNING", "handlers": [], "propagate": True} for name in _LOGGERS},
 }

@@ -4,6 +4,7 @@ import argparse
 import importlib
 import sys
 
+from clinic.json_log import start_logging
 from clinic.master_key import MasterKeyError
 from config import BEAT, KEEPER, METRICS, RECONCILER, RELAY, WORKER, Settings, SettingsError
 from worker.programs.parts import CannotStartError
@@ -28,6 +29,7 @@ def main() -> int:
     wanted = parser.parse_args().program
     try:
         settings = Settings.from_env(PROGRAMS[wanted])
+        start_logging(PROGRAMS[wanted], settings.log_level)
         importlib.import_module(f"worker.programs.{wanted}").run(settings)
     except (SettingsError, MasterKeyError, CannotStartError) as error:
         sys.stderr.write(f"{error}\n")

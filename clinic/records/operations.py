@@ -270,12 +270,12 @@ def retry_dead(session: Session, submission_id: str) -> bool:
         update(Submission)
         .where(Submission.id == submission_id)
         .where(Submission.screening_state == ScreeningState.DEAD)
-        .where(Submission.case_state.in_(source_states(CaseEvent.SCREENED_AGAIN)))
+        .where(Submission.case_state.in_(source_states(CaseEvent.RETRY)))
         .where(or_(Submission.claim_until.is_(None), Submission.claim_until <= now))
         .where(~exists().where(FirstRead.submission_id == submission_id))
         .values(
             screening_state=next_screening_state(ScreeningState.DEAD, ScreeningEvent.REQUEUE),
-            case_state=next_case_state(CaseState.AWAITING_REVIEW, CaseEvent.SCREENED_AGAIN),
+            case_state=next_case_state(CaseState.AWAITING_REVIEW, CaseEvent.RETRY),
             attempt=0,
             not_before=now,
             queued_at=now,

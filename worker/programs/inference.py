@@ -9,6 +9,7 @@ from sqlalchemy.exc import OperationalError
 
 from clinic.audit_event import AuditAction
 from clinic.hints import INFERENCE_QUEUE, CeleryHints
+from clinic.json_log import start_logging
 from clinic.records import keys
 from clinic.records.audit_log import Auditor
 from clinic.records.blob_choice import open_blob_store
@@ -43,6 +44,7 @@ def run(settings: Settings) -> None:
 def screening_services() -> ScreeningServices:
     """The parts of one inference process, made once: this loads the ensemble."""
     settings = Settings.from_env(WORKER)
+    start_logging(WORKER, settings.log_level)  # the spawned child begins with none
     sessions = sessions_of(settings)
     auditor = Auditor(secret(settings.audit_key))
     analyst = EnsembleAnalyst.load(needed(settings.weights_dir))
