@@ -24,6 +24,8 @@ OURS: Final = frozenset({"clinic", "ml", "web", "worker"})
 EXTRA: Final = "fields"  # `extra={EXTRA: {...}}` adds fields of our own to a line
 _HIDDEN: Final = "..."
 _FRAMES: Final = 12
+_TASK: Final = re.compile(r"worker\.[a-z_]+\.[a-z_]+_task\Z")
+_WARNING_PLACE: Final = re.compile(r".*?:\d+: \w+(?=:)")
 _CASE_NOTE: Final = re.compile(r"case ([0-9A-F]{4}-[0-9A-F]{4})\Z")
 
 _request: ContextVar[str | None] = ContextVar("request", default=None)
@@ -96,6 +98,9 @@ def _is_ours(dotted: str) -> bool:
 def _message(record: logging.LogRecord) -> str:
     if _is_ours(record.name):
         return record.getMessage()
+    if record.name == "py.warnings":  # the text of the warning stands in the message itself
+        place = _WARNING_PLACE.match(str(record.msg))
+        return place[0] if place else _HIDDEN
     try:
         return str(record.msg) % _without_texts(record.args) if record.args else str(record.msg)
     except (TypeError, ValueError, KeyError):
@@ -110,6 +115,8 @@ def _without_texts(args: Any) -> Any:
 
 def _without_text(value: object) -> object:
     if value is None or isinstance(value, int | float):
+        return value
+    if isinstance(value, str) and _TASK.match(value):
         return value
     return type(value).__name__ if isinstance(value, BaseException) else _HIDDEN
 
@@ -152,6 +159,7 @@ def start_logging(program: str, level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # each readiness check asks it
     logging.captureWarnings(capture=True)
     sys.excepthook = _log_uncaught
     threading.excepthook = lambda hook: _log_uncaught(

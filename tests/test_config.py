@@ -77,6 +77,10 @@ def test_the_master_key_stays_a_path_that_the_keeper_reads_itself() -> None:
         ("lease_seconds", "soon"),
         ("lease_seconds", "²"),
         ("ai_wait_minutes", "1.5"),
+        ("metrics_bind", "9100"),
+        ("metrics_bind", "127.0.0.1:none"),
+        ("metrics_bind", "127.0.0.1:70000"),
+        ("internal_port", "web"),
         ("log_level", "LOUD"),
     ],
 )

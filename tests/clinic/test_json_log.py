@@ -3,7 +3,9 @@
 import io
 import json
 import logging
+import re
 import threading
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -103,6 +105,7 @@ def test_an_error_of_our_own_keeps_its_message(lines: list[dict[str, Any]]) -> N
     [
         ("Error handling request %s", (f"/sign-in-link/{CANARY}",), "Error handling request ..."),
         ("Task %(name)s took %(runtime)ss", ({"name": CANARY, "runtime": 2},), "Task ... took 2s"),
+        ("%s received", ("worker.tasks.x_task",), "worker.tasks.x_task received"),
         ("lost: %r", (ValueError(CANARY),), "lost: 'ValueError'"),
         ("no argument", (), "no argument"),
     ],
@@ -137,16 +140,18 @@ def test_uncaught_errors_of_every_thread_and_warnings_are_lines_too(
     before, level = list(root.handlers), root.level
     try:
         start_logging("test", "INFO")
+        warnings.simplefilter("always")
         thread = threading.Thread(target=lambda: int(CANARY))
         thread.start()
         thread.join()
-        logging.getLogger("py.warnings").warning("%s", CANARY)
+        warnings.warn(CANARY, UserWarning, stacklevel=1)
     finally:
         logging.captureWarnings(capture=False)
         root.handlers[:] = before
         root.setLevel(level)
 
     found = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
-    assert [one["message"] for one in found] == ["uncaught error", "..."]
+    assert [one["message"] for one in found] == ["uncaught error", found[1]["message"]]
+    assert re.search(r"test_json_log\.py:\d+: UserWarning$", found[1]["message"])
     assert found[0]["error"]["type"] == "ValueError"
     assert CANARY not in json.dumps(found)
