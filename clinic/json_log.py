@@ -1,9 +1,10 @@
 """Logs as JSON lines without personal data: one object a line, the same for every program.
 
 Our own messages hold codes and counts. A library's message keeps its words but not the texts that
-were put into it, and an exception keeps its type and its place in the code but not its message
-(unless the class is ours): either may quote a form, a file or a row. Standard logging with one
-formatter, because Celery, gunicorn and SQLAlchemy log through it anyway.
+were put into it (of one that is put together already, only its beginning). An exception keeps its
+type and its place in the code but not its message, unless the class is ours: it may quote a form,
+a file or a row. Standard logging with one formatter, because Celery, gunicorn and SQLAlchemy log
+through it anyway.
 """
 
 import json
@@ -24,6 +25,8 @@ OURS: Final = frozenset({"clinic", "ml", "web", "worker"})
 EXTRA: Final = "fields"  # `extra={EXTRA: {...}}` adds fields of our own to a line
 _HIDDEN: Final = "..."
 _FRAMES: Final = 12
+# The beginning of a library's ready-made message: after it there may be a piece of a request.
+_PLAIN_WORDS: Final = re.compile(r"[A-Za-z ,]*")
 _TASK: Final = re.compile(r"worker\.[a-z_]+\.[a-z_]+_task\Z")
 _WARNING_PLACE: Final = re.compile(r".*?:\d+: \w+(?=:)")
 _CASE_NOTE: Final = re.compile(r"case ([0-9A-F]{4}-[0-9A-F]{4})\Z")
@@ -101,10 +104,14 @@ def _message(record: logging.LogRecord) -> str:
     if record.name == "py.warnings":  # the text of the warning stands in the message itself
         place = _WARNING_PLACE.match(str(record.msg))
         return place[0] if place else _HIDDEN
+    words = str(record.msg)
+    if not record.args:
+        plain = _PLAIN_WORDS.match(words)
+        return plain[0].strip() if plain else _HIDDEN
     try:
-        return str(record.msg) % _without_texts(record.args) if record.args else str(record.msg)
+        return words % _without_texts(record.args)
     except (TypeError, ValueError, KeyError):
-        return str(record.msg)
+        return words
 
 
 def _without_texts(args: Any) -> Any:

@@ -108,6 +108,7 @@ def test_an_error_of_our_own_keeps_its_message(lines: list[dict[str, Any]]) -> N
         ("%s received", ("worker.tasks.x_task",), "worker.tasks.x_task received"),
         ("lost: %r", (ValueError(CANARY),), "lost: 'ValueError'"),
         ("no argument", (), "no argument"),
+        (f"Invalid request from ip=127.0.0.1: {CANARY}", (), "Invalid request from ip"),
     ],
 )
 def test_the_words_of_a_library_stay_and_the_texts_in_them_go(
