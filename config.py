@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 WEB = "web"
@@ -72,6 +72,7 @@ class Settings:
     ai_wait_minutes: int
     metrics_bind: tuple[str, int] | None
     internal_port: int
+    device: Literal["auto", "cpu", "cuda"]
     log_level: str
 
     @property
@@ -198,6 +199,12 @@ def _bind(text: str) -> tuple[str, int]:
     return host, int(port)
 
 
+def _device(text: str) -> str:
+    if text not in {"auto", "cpu", "cuda"}:
+        raise ValueError("must be auto, cpu or cuda")
+    return text
+
+
 def _log_level(text: str) -> str:
     if text not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
         raise ValueError("must be DEBUG, INFO, WARNING or ERROR")
@@ -232,6 +239,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("ai_wait_minutes", _positive, frozenset({RECONCILER}), "30"),
     Setting("metrics_bind", _bind, frozenset({METRICS}), "127.0.0.1:9100"),
     Setting("internal_port", _positive, frozenset({WEB}), "9101"),
+    Setting("device", _device, frozenset({WORKER}), "auto"),
     Setting("log_level", _log_level, _LOGS, "INFO"),
 )
 

@@ -97,6 +97,7 @@ def app(world: World, database_url: str, tmp_path: Path) -> Iterator[Flask]:
         ai_wait_minutes=30,
         metrics_bind=None,
         internal_port=9101,
+        device="auto",
         log_level="INFO",
     )
     services = Services(

@@ -206,6 +206,7 @@ def another_app(world: World, database_url: str, folder: Path, **changed: Any) -
         "ai_wait_minutes": 30,
         "metrics_bind": None,
         "internal_port": 9101,
+        "device": "auto",
         "log_level": "INFO",
     }
     settings = Settings(**{**values, **changed})

@@ -163,15 +163,16 @@ def _capped(session: Session, *conditions: ColumnElement[bool]) -> int:
     return session.scalar(select(func.count()).select_from(some)) or 0
 
 
+def _in(state: ScreeningState) -> ColumnElement[bool]:
+    """The condition of a partial index, in literal words for the planner."""
+    return Submission.screening_state == literal(state, literal_execute=True)
+
+
 def _screening_depths(session: Session) -> Iterable[Depth]:
     """The computer's queue is short while all is well: its first CAP rows are read."""
     for state in (ScreeningState.QUEUED, ScreeningState.RUNNING):
         front = (
-            select(Submission.urgency, Submission.queued_at)
-            .where(Submission.screening_state == state)
-            .order_by(Submission.not_before)
-            .limit(CAP)
-            .subquery()
+            select(Submission.urgency, Submission.queued_at).where(_in(state)).limit(CAP).subquery()
         )
         rows = session.execute(
             select(front.c.urgency, func.count(), func.min(front.c.queued_at)).group_by(
@@ -219,8 +220,8 @@ def _oldest_due(session: Session, now: datetime) -> datetime | None:
     """Since when the case that could be taken first has been waiting for a worker."""
     return session.scalar(
         select(Submission.not_before)
-        .where(Submission.screening_state == ScreeningState.QUEUED, Submission.not_before <= now)
-        .order_by(Submission.not_before)
+        .where(_in(ScreeningState.QUEUED), Submission.not_before <= now)
+        .order_by(Submission.received_at)
         .limit(1)
     )
 
@@ -229,8 +230,8 @@ def _oldest_without_hint(session: Session, now: datetime) -> datetime | None:
     """The same of the first cases in line that nobody has hinted yet: the relay's work."""
     front = (
         select(Submission.not_before, Submission.hinted_at)
-        .where(Submission.screening_state == ScreeningState.QUEUED, Submission.not_before <= now)
-        .order_by(Submission.not_before)
+        .where(_in(ScreeningState.QUEUED), Submission.not_before <= now)
+        .order_by(Submission.received_at)
         .limit(CAP)
         .subquery()
     )
@@ -241,14 +242,13 @@ def _oldest_without_hint(session: Session, now: datetime) -> datetime | None:
 
 
 def _expired_leases(session: Session, now: datetime) -> int:
-    running = Submission.screening_state == ScreeningState.RUNNING
-    return _capped(session, running, Submission.lease_until < now)
+    return _capped(session, _in(ScreeningState.RUNNING), Submission.lease_until < now)
 
 
 def _dead_in_review() -> tuple[ColumnElement[bool], ColumnElement[bool]]:
-    """The condition of the index `submission_dead_in_review`, in literal words for its planner."""
+    """The condition of the index `submission_dead_in_review`."""
     return (
-        Submission.screening_state == literal(ScreeningState.DEAD, literal_execute=True),
+        _in(ScreeningState.DEAD),
         Submission.case_state == literal(CaseState.AWAITING_REVIEW, literal_execute=True),
     )
 

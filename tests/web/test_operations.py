@@ -70,7 +70,9 @@ def table_rows(page: str) -> list[list[str]]:
 def dead(world: World) -> str:
     case = world.submit(world.alice)
     with world.sessions() as session, session.begin():
-        held = screening_queue.claim(session, hint=case, lease=timedelta(seconds=30))
+        (held,) = screening_queue.claim_batch(
+            session, hint=case, lease=timedelta(seconds=30), limit=1
+        )
         assert held is not None
         screening_queue.give_up(session, held, reason="DecodeTimeout")
     return case

@@ -36,7 +36,9 @@ def depth(found: Snapshot, state: str, urgency: int | None) -> Depth:
 
 def give_up(world: World, case: str, reason: str = "poison") -> None:
     with world.sessions() as session, session.begin():
-        held = screening_queue.claim(session, hint=case, lease=timedelta(seconds=30))
+        (held,) = screening_queue.claim_batch(
+            session, hint=case, lease=timedelta(seconds=30), limit=1
+        )
         assert held is not None
         assert screening_queue.give_up(session, held, reason=reason)
 
