@@ -43,7 +43,7 @@ COPY --from=web-packages /opt/venv /opt/venv
 COPY --from=code-without-weights /app /app
 USER 10001:10001
 EXPOSE 8000
-CMD ["gunicorn", "web.wsgi:app", "--bind=0.0.0.0:8000", "--worker-class=gthread", "--threads=16", "--worker-tmp-dir=/dev/shm", "--no-control-socket"]
+CMD ["gunicorn", "web.wsgi:app", "--config=python:web.gunicorn_settings", "--bind=0.0.0.0:8000", "--worker-class=gthread", "--threads=16", "--worker-tmp-dir=/dev/shm", "--no-control-socket"]
 
 FROM base AS worker
 # torch's processor kernels need the OpenMP runtime.

@@ -19,12 +19,13 @@ KEEPER = "keeper"
 RELAY = "relay"
 RECONCILER = "reconciler"
 BEAT = "beat"
+METRICS = "metrics"
 ADMIN = "admin"
 EXPORT = "export"
 BACKUP = "backup"
 MIGRATE = "migrate"
 EVERY_PROGRAM = frozenset(
-    {WEB, WORKER, KEEPER, RELAY, RECONCILER, BEAT, ADMIN, EXPORT, BACKUP, MIGRATE}
+    {WEB, WORKER, KEEPER, RELAY, RECONCILER, BEAT, METRICS, ADMIN, EXPORT, BACKUP, MIGRATE}
 )
 
 T = TypeVar("T")
@@ -74,6 +75,8 @@ class Settings:
     backup_dir: Path | None
     backup_recipient: str | None
     backup_keep_days: int
+    metrics_bind: tuple[str, int] | None
+    internal_port: int
     device: Literal["auto", "cpu", "cuda"]
     log_level: str
 
@@ -200,6 +203,13 @@ def _recipient(text: str) -> str:
     return text
 
 
+def _bind(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise ValueError("must be an address and a port, for instance 127.0.0.1:9100")
+    return host, int(port)
+
+
 def _device(text: str) -> str:
     if text not in {"auto", "cpu", "cuda"}:
         raise ValueError("must be auto, cpu or cuda")
@@ -215,6 +225,7 @@ def _log_level(text: str) -> str:
 _SENDS_OR_TAKES_HINTS = frozenset({WEB, WORKER, KEEPER, RELAY, BEAT, EXPORT})
 _WRITES_AUDIT = frozenset({WEB, WORKER, KEEPER, RECONCILER, ADMIN, EXPORT, BACKUP})
 _HAS_PHOTO_STORE = frozenset({WEB, WORKER, ADMIN, EXPORT, BACKUP})
+_LOGS = frozenset({WEB, WORKER, KEEPER, RELAY, RECONCILER, BEAT, METRICS})
 
 SETTINGS: tuple[Setting, ...] = (
     Setting("environment", _environment, EVERY_PROGRAM),
@@ -242,8 +253,10 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("backup_dir", Path, frozenset({BACKUP})),
     Setting("backup_recipient", _recipient, frozenset({BACKUP})),
     Setting("backup_keep_days", _positive, frozenset({BACKUP}), "30"),
+    Setting("metrics_bind", _bind, frozenset({METRICS}), "127.0.0.1:9100"),
+    Setting("internal_port", _positive, frozenset({WEB}), "9101"),
     Setting("device", _device, frozenset({WORKER}), "auto"),
-    Setting("log_level", _log_level, frozenset({WORKER, KEEPER, BEAT}), "INFO"),
+    Setting("log_level", _log_level, _LOGS, "INFO"),
 )
 
 

@@ -23,6 +23,7 @@ class AuditAction(StrEnum):
     SUBMISSION_SCREENED = "submission:screened"
     SCREENING_FAILED = "submission:screening failed"
     SCREENING_GIVEN_UP = "submission:screening given up"
+    SCREENING_RETRIED = "submission:screening retried"
     RETAKE_REQUESTED = "submission:retake requested"
     PHOTOS_REPLACED = "submission:photos replaced"
     CASE_LISTED = "case:listed"

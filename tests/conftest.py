@@ -99,6 +99,8 @@ def app(world: World, database_url: str, tmp_path: Path) -> Iterator[Flask]:
         backup_dir=None,
         backup_recipient=None,
         backup_keep_days=30,
+        metrics_bind=None,
+        internal_port=9101,
         device="auto",
         log_level="INFO",
     )

@@ -87,6 +87,7 @@ class Production:
     database_url: str
     web_port: int
     broker_port: int
+    internal_ports: Mapping[str, int]
     given_keys: Mapping[str, bytes]
     names_before: set[Path] = field(default_factory=set)
     started: dict[str, Started] = field(default_factory=dict)
@@ -186,6 +187,9 @@ class Production:
         text = text.replace("/var/lib/dermqueue", str(self.folder)).replace("/app", str(ROOT))
         text = text.replace("0.0.0.0:8000", f"127.0.0.1:{self.web_port}")
         text = text.replace("127.0.0.1:8000", f"127.0.0.1:{self.web_port}")
+        for port, own in self.internal_ports.items():
+            text = text.replace(f"0.0.0.0:{port}", f"127.0.0.1:{own}")
+            text = str(own) if text == port else text
         return _VARIABLE.sub(_interpolated, text)
 
     def _spawn(

@@ -275,10 +275,10 @@ def programs(installation: Installation, *, workers: int = 1) -> list[Program]:
 def serving(app: str, *, port: int) -> list[str]:
     """The command of a web server for `app`: processes and threads as in docker-compose.yml."""
     return [
-        *(sys.executable, "-m", "gunicorn", app, "--bind", f"127.0.0.1:{port}"),
+        *(sys.executable, "-m", "gunicorn", app, "--config", "python:web.gunicorn_settings"),
+        *("--bind", f"127.0.0.1:{port}"),
         *("--worker-class", "gthread", "--workers", "2", "--threads", "16"),
         *("--no-control-socket", "--keep-alive", "30", "--graceful-timeout", "5"),
-        *("--log-level", "warning"),
     ]
 
 

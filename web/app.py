@@ -10,6 +10,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from clinic.account_secrets import AccountSecrets, Passwords
 from clinic.erasure_ledger import ErasureLedger
 from clinic.hints import CeleryHints
+from clinic.json_log import start_logging
 from clinic.records.audit_log import Auditor
 from clinic.records.backup import Backup, BackupFolder
 from clinic.records.blob_choice import open_blob_store
@@ -29,6 +30,7 @@ from web.patients_commands import patients_commands
 from web.portal import portal
 from web.rate_limits import init_rate_limits
 from web.request import MemoryRequest
+from web.request_log import init_request_log
 from web.schema import SCHEMA, newest_revision
 from web.security_headers import init_security_headers
 from web.services import (
@@ -44,7 +46,9 @@ MIB = 1024 * 1024
 
 
 def create_app_from_env() -> Flask:
-    return create_app(Settings.from_env(WEB))
+    settings = Settings.from_env(WEB)
+    start_logging(WEB, settings.log_level)
+    return create_app(settings)
 
 
 def create_admin_app() -> Flask:
@@ -138,6 +142,7 @@ def create_app(settings: Settings, services: Services | None = None) -> Flask:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1)  # type: ignore[method-assign]
     https = settings.public_url.startswith("https://")
     app.config.update(
+        INTERNAL_PORT=settings.internal_port,
         SECRET_KEY=_secret(settings.cookie_key),
         MAX_CONTENT_LENGTH=settings.upload_limit_mib * MIB,
         MAX_FORM_PARTS=100,
@@ -152,6 +157,7 @@ def create_app(settings: Settings, services: Services | None = None) -> Flask:
     init_database(app, needed(settings.database_url))
     with app.app_context():
         app.extensions[EXTENSION] = services or _services(settings)
+    init_request_log(app, behind_proxy=settings.is_production)
     CSRFProtect(app)
     init_rate_limits(app, settings.broker_url or "memory://")
     init_security_headers(app, https=https)

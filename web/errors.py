@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from flask import Flask, Response, jsonify, make_response, render_template
+from flask import Flask, Response, g, jsonify, make_response, render_template
 from flask_wtf.csrf import CSRFError
 from sqlalchemy.exc import OperationalError
 from werkzeug.exceptions import HTTPException, default_exceptions
@@ -121,6 +121,7 @@ def _from_csrf(_: CSRFError) -> Response:
     return error_page(400, "The page was open for too long. Load it again and send it once more.")
 
 
-def _unavailable(_: Exception) -> Response:
+def _unavailable(fault: Exception) -> Response:
+    g.fault = type(fault).__name__
     db.session.rollback()
     return error_page(503)

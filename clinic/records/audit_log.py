@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from clinic.audit_event import GENESIS, AuditAction, AuditEvent, chain_mac
 from clinic.records.db import database_now
-from clinic.records.models import AuditEntry, AuditHead
+from clinic.records.models import AuditCheck, AuditEntry, AuditHead
 
 _KNOWN_ACTIONS = frozenset(action.value for action in AuditAction)
 
@@ -93,6 +93,42 @@ def verify(session: Session, key: bytes) -> str | None:
                 return problem
             last = (entry.sequence, entry.mac)
     return _tail_problem(before=before, last=last, after=_head(session))
+
+
+@dataclass(frozen=True)
+class Walk:
+    """How far a walk along the chain has come: the last entry that held, and what it found.
+
+    `whole`: it is over, at the chain's end or at the first entry that is wrong.
+    """
+
+    sequence: int = 0
+    mac: str = GENESIS
+    problem: str | None = None
+    whole: bool = False
+
+
+def walk_on(session: Session, key: bytes, walk: Walk, *, limit: int) -> Walk:
+    """Verify the next `limit` entries after `walk`; the end is compared with the head."""
+    before, last = _head(session), (walk.sequence, walk.mac)
+    following = select(AuditEntry).where(AuditEntry.sequence > last[0])
+    entries = session.scalars(following.order_by(AuditEntry.sequence).limit(limit)).all()
+    for entry in entries:
+        problem = _link_problem(entry, key, last=last, head=before)
+        if problem is not None:
+            return Walk(*last, problem=problem, whole=True)
+        last = (entry.sequence, entry.mac)
+    if len(entries) == limit:
+        return Walk(*last)
+    return Walk(*last, _tail_problem(before=before, last=last, after=_head(session)), whole=True)
+
+
+def keep_finding(session: Session, walk: Walk) -> None:
+    """Keep what a whole walk found, for the operations page and the alerts."""
+    found = AuditCheck(
+        id=1, entries=walk.sequence, checked_at=database_now(session), problem=walk.problem
+    )
+    session.merge(found)
 
 
 def _link_problem(

@@ -40,6 +40,9 @@ def _one_of(column: str, values: Any) -> str:
 # What partial indexes hold: few rows of very many.
 _WAITING = f"screening_state = '{ScreeningState.QUEUED}'"
 _HELD = f"screening_state = '{ScreeningState.RUNNING}'"
+_DEAD_IN_REVIEW = (
+    f"screening_state = '{ScreeningState.DEAD}' AND case_state = '{CaseState.AWAITING_REVIEW}'"
+)
 _OPEN = f"case_state = '{CaseState.AWAITING_REVIEW}'"
 _SIGNED = f"case_state = '{CaseState.SIGNED}'"
 
@@ -206,6 +209,7 @@ class Submission(Base):
         _partial("submission_review_order", "clinic_id", "urgency", "due_at", "id", where=_OPEN),
         _partial("submission_claims", "claimed_by", where=f"{_OPEN} AND claimed_by IS NOT NULL"),
         _partial("submission_signed_by_sending", "clinic_id", "received_at", "id", where=_SIGNED),
+        _partial("submission_dead_in_review", "received_at", where=_DEAD_IN_REVIEW),
     )
 
 
@@ -257,6 +261,7 @@ class ScreeningResult(Base):
     explained_class: Mapped[str | None] = mapped_column(String(10))
     analysed_view: Mapped[str | None] = mapped_column(String(20))
     quality_flags: Mapped[list[str]] = mapped_column(JSON)
+    quality_measures: Mapped[dict[str, float] | None] = mapped_column(JSON(none_as_null=True))
     urgency: Mapped[int] = mapped_column(Integer)
     reasons: Mapped[list[str]] = mapped_column(JSON)
     rule_reasons: Mapped[list[str]] = mapped_column(JSON)  # no class, no probability: read blind
@@ -276,6 +281,8 @@ class ScreeningResult(Base):
         CheckConstraint(
             "ai_used OR probabilities IS NULL", name="screening_result_without_ai_invents_nothing"
         ),
+        Index("screening_result_finished", "finished_at"),
+        Index("screening_result_of_model", "model_version", "finished_at"),
     )
 
 
@@ -464,6 +471,19 @@ class AuditHead(Base):
     mac: Mapped[str] = mapped_column(SHA256)
 
     __table_args__ = (CheckConstraint("id = 1", name="audit_head_is_one_row"),)
+
+
+class AuditCheck(Base):
+    """What the last walk along the whole chain found. For display: it is not part of the chain."""
+
+    __tablename__ = "audit_check"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    entries: Mapped[int] = mapped_column(BigInteger)
+    checked_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    problem: Mapped[str | None] = mapped_column(Text)
+
+    __table_args__ = (CheckConstraint("id = 1", name="audit_check_is_one_row"),)
 
 
 class Holiday(Base):
