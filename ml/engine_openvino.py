@@ -20,6 +20,11 @@ from ml.served_member import ServedMember
 Precision = Literal["f32", "bf16"]
 
 
+def computes_in_bf16() -> bool:
+    """Whether this processor has instructions for it; without them it would only cost digits."""
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
 def to_openvino(member: ServedMember) -> openvino.Model:
     """Convert a member for batches of any size.
 
