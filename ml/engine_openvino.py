@@ -35,7 +35,6 @@ def to_openvino(member: ServedMember) -> openvino.Model:
         # PyTorch would rather have torch.export, which takes several times as long to convert.
         warnings.simplefilter("ignore", DeprecationWarning)
         example = torch.zeros(1, side, side, 3, dtype=torch.uint8)
-        member(example)  # Constants made at a first pass are no part of the trace.
         traced = torch.jit.trace(  # type: ignore[no-untyped-call]
             member, example, check_trace=False
         )
