@@ -206,6 +206,7 @@ def another_app(world: World, database_url: str, folder: Path, **changed: Any) -
         "upload_limit_mib": 60,
         "lease_seconds": 30,
         "ai_wait_minutes": 30,
+        "device": "auto",
         "log_level": "INFO",
     }
     settings = Settings(**{**values, **changed})
