@@ -251,8 +251,8 @@ def register_ehr_client(installation: Installation) -> str:
         return ehr_clients.register(session, clinic_id=clinic.id, name="Demo EHR").token
 
 
-def programs(installation: Installation) -> list[Program]:
-    """The processes in the order of their start."""
+def programs(installation: Installation, *, workers: int = 1) -> list[Program]:
+    """The processes in the order of their start; further workers are `worker-2` and so on."""
     environment = installation.environment()
     python = sys.executable
     web = ["-m", "gunicorn", "web.wsgi:app", "--bind", f"127.0.0.1:{installation.port}"]
@@ -266,9 +266,10 @@ def programs(installation: Installation) -> list[Program]:
         "--log-level",
         "warning",
     ]
+    names = ["worker", *(f"worker-{number}" for number in range(2, workers + 1))]
     commands = {
         "keeper": [python, "-m", "worker", "keeper"],
-        "worker": [python, "-m", "worker", "inference"],
+        **{name: [python, "-m", "worker", "inference"] for name in names},
         "relay": [python, "-m", "worker", "relay"],
         "reconciler": [python, "-m", "worker", "reconciler"],
         "web": [python, *web],
