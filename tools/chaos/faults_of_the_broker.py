@@ -53,9 +53,9 @@ def fill_broker(scene: Scene) -> None:
     starts = {one.name: one.starts for one in scene.running.supervisor.programs}
     with scene.broker() as broker:
         before = broker.config_get("maxmemory")["maxmemory"]
+        broker.set("ballast", b"x" * HUGE_MESSAGE_BYTES)
         broker.config_set("maxmemory", FULL_MEMORY)
         try:
-            broker.set("ballast", b"x" * HUGE_MESSAGE_BYTES)
             scene.submit(2)
             scene.pause(scene.lasting(DOWN_SECONDS, short=4.0))
         finally:
