@@ -1,12 +1,20 @@
 """Every fault of the suite, in the order of its number."""
 
-from tools.chaos import faults_of_the_broker, faults_of_the_worker
+from tools.chaos import (
+    faults_of_photos,
+    faults_of_the_broker,
+    faults_of_the_worker,
+)
 from tools.chaos.fault import Fault, Needs
 from tools.chaos.stacks import Database, Stack
 
 FAULTS: tuple[Fault, ...] = tuple(
     sorted(
-        (*faults_of_the_worker.FAULTS, *faults_of_the_broker.FAULTS),
+        (
+            *faults_of_the_worker.FAULTS,
+            *faults_of_the_broker.FAULTS,
+            *faults_of_photos.FAULTS,
+        ),
         key=lambda fault: fault.number,
     )
 )

@@ -2,7 +2,8 @@
 
 import os
 import signal
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tools.supervisor import Program
@@ -40,3 +41,37 @@ def kill_group(program: Program) -> None:
     signal_group(program, signal.SIGKILL)
     if program.process is not None:
         program.process.wait()
+
+
+@contextmanager
+def frozen(program: Program) -> Iterator[None]:
+    """Stop a program and all of its children where they are while the block runs."""
+    signal_group(program, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        signal_group(program, signal.SIGCONT)
+
+
+def resident_bytes(program: Program) -> int:
+    """The memory of a program and of every process below it at this moment."""
+    return sum(_resident(one) for one in _with_descendants(parent(program)))
+
+
+def _with_descendants(process_id: int) -> list[int]:
+    children: dict[int, list[int]] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            status = (folder / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+            children.setdefault(int(status[1]), []).append(int(folder.name))
+    found = [process_id]
+    for one in found:
+        found += children.get(one, [])
+    return found
+
+
+def _resident(process_id: int) -> int:
+    with suppress(OSError):
+        pages = Path(f"/proc/{process_id}/statm").read_text(encoding="utf-8").split()[1]
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+    return 0  # it has ended

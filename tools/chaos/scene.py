@@ -144,10 +144,10 @@ class Scene:
         """
         found = []
         for _ in range(count):
-            patient = self._next_patient()
+            patient = self.next_patient()
             try:
-                form = self._seal(patient, photo)
-                self._post(patient, form)
+                form = self.seal(patient, photo)
+                self.post(patient, form)
             except (PortalError, httpx.TransportError) as error:
                 raise NotSurvived(f"A case could not be sent: {error}") from error
             self.must(
@@ -162,13 +162,13 @@ class Scene:
 
         A form without an answer, or with a 5xx, is kept and sent again by `retry`.
         """
-        patient = self._next_patient()
+        patient = self.next_patient()
         try:
-            form = self._seal(patient, None)
+            form = self.seal(patient)
         except (PortalError, httpx.TransportError):
             return None
         try:
-            sent = self._post(patient, form)
+            sent = self.post(patient, form)
         except httpx.TransportError:
             sent = Sending(0.0, None)
             self.sendings.append(sent)
@@ -188,7 +188,7 @@ class Scene:
 
             def accepted(patient: PortalClient = patient, form: SealedCase = form) -> bool:
                 try:
-                    return self._post(patient, form).status == httpx.codes.ACCEPTED
+                    return self.post(patient, form).status == httpx.codes.ACCEPTED
                 except httpx.TransportError:
                     return False
 
@@ -213,14 +213,16 @@ class Scene:
             stop.set()
             thread.join()
 
-    def _next_patient(self) -> PortalClient:
+    def next_patient(self) -> PortalClient:
         return self.patients[next(self._patients_turn) % len(self.patients)]
 
-    def _seal(self, patient: PortalClient, photo: bytes | None) -> SealedCase:
+    def seal(self, patient: PortalClient, photo: bytes | None = None) -> SealedCase:
+        """A form as the patient's browser makes it; nothing is sent yet."""
         data = photo or self.photos[next(self._photos_turn) % len(self.photos)].data
         return patient.seal_case({**HISTORY, "notes": canary.NOTES}, {"close_up": data})
 
-    def _post(self, patient: PortalClient, form: SealedCase) -> Sending:
+    def post(self, patient: PortalClient, form: SealedCase) -> Sending:
+        """Send a form once. Accepted, it is a case of this trial."""
         began = time.perf_counter()
         answer = patient.post_case(form)
         sent = Sending(
