@@ -3,6 +3,7 @@
 from tools.chaos import (
     faults_of_photos,
     faults_of_the_broker,
+    faults_of_the_portal,
     faults_of_the_worker,
 )
 from tools.chaos.fault import Fault, Needs
@@ -14,6 +15,7 @@ FAULTS: tuple[Fault, ...] = tuple(
             *faults_of_the_worker.FAULTS,
             *faults_of_the_broker.FAULTS,
             *faults_of_photos.FAULTS,
+            *faults_of_the_portal.FAULTS,
         ),
         key=lambda fault: fault.number,
     )

@@ -17,7 +17,7 @@ from clinic.records.db import SessionFactory
 from clinic.records.models import ProcessKey, Submission
 from clinic.submission import CaseState, ScreeningState
 from tools import installation as setup
-from tools.chaos import canary
+from tools.chaos import canary, people
 from tools.chaos.canary import MarkedPhoto
 from tools.chaos.processes import kill_group
 from tools.chaos.stacks import ChaosInstallation, Stack
@@ -79,6 +79,7 @@ class Scene:
     trial: list[str] = field(default_factory=list)  # ids of the cases of the present trial
     sendings: list[Sending] = field(default_factory=list)  # of the present trial
     unanswered: list[tuple[PortalClient, SealedCase]] = field(default_factory=list)
+    guests: list[PortalClient] = field(default_factory=list)  # patients of one fault
     _patients_turn: Iterator[int] = field(default_factory=itertools.count)
     _photos_turn: Iterator[int] = field(default_factory=itertools.count)
 
@@ -212,6 +213,11 @@ class Scene:
         finally:
             stop.set()
             thread.join()
+
+    def newcomer(self) -> PortalClient:
+        """A patient who has just registered and has sent nothing yet."""
+        self.guests.append(people.new_patient(self.running))
+        return self.guests[-1]
 
     def next_patient(self) -> PortalClient:
         return self.patients[next(self._patients_turn) % len(self.patients)]
