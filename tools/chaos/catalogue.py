@@ -1,7 +1,9 @@
 """Every fault of the suite, in the order of its number."""
 
 from tools.chaos import (
+    faults_of_keys,
     faults_of_photos,
+    faults_of_storage,
     faults_of_the_broker,
     faults_of_the_portal,
     faults_of_the_worker,
@@ -15,6 +17,8 @@ FAULTS: tuple[Fault, ...] = tuple(
             *faults_of_the_worker.FAULTS,
             *faults_of_the_broker.FAULTS,
             *faults_of_photos.FAULTS,
+            *faults_of_keys.FAULTS,
+            *faults_of_storage.FAULTS,
             *faults_of_the_portal.FAULTS,
         ),
         key=lambda fault: fault.number,

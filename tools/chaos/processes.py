@@ -1,6 +1,7 @@
 """The processes of one program, by their ids (Linux: /proc)."""
 
 import os
+import resource
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -51,6 +52,23 @@ def frozen(program: Program) -> Iterator[None]:
         yield
     finally:
         signal_group(program, signal.SIGCONT)
+
+
+@contextmanager
+def file_size_limit(program: Program, most: int) -> Iterator[None]:
+    """Let no file that a program writes grow beyond `most` bytes while the block runs."""
+    before = {
+        one: resource.prlimit(one, resource.RLIMIT_FSIZE)
+        for one in _with_descendants(parent(program))
+    }
+    for one, (_, hard) in before.items():
+        resource.prlimit(one, resource.RLIMIT_FSIZE, (most, hard))
+    try:
+        yield
+    finally:
+        for one, limits in before.items():
+            with suppress(ProcessLookupError):
+                resource.prlimit(one, resource.RLIMIT_FSIZE, limits)
 
 
 def resident_bytes(program: Program) -> int:
