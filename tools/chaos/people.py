@@ -9,11 +9,15 @@ from tools.portal_client import PortalClient
 from tools.running import Running
 
 
-def new_patient(running: Running) -> PortalClient:
+def fresh_email() -> str:
+    return f"patient-{secrets.token_hex(4)}@chaos.invalid"
+
+
+def new_patient(running: Running, email: str) -> PortalClient:
     """Somebody who registers over HTTP; name and password are markers."""
     browser = PortalClient(running.installation.base_url)
     form = {
-        "email": f"patient-{secrets.token_hex(4)}@chaos.invalid",
+        "email": email,
         "password": canary.PASSWORD,
         "given_name": "Ada",
         "family_name": canary.FAMILY_NAME,

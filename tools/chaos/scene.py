@@ -214,9 +214,9 @@ class Scene:
             stop.set()
             thread.join()
 
-    def newcomer(self) -> PortalClient:
+    def newcomer(self, email: str | None = None) -> PortalClient:
         """A patient who has just registered and has sent nothing yet."""
-        self.guests.append(people.new_patient(self.running))
+        self.guests.append(people.new_patient(self.running, email or people.fresh_email()))
         return self.guests[-1]
 
     def next_patient(self) -> PortalClient:

@@ -35,7 +35,7 @@ def _end_after_body(loaded: Path) -> None:
         put(store, object_id, body)
         _end_if(loaded)
 
-    FolderBlobStore.put = deadly  # type: ignore[method-assign]
+    FolderBlobStore.put = deadly  # type: ignore[assignment, method-assign]
 
 
 def _end_before_answer(loaded: Path) -> None:
@@ -49,7 +49,7 @@ def _end_before_answer(loaded: Path) -> None:
 
         return whole_app(app, environ, answer)
 
-    Flask.wsgi_app = deadly  # type: ignore[method-assign]
+    Flask.wsgi_app = deadly  # type: ignore[assignment, method-assign]
 
 
 def _end_if(loaded: Path) -> None:
