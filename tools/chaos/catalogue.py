@@ -1,15 +1,19 @@
 """Every fault of the suite, in the order of its number."""
 
 from tools.chaos import (
-    faults_of_keys,
     faults_of_photos,
     faults_of_storage,
     faults_of_the_audit,
     faults_of_the_broker,
     faults_of_the_clock,
+    faults_of_the_database,
+    faults_of_the_keeper,
+    faults_of_the_keys,
     faults_of_the_model,
     faults_of_the_portal,
+    faults_of_the_programs,
     faults_of_the_worker,
+    storms,
 )
 from tools.chaos.fault import Fault, Needs
 from tools.chaos.stacks import Database, Stack
@@ -19,13 +23,17 @@ FAULTS: tuple[Fault, ...] = tuple(
         (
             *faults_of_the_worker.FAULTS,
             *faults_of_the_broker.FAULTS,
+            *faults_of_the_programs.FAULTS,
+            *faults_of_the_database.FAULTS,
+            *faults_of_the_keys.FAULTS,
             *faults_of_photos.FAULTS,
-            *faults_of_keys.FAULTS,
-            *faults_of_the_audit.FAULTS,
+            *faults_of_the_portal.FAULTS,
+            *faults_of_storage.FAULTS,
+            *faults_of_the_keeper.FAULTS,
             *faults_of_the_clock.FAULTS,
             *faults_of_the_model.FAULTS,
-            *faults_of_storage.FAULTS,
-            *faults_of_the_portal.FAULTS,
+            *faults_of_the_audit.FAULTS,
+            *storms.FAULTS,
         ),
         key=lambda fault: fault.number,
     )

@@ -28,8 +28,10 @@ class Fault:
     name: str
     must_hold: str
     inject: Callable[[Scene], None]
-    recover_seconds: float = 60.0  # from the end of the fault until every case has ended
+    recover_seconds: float = 120.0  # at most, from its end until every case has ended
     cases_before: int = 2  # sent just before the fault
     load_every: float | None = 1.5
+    load_cases: int = 6  # at most: a backlog that two processor cores work off in seconds
     fresh: bool = False  # leaves an installation that no other fault should meet
     needs: Needs | None = None
+    storm: bool = False  # its executions and latencies are worth a line of their own

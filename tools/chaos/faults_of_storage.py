@@ -34,14 +34,14 @@ WAL_FRAME_BYTES = 24 + 4096  # https://www.sqlite.org/fileformat2.html#the_write
 def fill_disk_of_the_portal(scene: Scene) -> None:
     """First no room for a large photo, then none for anything at all."""
     scene.until(scene.all_ended, NOTICED_SECONDS, what="the first cases had not ended")
-    patient, web = scene.next_patient(), scene.program("web")
-    form = scene.seal(patient, scene.photos[0].data + bytes(LARGE_PHOTO_BYTES))
+    web = scene.program("web")
+    patient, form = scene.form(scene.photos[0].data + bytes(LARGE_PHOTO_BYTES))
     with file_size_limit(web, ROOM_FOR_SMALL_FILES_BYTES):
         status = scene.post(patient, form).status
         scene.must(status == httpx.codes.INSUFFICIENT_STORAGE, f"A full disk answered {status}.")
         scene.submit(1)
     _nothing_half(scene, form.submission_id)
-    small = scene.seal(patient)
+    small = scene.form_of(patient)
     with file_size_limit(web, NO_ROOM_BYTES):
         status = scene.post(patient, small).status
         told = {httpx.codes.INSUFFICIENT_STORAGE, httpx.codes.SERVICE_UNAVAILABLE}

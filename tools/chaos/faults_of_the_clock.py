@@ -44,7 +44,7 @@ def _jump(scene: Scene, shift: Path, seconds: float) -> None:
     """The clock jumps just after a worker has died with a case in hand: its lease must end."""
     email = people.fresh_email()
     patient = scene.newcomer(email)
-    form = scene.seal(patient)
+    form = scene.form_of(patient)
     status = scene.post(patient, form).status
     scene.must(form.submission_id in scene.cases, f"A case was answered {status}.")
     scene.until(lambda: _held(scene, form.submission_id), ENDED_SECONDS, what="no case was taken")

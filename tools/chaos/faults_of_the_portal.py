@@ -49,9 +49,8 @@ def end_portal_before_answer(scene: Scene) -> None:
 def _end_portal(scene: Scene, point: Point) -> None:
     """One upload meets the end of the portal; the same form, sent again, is one case."""
     loaded = scene.installation.folder / "injected" / "loaded"
-    patient = scene.next_patient()
     with injected(scene, "web", "sudden_end", point.value, str(loaded)):
-        form = scene.seal(patient)
+        patient, form = scene.form()
         loaded.touch()
         lost = _post(scene, patient, form)
         scene.must(lost.status is None, f"The portal lived and answered {lost.status}.")
@@ -86,7 +85,7 @@ def _make_old(scene: Scene, object_id: str) -> None:
 def send_twenty_times(scene: Scene) -> None:
     """The same form from twenty threads at the same moment: a client that does not wait."""
     patient = scene.newcomer()
-    form = scene.seal(patient)
+    form = scene.form_of(patient)
     answers = _all_at_once([partial(scene.post, patient, form)] * TWINS)
     statuses = Counter(one.status for one in answers)
     scene.must(statuses == {httpx.codes.ACCEPTED: TWINS}, f"They were answered {statuses}.")
@@ -118,7 +117,7 @@ def storm_the_sign_in(scene: Scene) -> None:
 def storm_the_uploads(scene: Scene) -> None:
     """Fifty cases at once from one account."""
     patient = scene.newcomer()
-    forms = [scene.seal(patient) for _ in range(STORM)]
+    forms = [scene.form_of(patient) for _ in range(STORM)]
     answers = _all_at_once([partial(scene.post, patient, form) for form in forms])
     _storm_was_held_off(scene, [one.status for one in answers])
     accepted = sum(one.status == httpx.codes.ACCEPTED for one in answers)

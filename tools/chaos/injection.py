@@ -4,16 +4,14 @@ Python imports a module `sitecustomize` at its start, if there is one. We write 
 `inject` of a module in tools/chaos/injected, and put its folder in front of the program's path.
 """
 
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
-import httpx
 from sqlalchemy import func, select
 
 from clinic.records.models import ProcessKey
-from tools.chaos.processes import kill_group
+from tools.chaos.processes import end, kill_group
 from tools.chaos.scene import START_SECONDS, Scene
 from tools.installation import ROOT
 from tools.supervisor import Program
@@ -61,10 +59,8 @@ def start_again(scene: Scene, name: str, environment: Mapping[str, str] | None =
 
 
 def stop(program: Program) -> None:
-    if program.process is not None:
-        program.process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            program.process.wait(STOP_SECONDS)
+    """End a program: by order, or else by force, as a deployment does."""
+    end(program, seconds=STOP_SECONDS)
     kill_group(program)
 
 
@@ -76,7 +72,7 @@ def _works(scene: Scene, name: str) -> Callable[[], bool]:
         if program.starts == starts:
             return False
         if name == "web":
-            return _web_answers(scene)
+            return scene.serves()
         return name != "worker" or _workers(scene) > workers
 
     return works
@@ -87,11 +83,3 @@ def _workers(scene: Scene) -> int:
     query = select(func.count()).select_from(ProcessKey).where(ProcessKey.program == "worker")
     with scene.sessions() as session:
         return session.scalar(query) or 0
-
-
-def _web_answers(scene: Scene) -> bool:
-    try:
-        answer = httpx.get(f"{scene.installation.base_url}/healthz", timeout=5, trust_env=False)
-    except httpx.TransportError:
-        return False
-    return answer.status_code == httpx.codes.OK
