@@ -12,6 +12,7 @@ from tools.chaos import (
     faults_of_the_model,
     faults_of_the_portal,
     faults_of_the_programs,
+    faults_of_the_record_system,
     faults_of_the_worker,
     storms,
 )
@@ -33,6 +34,7 @@ FAULTS: tuple[Fault, ...] = tuple(
             *faults_of_the_clock.FAULTS,
             *faults_of_the_model.FAULTS,
             *faults_of_the_audit.FAULTS,
+            *faults_of_the_record_system.FAULTS,
             *storms.FAULTS,
         ),
         key=lambda fault: fault.number,
