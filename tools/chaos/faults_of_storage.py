@@ -12,7 +12,7 @@ from clinic.keeper_protocol import ObjectKind
 from clinic.records.models import SealedObject, Submission
 from clinic.submission import ScreeningState
 from tools.chaos.fault import Fault
-from tools.chaos.injection import start_again
+from tools.chaos.injection import start_again, start_all
 from tools.chaos.processes import file_size_limit, frozen, kill_group
 from tools.chaos.scene import Ending, Scene, ending_of
 from tools.chaos.stacks import Database
@@ -169,8 +169,7 @@ def tear_file_of_the_broker(scene: Scene) -> None:
 def cut_power(scene: Scene) -> None:
     """Every program ends at the same moment, and the last write to each log is torn."""
     scene.installation.engine.dispose()
-    programs = scene.running.supervisor.programs
-    for program in programs:
+    for program in scene.running.supervisor.programs:
         kill_group(program)
     if scene.server is not None:
         scene.server.stop()
@@ -178,8 +177,7 @@ def cut_power(scene: Scene) -> None:
     if scene.stack.database is Database.SQLITE:
         _tear_write_ahead_log(scene)
     _tear_append_only_file(scene)
-    for program in programs:
-        start_again(scene, program.name)
+    start_all(scene)
 
 
 def _tear_append_only_file(scene: Scene) -> None:

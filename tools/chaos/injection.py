@@ -5,7 +5,7 @@ Python imports a module `sitecustomize` at its start, if there is one. We write 
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from sqlalchemy import func, select
@@ -50,12 +50,27 @@ def restart(scene: Scene, name: str, environment: Mapping[str, str] | None = Non
 
 def start_again(scene: Scene, name: str, environment: Mapping[str, str] | None = None) -> None:
     """Start a program that has ended; wait until it works."""
-    program, works = scene.program(name), _works(scene, name)
     if environment is not None:
-        program.env = environment
-    program.given_up = False
-    program.restart_at = time.monotonic()
-    scene.until(works, START_SECONDS, what=f"the {name} did not come up again")
+        scene.program(name).env = environment
+    _start(scene, [name])
+
+
+def start_all(scene: Scene) -> None:
+    """Start all programs, which have ended; wait until they work."""
+    _start(scene, [program.name for program in scene.running.supervisor.programs])
+
+
+def _start(scene: Scene, names: Sequence[str]) -> None:
+    working = [_works(scene, name) for name in names]
+    for name in names:
+        program = scene.program(name)
+        program.given_up = False
+        program.restart_at = time.monotonic()
+    scene.until(
+        lambda: all(works() for works in working),
+        START_SECONDS,
+        what=f"{', '.join(names)} did not come up again",
+    )
 
 
 def stop(program: Program) -> None:
