@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 WEB = "web"
@@ -67,6 +67,7 @@ class Settings:
     upload_limit_mib: int
     lease_seconds: int
     ai_wait_minutes: int
+    device: Literal["auto", "cpu", "cuda"]
     log_level: str
 
     @property
@@ -186,6 +187,12 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _device(text: str) -> str:
+    if text not in {"auto", "cpu", "cuda"}:
+        raise ValueError("must be auto, cpu or cuda")
+    return text
+
+
 def _log_level(text: str) -> str:
     if text not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
         raise ValueError("must be DEBUG, INFO, WARNING or ERROR")
@@ -217,6 +224,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("upload_limit_mib", _positive, frozenset({WEB}), "60"),
     Setting("lease_seconds", _positive, frozenset({WORKER}), "120"),
     Setting("ai_wait_minutes", _positive, frozenset({RECONCILER}), "30"),
+    Setting("device", _device, frozenset({WORKER}), "auto"),
     Setting("log_level", _log_level, frozenset({WORKER, KEEPER, BEAT}), "INFO"),
 )
 

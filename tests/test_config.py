@@ -8,6 +8,7 @@ import pytest
 from config import (
     ADMIN,
     EVERY_PROGRAM,
+    EXPORT,
     KEEPER,
     RELAY,
     SETTINGS,
@@ -78,6 +79,12 @@ def test_the_master_key_stays_a_path_that_the_keeper_reads_itself() -> None:
         ("lease_seconds", "²"),
         ("ai_wait_minutes", "1.5"),
         ("log_level", "LOUD"),
+        ("blob_url", "photos"),
+        ("blob_url", "https://objects.example/photos"),
+        ("blob_url", "s3:///no-bucket"),
+        ("blob_url", "s3://name:word@photos"),
+        ("blob_endpoint", "objects.example"),
+        ("blob_endpoint", "https://name:word@objects.example"),
     ],
 )
 def test_a_wrong_setting_is_refused_by_its_name(name: str, value: str) -> None:
@@ -151,6 +158,44 @@ def test_production_refuses_what_is_unsafe(
         Settings.from_env(program, good(**changed))
 
     Settings.from_env(program, good(environment="demo", **changed))
+
+
+IN_A_BUCKET: dict[str, str | None] = {
+    "blob_dir": None,
+    "blob_url": "s3://photos/clinic",
+    "blob_endpoint": "https://objects.example/",
+    "blob_access_key": "hunter4",
+    "blob_secret_key": "hunter5",
+}
+
+
+@pytest.mark.parametrize("program", [WEB, WORKER, EXPORT])
+def test_a_bucket_stands_in_for_the_folder_of_photos(program: str) -> None:
+    settings = Settings.from_env(program, good(**IN_A_BUCKET))
+
+    assert settings.blob_dir is None
+    assert settings.blob_url == "s3://photos/clinic"
+    assert settings.blob_endpoint == "https://objects.example"
+    assert settings.blob_region == "us-east-1"
+    assert settings.blob_secret_key is not None
+    assert settings.blob_secret_key.value == b"hunter5"
+    assert "hunter" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"blob_dir": "/srv/blobs"}, "not both"),
+        ({"blob_access_key": None}, "BLOB_ACCESS_KEY and"),
+        ({"blob_secret_key": None}, "BLOB_SECRET_KEY; give"),
+        ({"blob_endpoint": "http://objects.example"}, "BLOB_ENDPOINT must be https"),
+    ],
+)
+def test_a_bucket_without_all_that_it_needs_is_refused(
+    changed: dict[str, str | None], words: str
+) -> None:
+    with pytest.raises(SettingsError, match=words):
+        Settings.from_env(WEB, good(**{**IN_A_BUCKET, **changed}))
 
 
 def test_a_broker_behind_a_unix_socket_needs_no_password() -> None:

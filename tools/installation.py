@@ -32,7 +32,7 @@ from clinic.master_key import read_master_key
 from clinic.records import accounts, ehr_clients, keys, sealed_objects
 from clinic.records.accounts import NewAccount
 from clinic.records.audit_log import Auditor
-from clinic.records.blob_folder import FolderBlobStore
+from clinic.records.blob_choice import open_blob_store
 from clinic.records.blobs import BlobStore
 from clinic.records.db import SessionFactory, make_engine, make_session_factory
 from clinic.records.models import Account, Clinic
@@ -66,6 +66,7 @@ class Installation:
     weights: Path
     database_url: str | None = None  # None: SQLite in the folder
     broker_program: Path | None = None  # None: the embedded Valkey
+    bucket: Mapping[str, str] | None = None  # settings of an object store; None: a folder
 
     @property
     def base_url(self) -> str:
@@ -89,7 +90,7 @@ class Installation:
             "DERMQUEUE_DATABASE_URL": self.database_url
             or f"sqlite:///{self.folder / 'dermqueue.db'}",
             "DERMQUEUE_BROKER_URL": f"redis://127.0.0.1:{self.broker_port}/0",
-            "DERMQUEUE_BLOB_DIR": str(self.folder / "blobs"),
+            **(self.bucket or {"DERMQUEUE_BLOB_DIR": str(self.folder / "blobs")}),
             "DERMQUEUE_WEIGHTS_DIR": str(self.weights),
             "DERMQUEUE_PUBLIC_URL": self.base_url,
             "DERMQUEUE_MASTER_KEY_FILE": str(self.key_folder / MASTER_FILE),
@@ -111,7 +112,7 @@ class Installation:
         return AccountSecrets(needed(self.settings().account_key).value)
 
     def blobs(self) -> BlobStore:
-        return FolderBlobStore(self.folder / "blobs")
+        return open_blob_store(self.settings())
 
     def auditor(self) -> Auditor:
         return Auditor(needed(self.settings().audit_key).value)
@@ -250,8 +251,8 @@ def register_ehr_client(installation: Installation) -> str:
         return ehr_clients.register(session, clinic_id=clinic.id, name="Demo EHR").token
 
 
-def programs(installation: Installation) -> list[Program]:
-    """The processes in the order of their start."""
+def programs(installation: Installation, *, workers: int = 1) -> list[Program]:
+    """The processes in the order of their start; further workers are `worker-2` and so on."""
     environment = installation.environment()
     python = sys.executable
     web = ["-m", "gunicorn", "web.wsgi:app", "--bind", f"127.0.0.1:{installation.port}"]
@@ -265,9 +266,10 @@ def programs(installation: Installation) -> list[Program]:
         "--log-level",
         "warning",
     ]
+    names = ["worker", *(f"worker-{number}" for number in range(2, workers + 1))]
     commands = {
         "keeper": [python, "-m", "worker", "keeper"],
-        "worker": [python, "-m", "worker", "inference"],
+        **{name: [python, "-m", "worker", "inference"] for name in names},
         "relay": [python, "-m", "worker", "relay"],
         "reconciler": [python, "-m", "worker", "reconciler"],
         "web": [python, *web],

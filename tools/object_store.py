@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +33,13 @@ class NoObjectStoreError(Exception):
 
 @dataclass(frozen=True)
 class ObjectStore:
-    """A running store with one key."""
+    """A running store with one key and one bucket."""
 
     endpoint: str
     access_key: str
     secret_key: str = field(repr=False)
     process: "subprocess.Popen[bytes]"
+    bucket: str = "photos"
 
     @classmethod
     @contextmanager
@@ -55,12 +57,14 @@ class ObjectStore:
         store = cls(f"http://127.0.0.1:{port}", access, secret, process)
         try:
             store.await_ready()
+            store.client.create_bucket(Bucket=store.bucket)
             yield store
         finally:
             process.kill()  # nothing of it is kept, and a tidy end takes half a minute
             process.wait()
             shutil.rmtree(folder, ignore_errors=True)
 
+    @cached_property
     def client(self) -> Any:
         return s3_client(
             endpoint=self.endpoint,
@@ -87,16 +91,10 @@ class ObjectStore:
             time.sleep(0.1)
         raise NoObjectStoreError("The object store does not start.")
 
-    def new_bucket(self) -> str:
-        """Make an empty bucket and return its name."""
-        name = f"photos-{secrets.token_hex(4)}"
-        self.client().create_bucket(Bucket=name)
-        return name
-
-    def settings(self, bucket: str) -> Mapping[str, str]:
-        """The environment of an installation that keeps its photos in this bucket."""
+    def settings(self, prefix: str) -> Mapping[str, str]:
+        """The environment of an installation that keeps its photos behind this prefix."""
         return {
-            "DERMQUEUE_BLOB_URL": f"s3://{bucket}",
+            "DERMQUEUE_BLOB_URL": f"s3://{self.bucket}/{prefix}",
             "DERMQUEUE_BLOB_ENDPOINT": self.endpoint,
             "DERMQUEUE_BLOB_ACCESS_KEY": self.access_key,
             "DERMQUEUE_BLOB_SECRET_KEY": self.secret_key,

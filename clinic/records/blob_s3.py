@@ -8,7 +8,7 @@ must know conditional writes, as S3 does since 2024.
 import base64
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,7 +64,7 @@ class S3BlobStore:
     def get(self, object_id: str) -> bytes:
         with _in_our_words(object_id):
             answer = self.client.get_object(Bucket=self.bucket, Key=self._key(object_id))
-            with answer["Body"] as stream:
+            with closing(answer["Body"]) as stream:
                 body: bytes = stream.read()
         return body
 

@@ -20,6 +20,7 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
@@ -30,6 +31,9 @@ from clinic.submission import CaseState, ScreeningState
 
 ID = String(32)
 SHA256 = String(64)
+# Indexes of what the computer has yet to do, or does: few rows of very many.
+_WAITING = text("screening_state = 'queued'")
+_HELD = text("screening_state = 'running'")
 
 
 def _one_of(column: str, values: Any) -> str:
@@ -185,7 +189,16 @@ class Submission(Base):
             "screening_state <> 'dead' OR last_failure IS NOT NULL",
             name="submission_dead_has_reason",
         ),
-        Index("submission_to_screen", "screening_state", "not_before"),
+        Index(
+            "submission_to_claim",
+            *("attempt", "received_at"),
+            postgresql_where=_WAITING,
+            sqlite_where=_WAITING,
+        ),
+        Index(
+            "submission_to_hint", "received_at", postgresql_where=_WAITING, sqlite_where=_WAITING
+        ),
+        Index("submission_held", "lease_until", postgresql_where=_HELD, sqlite_where=_HELD),
         Index("submission_review_order", "clinic_id", "case_state", "urgency", "due_at", "id"),
     )
 
@@ -244,6 +257,8 @@ class ScreeningResult(Base):
     seven_point_score: Mapped[int | None] = mapped_column(Integer)
     model_version: Mapped[str | None] = mapped_column(String(40))
     model_fingerprint: Mapped[str | None] = mapped_column(SHA256)
+    engine: Mapped[str | None] = mapped_column(String(40))  # what computed it, and on what
+    device: Mapped[str | None] = mapped_column(String(80))
     stage_seconds: Mapped[dict[str, float]] = mapped_column(JSON)
     finished_at: Mapped[datetime] = mapped_column(UtcDateTime)
 

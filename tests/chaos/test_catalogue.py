@@ -2,7 +2,7 @@
 
 import pytest
 
-from tools.chaos.catalogue import FAULTS, NoSuchFaultError, chosen, fits
+from tools.chaos.catalogue import FAULTS, NoSuchFaultError, chosen
 from tools.chaos.stacks import Broker, Database, Stack
 
 STACKS = [Stack(database, broker) for database in Database for broker in Broker]
@@ -31,6 +31,6 @@ def test_an_unknown_fault_is_refused_with_the_list() -> None:
 
 
 def test_every_fault_fits_a_stack_and_each_stack_has_its_database_fault() -> None:
-    assert all(any(fits(fault, stack) for stack in STACKS) for fault in FAULTS)
+    assert all(any(fault.fits(stack) for stack in STACKS) for fault in FAULTS)
     for stack in STACKS:
-        assert [fault.number for fault in FAULTS if fits(fault, stack)].count(14) == 1
+        assert [fault.number for fault in FAULTS if fault.fits(stack)].count(14) == 1

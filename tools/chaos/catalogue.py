@@ -16,8 +16,7 @@ from tools.chaos import (
     faults_of_the_worker,
     storms,
 )
-from tools.chaos.fault import Fault, Needs
-from tools.chaos.stacks import Database, Stack
+from tools.chaos.fault import Fault
 
 FAULTS: tuple[Fault, ...] = tuple(
     sorted(
@@ -61,12 +60,3 @@ def chosen(wanted: list[str]) -> list[Fault]:
         listed = "; ".join(f"{fault.number} {fault.name}" for fault in FAULTS)
         raise NoSuchFaultError(f"There is no fault {', '.join(unknown)}. There are: {listed}")
     return [fault for fault in FAULTS if {fault.name, str(fault.number)} & set(wanted)]
-
-
-def fits(fault: Fault, stack: Stack) -> bool:
-    needed = {
-        None: set(Database),
-        Needs.SQLITE: {Database.SQLITE},
-        Needs.POSTGRES: {Database.POSTGRES},
-    }
-    return stack.database in needed[fault.needs]

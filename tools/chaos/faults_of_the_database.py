@@ -6,8 +6,9 @@ from contextlib import closing
 
 import httpx
 
-from tools.chaos.fault import Fault, Needs
+from tools.chaos.fault import Fault
 from tools.chaos.scene import NotSurvived, Scene
+from tools.chaos.stacks import Database
 
 AWAY_SECONDS = 30.0  # longer than SQLite's programs wait for a lock
 
@@ -53,13 +54,13 @@ FAULTS = (
         "database locked",
         "503 with Retry-After or accepted late; no half state",
         lock_sqlite,
-        needs=Needs.SQLITE,
+        database=Database.SQLITE,
     ),
     Fault(
         14,
         "database down",
         "503 with Retry-After; no half state",
         stop_postgres,
-        needs=Needs.POSTGRES,
+        database=Database.POSTGRES,
     ),
 )

@@ -20,7 +20,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> BlobStore:
     if request.param == "folder":
         return FolderBlobStore(tmp_path / "blobs")
     server: ObjectStore = request.getfixturevalue("object_store")
-    return S3BlobStore(server.client(), server.new_bucket(), "some/where/")
+    return S3BlobStore(server.client, server.bucket, f"{new_id()}/")
 
 
 def test_a_body_comes_back_as_it_was_put(store: BlobStore) -> None:
