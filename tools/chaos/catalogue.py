@@ -13,6 +13,7 @@ from tools.chaos import (
     faults_of_the_portal,
     faults_of_the_programs,
     faults_of_the_record_system,
+    faults_of_the_records,
     faults_of_the_worker,
     storms,
 )
@@ -34,6 +35,7 @@ FAULTS: tuple[Fault, ...] = tuple(
             *faults_of_the_model.FAULTS,
             *faults_of_the_audit.FAULTS,
             *faults_of_the_record_system.FAULTS,
+            *faults_of_the_records.FAULTS,
             *storms.FAULTS,
         ),
         key=lambda fault: fault.number,

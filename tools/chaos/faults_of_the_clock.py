@@ -15,8 +15,6 @@ import pyotp
 
 from clinic.access import Role
 from clinic.submission import ScreeningState
-from tools.chaos import people
-from tools.chaos.canary import PASSWORD
 from tools.chaos.fault import Fault
 from tools.chaos.injection import injected, started_with
 from tools.chaos.processes import pool_children
@@ -42,8 +40,7 @@ def jump_with_clock(scene: Scene) -> None:
 
 def _jump(scene: Scene, shift: Path, seconds: float) -> None:
     """The clock jumps just after a worker has died with a case in hand: its lease must end."""
-    email = people.fresh_email()
-    patient = scene.newcomer(email)
+    patient = scene.newcomer()
     form = scene.form_of(patient)
     status = scene.post(patient, form).status
     scene.must(form.submission_id in scene.cases, f"A case was answered {status}.")
@@ -55,7 +52,7 @@ def _jump(scene: Scene, shift: Path, seconds: float) -> None:
     scene.until(
         lambda: ending_of(scene.row(form.submission_id)) is not None, ENDED_SECONDS, what=what
     )
-    patient.sign_in(email, PASSWORD)  # a jump may have ended the session
+    patient.sign_in_again()  # a jump may have ended the session
 
 
 def _held(scene: Scene, case: str) -> bool:

@@ -7,17 +7,21 @@ from pathlib import Path
 
 from sqlalchemy import update
 
-from clinic.records.models import Submission
+from clinic.records.models import ScreeningResult, Submission
 from clinic.submission import ScreeningState
 from ml.artifact import live_bundle
 from tools.chaos.fault import Fault
 from tools.chaos.faults_of_storage import flip_byte
-from tools.chaos.injection import start_again, stop
+from tools.chaos.injection import injected, start_again, started_with, stop
+from tools.chaos.processes import frozen
 from tools.chaos.scene import Ending, Scene, ending_of
 from worker.__main__ import CANNOT_START
+from worker.analyst import MAKESHIFT
 
 REFUSED_SECONDS = 60.0
 GIVEN_UP_SECONDS = 15.0
+ENDED_SECONDS = 90.0
+BATCH = 4
 
 
 def damage_model(scene: Scene) -> None:
@@ -86,8 +90,55 @@ def _people_read_without(scene: Scene) -> None:
     scene.must(state == ScreeningState.QUEUED, f"A fresh case is {state} without a worker.")
 
 
+def break_engine(scene: Scene) -> None:
+    """The device has memory for one photo only; and once it is lost for good."""
+    breaks = scene.installation.folder / "injected" / "breaks"
+    with injected(scene, "worker", "failing_engine", str(breaks)):
+        with frozen(scene.program("worker")):
+            together = scene.submit(BATCH)
+        _await_end(scene, together)
+        for row in scene.rows(together):
+            scene.must(row.attempt == 1, f"A device without memory cost {row.attempt} attempts.")
+        breaks.touch()
+        _await_end(scene, scene.submit(2))
+        scene.must(not breaks.exists(), "The device was never lost.")
+
+
+def take_device_away(scene: Scene) -> None:
+    """A GPU is asked for, and there is none."""
+    changed = {"DERMQUEUE_DEVICE": "cuda", "CUDA_VISIBLE_DEVICES": ""}
+    with started_with(scene, "worker", changed):
+        (case,) = scene.submit(1)
+        _await_end(scene, [case])
+    with scene.sessions() as session:
+        device = session.get_one(ScreeningResult, case).device or "nothing"
+    scene.must(MAKESHIFT in device, f"The result says of its device: {device}")
+
+
+def _await_end(scene: Scene, cases: list[str]) -> None:
+    scene.until(
+        lambda: all(ending_of(row) for row in scene.rows(cases)),
+        ENDED_SECONDS,
+        what="the cases had not ended",
+    )
+
+
 REFUSED = "the worker refuses to start (78); who waits too long goes to people; then it goes on"
 FAULTS = (
+    Fault(
+        21,
+        "engine without memory, device lost",
+        "photos are analysed one by one; after the loss by a new process",
+        break_engine,
+        load_every=None,
+    ),
+    Fault(
+        21,
+        "GPU wanted, none there",
+        "the processor does it, and every result says so",
+        take_device_away,
+        load_every=None,
+    ),
     Fault(22, "file of the model damaged", REFUSED, damage_model, load_every=None),
     Fault(22, "file of the model exchanged", REFUSED, exchange_model, load_every=None),
 )

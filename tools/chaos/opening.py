@@ -11,7 +11,7 @@ import numpy as np
 
 from tools.chaos import canary
 from tools.chaos.canary import MarkedPhoto
-from tools.chaos.people import fresh_email, new_desk, new_patient
+from tools.chaos.people import new_desk, new_patient
 from tools.chaos.scene import Scene
 from tools.chaos.stacks import Stack, database_server, new_installation
 from tools.running import started
@@ -37,7 +37,7 @@ def opened(stack: Stack, plan: Plan) -> Iterator[Scene]:
         with database_server(stack) as server:
             installation = new_installation(folder / "installation", stack, server, plan.weights)
             with started(installation) as running:
-                patients = [new_patient(running, fresh_email()) for _ in range(PATIENTS)]
+                patients = [new_patient(running) for _ in range(PATIENTS)]
                 desk = new_desk(running)
                 photos = _photos(plan.seed)
                 random = np.random.default_rng(plan.seed)

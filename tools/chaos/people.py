@@ -9,13 +9,21 @@ from tools.portal_client import PortalClient
 from tools.running import Running
 
 
-def fresh_email() -> str:
-    return f"patient-{secrets.token_hex(4)}@chaos.invalid"
+class Patient(PortalClient):
+    """A patient's browser; the password is the same for all."""
+
+    def __init__(self, base_url: str, email: str) -> None:
+        super().__init__(base_url)
+        self._email = email
+
+    def sign_in_again(self) -> None:
+        self.sign_in(self._email, canary.PASSWORD)
 
 
-def new_patient(running: Running, email: str) -> PortalClient:
+def new_patient(running: Running) -> Patient:
     """Somebody who registers over HTTP; name and password are markers."""
-    browser = PortalClient(running.installation.base_url)
+    email = f"patient-{secrets.token_hex(4)}@chaos.invalid"
+    browser = Patient(running.installation.base_url, email)
     form = {
         "email": email,
         "password": canary.PASSWORD,

@@ -17,8 +17,9 @@ from clinic.records.db import SessionFactory
 from clinic.records.models import ProcessKey, Submission
 from clinic.submission import CaseState, ScreeningState
 from tools import installation as setup
-from tools.chaos import canary, people
+from tools.chaos import canary
 from tools.chaos.canary import MarkedPhoto
+from tools.chaos.people import Patient, new_patient
 from tools.chaos.processes import end, kill_group
 from tools.chaos.stacks import ChaosInstallation, Stack
 from tools.demo import HISTORY
@@ -70,7 +71,7 @@ class Scene:
     stack: Stack
     server: PostgresServer | None
     running: Running
-    patients: list[PortalClient]
+    patients: list[Patient]
     desk: PortalClient
     photos: list[MarkedPhoto]
     random: np.random.Generator
@@ -174,10 +175,11 @@ class Scene:
         data = photo or self.photos[next(self._photos_turn) % len(self.photos)].data
         return patient.seal_case({**HISTORY, "notes": canary.NOTES}, {"close_up": data})
 
-    def newcomer(self, email: str | None = None) -> PortalClient:
+    def newcomer(self) -> Patient:
         """A patient who has just registered and has sent nothing yet."""
-        self.guests.append(people.new_patient(self.running, email or people.fresh_email()))
-        return self.guests[-1]
+        patient = new_patient(self.running)
+        self.guests.append(patient)
+        return patient
 
     def try_to_send(self, patient: PortalClient, form: SealedCase) -> Sending:
         """Send a form; without an answer, or with a 5xx, it is kept and sent again by `retry`."""
@@ -239,6 +241,11 @@ class Scene:
             self.cases[form.submission_id] = Case(form.submission_id, patient)
             self.trial.append(form.submission_id)
         return sent
+
+    def forget(self, case_id: str) -> None:
+        """A case that is gone, as it should be."""
+        del self.cases[case_id]
+        self.trial.remove(case_id)
 
     def expect(self, case_id: str, *endings: Ending) -> None:
         """Say that a case may end otherwise than done."""
