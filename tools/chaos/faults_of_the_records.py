@@ -90,6 +90,13 @@ def has_history() -> bool:
     return found.returncode == 0
 
 
+_TWO_VERSIONS = Fault(
+    26,
+    "an earlier version's worker at work",
+    "both do their cases; the old one's rows are read by the new one",
+    work_in_two_versions,
+    load_every=None,
+)
 FAULTS = (
     Fault(
         24,
@@ -97,14 +104,5 @@ FAULTS = (
         "the computer does not judge the case",
         withdraw_consent_in_queue,
     ),
+    *((_TWO_VERSIONS,) if has_history() else ()),
 )
-if has_history():
-    FAULTS += (
-        Fault(
-            26,
-            "an earlier version's worker at work",
-            "both do their cases; the old one's rows are read by the new one",
-            work_in_two_versions,
-            load_every=None,
-        ),
-    )
