@@ -5,8 +5,8 @@ import signal
 import time
 from pathlib import Path
 
-import clinic.photo
 import worker.decode
+import worker.decode_child
 from clinic.photo import Rendition, clean_photo
 from clinic.photo_limits import PhotoLimits
 from worker.decode import DecodeLimits
@@ -22,7 +22,7 @@ def inject(wall_seconds: float) -> None:
     defaults = DecodeLimits.__init__.__kwdefaults__ or {}
     defaults["wall_seconds"] = wall_seconds
     worker.decode.ROOT = Path(os.environ.get("PYTHONPATH", ""))  # type: ignore[misc]
-    clinic.photo.clean_photo = _poisoned
+    worker.decode_child.clean_photo = _poisoned  # type: ignore[attr-defined]
 
 
 def _poisoned(data: bytes, *, limits: PhotoLimits) -> Rendition:
