@@ -30,7 +30,6 @@ from tools.lesion_drawing import save_drawn
 from tools.portal_client import Picture, PortalClient, PortalError
 from tools.ports import PortInUseError, free_port, refuse_port_in_use
 from tools.running import NotWorkingError, Running, prepared, start
-from tools.signing import read_and_sign
 from tools.supervisor import Supervisor
 
 ROOT = setup.ROOT
@@ -64,6 +63,12 @@ HISTORY = {
     "immunosuppressed": "no",
     "notes": "This is a demonstration.",
 }
+
+PATIENT_TEXT = (
+    "This is a demonstration. No doctor has looked at this photo. "
+    "Please do not use it to decide about your skin. "
+    "If a spot worries you, show it to a doctor."
+)
 
 
 class DemoError(Exception):
@@ -203,8 +208,35 @@ def _review_and_sign(running: Running, case_id: str, result: ScreeningResult) ->
     desk = PortalClient(running.installation.base_url)
     desk.sign_in(person.email, person.password)
     queue = desk.prove_second_factor(person.totp_secret or "")
-    pictures = read_and_sign(desk, case_id, result, queue=queue)
+    pictures = read_and_sign(desk, queue, case_id, result)
     desk.close()
+    return pictures
+
+
+def read_and_sign(
+    desk: PortalClient, queue: str, case_id: str, result: ScreeningResult
+) -> list[Picture]:
+    """Claim, read blind, look and sign, as a dermatologist does from the page `queue`."""
+    probabilities = result.probabilities or {}
+    top = max(probabilities, key=lambda label: probabilities[label])
+    page = desk.post(f"/review/{case_id}/claim", {}, page=queue)
+    first = {"impression": top, "confidence": "low"}
+    page = desk.post(f"/review/{case_id}/first-read", first, page=page)
+    pictures = desk.pictures(case_id, page=page)
+    decision = {
+        "diagnosis": top,
+        "icd10_code": LESION_CLASSES[top].targets[0].icd10.code,
+        "confidence": "low",
+        "image_quality": "acceptable",
+        "plan": "in_person",
+        "agreement": "agree",
+        "override_reason": "",
+        "clinical_note": "Signed by the demo program. No doctor looked at this photo.",
+        "patient_text": PATIENT_TEXT,
+    }
+    preview = desk.post(f"/review/{case_id}/sign", decision, page=page)
+    signing = {**decision, "action": "sign"}
+    desk.post(f"/review/{case_id}/sign", signing, page=preview)
     return pictures
 
 

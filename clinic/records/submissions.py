@@ -109,6 +109,13 @@ def of_patient(session: Session, patient_id: str) -> Sequence[Submission]:
     return session.scalars(query.order_by(Submission.received_at.desc())).all()
 
 
+def patients_of(session: Session, submission_ids: Sequence[str]) -> dict[str, str]:
+    """Whose each of these submissions is: patients' ids by submission."""
+    query = select(Submission.id, Submission.patient_id)
+    rows = session.execute(query.where(Submission.id.in_(submission_ids)))
+    return {row.id: row.patient_id for row in rows}
+
+
 def find(session: Session, submission_id: str) -> Submission | None:
     return session.get(Submission, submission_id, populate_existing=True)
 

@@ -1,6 +1,7 @@
 """Every fault of the suite, in the order of its number."""
 
 from tools.chaos import (
+    faults_of_erasure,
     faults_of_photos,
     faults_of_storage,
     faults_of_the_audit,
@@ -36,6 +37,7 @@ FAULTS: tuple[Fault, ...] = tuple(
             *faults_of_the_audit.FAULTS,
             *faults_of_the_record_system.FAULTS,
             *faults_of_the_records.FAULTS,
+            *faults_of_erasure.FAULTS,
             *storms.FAULTS,
         ),
         key=lambda fault: fault.number,

@@ -21,7 +21,7 @@ from tools.chaos.injected.sudden_end import Point
 from tools.chaos.injection import injected
 from tools.chaos.scene import Scene, Sending
 from tools.portal_client import PortalClient, SealedCase, csrf_token
-from worker.purge import purge_expired
+from worker.retention import Retention
 
 TWINS = 20
 STORM = 50
@@ -38,8 +38,9 @@ def end_portal_after_body(scene: Scene) -> None:
     orphans = _bodies_without_row(scene) - before
     scene.must(len(orphans) == 1, f"{len(orphans)} bodies have no row, and not one.")
     _make_old(scene, *orphans)
-    swept = purge_expired(scene.sessions, scene.installation.blobs())
-    scene.must(swept == 1, f"The purge swept {swept} bodies, and not one.")
+    parts = scene.installation
+    swept = Retention(scene.sessions, parts.blobs(), parts.auditor()).apply()
+    scene.must(swept["orphaned bodies"] == 1, f"Retention swept {swept}, and not one body.")
 
 
 def end_portal_before_answer(scene: Scene) -> None:

@@ -15,7 +15,7 @@ from tools import installation as setup
 from tools.chaos import people
 from tools.chaos.fault import Fault
 from tools.chaos.scene import Scene, ending_of
-from tools.signing import read_and_sign
+from tools.demo import read_and_sign
 
 HANGING = 10  # fewer than the portal has threads; more are the proxy's to hold off
 DUPLICATES = 20
@@ -49,7 +49,7 @@ def _sign(scene: Scene, case: str) -> None:
     scene.guests.append(desk)
     with scene.sessions() as session:
         result = session.get_one(ScreeningResult, case)
-    read_and_sign(desk, case, result, queue=desk.get("/review"))
+    read_and_sign(desk, desk.get("/review"), case, result)
 
 
 def _report(scene: Scene, case: str, token: str) -> httpx.Response:
