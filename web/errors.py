@@ -10,6 +10,7 @@ from werkzeug.exceptions import HTTPException, default_exceptions
 from clinic.records.blobs import BlobStoreAwayError, MissingBlobError, StorageFullError
 from clinic.records.keeper_client import KeeperRefusedError, KeeperUnavailableError
 from clinic.records.keys import NoEpochKeyError
+from clinic.records.sealed_objects import AlteredObjectError
 from web.database import db
 from web.guard import wants_json
 
@@ -20,6 +21,7 @@ UNAVAILABLE = (
     OperationalError,
     MissingBlobError,
     BlobStoreAwayError,
+    AlteredObjectError,
 )
 
 

@@ -89,6 +89,13 @@ def replace_photos(session: Session, row: Submission) -> None:
     session.flush()
 
 
+def stop_ai(session: Session, patient_id: str) -> None:
+    """Let the computer judge none of a patient's cases that no worker has taken yet."""
+    waiting = update(Submission).where(Submission.patient_id == patient_id)
+    waiting = waiting.where(Submission.screening_state == ScreeningState.QUEUED)
+    session.execute(waiting.values(ai_permitted=False))
+
+
 def next_photo_slot(session: Session, submission_id: str) -> int:
     """The first free slot: every photo of a case has its own, also after a retake."""
     query = select(SealedObject.slot).where(
