@@ -1,5 +1,6 @@
 """The audit chain in the database: written in the caller's transaction, verified row by row."""
 
+import logging
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -8,9 +9,11 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from clinic.audit_event import GENESIS, AuditAction, AuditEvent, chain_mac
+from clinic.json_log import EXTRA, case_reference
 from clinic.records.db import database_now
 from clinic.records.models import AuditCheck, AuditEntry, AuditHead
 
+_log = logging.getLogger(__name__)
 _KNOWN_ACTIONS = frozenset(action.value for action in AuditAction)
 
 
@@ -35,6 +38,8 @@ class Auditor:
         session.add(_entry(sequence, event, mac))
         head.sequence, head.mac = sequence, mac
         session.flush()
+        fields = {"case": case_reference(event.submission_id)} if event.submission_id else {}
+        _log.info(action, extra={EXTRA: fields})
 
 
 def _locked_head(session: Session) -> AuditHead:
