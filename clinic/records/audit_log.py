@@ -1,6 +1,7 @@
 """The audit chain in the database: written in the caller's transaction, verified row by row."""
 
 import logging
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -30,16 +31,27 @@ class Auditor:
 
         `about` may hold clinic_id, patient_id, submission_id, allowed and detail (see AuditEvent).
         """
-        event = AuditEvent(at=database_now(session), action=action, actor=actor, **about)  # type: ignore[arg-type]
+        self.record_all(session, action, actor, [about])
+
+    def record_all(
+        self,
+        session: Session,
+        action: AuditAction,
+        actor: str,
+        abouts: Iterable[Mapping[str, str | bool | None]],
+    ) -> None:
+        """Add one entry for each of `abouts`, in their order; as `record` in all else."""
+        now = database_now(session)
         session.flush()
         head = _locked_head(session)
-        sequence = head.sequence + 1
-        mac = chain_mac(self.key, previous=head.mac, sequence=sequence, event=event)
-        session.add(_entry(sequence, event, mac))
-        head.sequence, head.mac = sequence, mac
+        for about in abouts:
+            event = AuditEvent(at=now, action=action, actor=actor, **about)  # type: ignore[arg-type]
+            head.sequence += 1
+            head.mac = chain_mac(self.key, previous=head.mac, sequence=head.sequence, event=event)
+            session.add(_entry(head.sequence, event, head.mac))
+            fields = {"case": case_reference(event.submission_id)} if event.submission_id else {}
+            _log.info(action, extra={EXTRA: fields})
         session.flush()
-        fields = {"case": case_reference(event.submission_id)} if event.submission_id else {}
-        _log.info(action, extra={EXTRA: fields})
 
 
 def _locked_head(session: Session) -> AuditHead:
@@ -185,6 +197,12 @@ def about_patient(session: Session, patient_id: str, *, limit: int) -> list[Audi
     """Who touched this patient's record, newest first."""
     query = select(AuditEntry).where(AuditEntry.patient_id == patient_id)
     return list(session.scalars(query.order_by(AuditEntry.sequence.desc()).limit(limit)))
+
+
+def names_case(session: Session, submission_id: str, *, clinic_id: str) -> bool:
+    """Whether this clinic ever had a case with this id."""
+    query = select(AuditEntry.sequence).where(AuditEntry.submission_id == submission_id)
+    return session.scalar(query.where(AuditEntry.clinic_id == clinic_id).limit(1)) is not None
 
 
 @dataclass(frozen=True)

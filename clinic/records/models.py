@@ -31,14 +31,26 @@ from clinic.submission import CaseState, ScreeningState
 
 ID = String(32)
 SHA256 = String(64)
-_DEAD_IN_REVIEW = text("screening_state = 'dead' AND case_state = 'awaiting_review'")
-# Indexes of what the computer has yet to do, or does: few rows of very many.
-_WAITING = text("screening_state = 'queued'")
-_HELD = text("screening_state = 'running'")
 
 
 def _one_of(column: str, values: Any) -> str:
     return f"{column} IN (" + ", ".join(f"'{value}'" for value in values) + ")"
+
+
+# What partial indexes hold: few rows of very many.
+_WAITING = f"screening_state = '{ScreeningState.QUEUED}'"
+_HELD = f"screening_state = '{ScreeningState.RUNNING}'"
+_DEAD_IN_REVIEW = (
+    f"screening_state = '{ScreeningState.DEAD}' AND case_state = '{CaseState.AWAITING_REVIEW}'"
+)
+_OPEN = f"case_state = '{CaseState.AWAITING_REVIEW}'"
+_SIGNED = f"case_state = '{CaseState.SIGNED}'"
+
+
+def _partial(name: str, *columns: str, where: str) -> Index:
+    """An index of the rows that `where` names; a query must say the same without a parameter."""
+    condition = text(where)
+    return Index(name, *columns, postgresql_where=condition, sqlite_where=condition)
 
 
 class Clinic(Base):
@@ -190,23 +202,14 @@ class Submission(Base):
             "screening_state <> 'dead' OR last_failure IS NOT NULL",
             name="submission_dead_has_reason",
         ),
-        Index(
-            "submission_to_claim",
-            *("attempt", "received_at"),
-            postgresql_where=_WAITING,
-            sqlite_where=_WAITING,
-        ),
-        Index(
-            "submission_to_hint", "received_at", postgresql_where=_WAITING, sqlite_where=_WAITING
-        ),
-        Index("submission_held", "lease_until", postgresql_where=_HELD, sqlite_where=_HELD),
-        Index("submission_review_order", "clinic_id", "case_state", "urgency", "due_at", "id"),
-        Index(
-            "submission_dead_in_review",
-            "received_at",
-            postgresql_where=_DEAD_IN_REVIEW,
-            sqlite_where=_DEAD_IN_REVIEW,
-        ),
+        _partial("submission_to_claim", "attempt", "received_at", where=_WAITING),
+        _partial("submission_to_hint", "received_at", where=_WAITING),
+        _partial("submission_held", "lease_until", where=_HELD),
+        # The next two hold open cases alone: however many are signed, the queue stays small.
+        _partial("submission_review_order", "clinic_id", "urgency", "due_at", "id", where=_OPEN),
+        _partial("submission_claims", "claimed_by", where=f"{_OPEN} AND claimed_by IS NOT NULL"),
+        _partial("submission_signed_by_sending", "clinic_id", "received_at", "id", where=_SIGNED),
+        _partial("submission_dead_in_review", "received_at", where=_DEAD_IN_REVIEW),
     )
 
 
@@ -264,7 +267,7 @@ class ScreeningResult(Base):
     rule_reasons: Mapped[list[str]] = mapped_column(JSON)  # no class, no probability: read blind
     seven_point_score: Mapped[int | None] = mapped_column(Integer)
     model_version: Mapped[str | None] = mapped_column(String(40))
-    model_fingerprint: Mapped[str | None] = mapped_column(SHA256)
+    model_fingerprint: Mapped[str | None] = mapped_column(SHA256, index=True)
     engine: Mapped[str | None] = mapped_column(String(40))  # what computed it, and on what
     device: Mapped[str | None] = mapped_column(String(80))
     stage_seconds: Mapped[dict[str, float]] = mapped_column(JSON)
@@ -326,7 +329,8 @@ class SignedReport(Base):
             "agreement <> 'override' OR override_reason IS NOT NULL",
             name="signed_report_override_has_reason",
         ),
-        Index("signed_report_by_clinic", "clinic_id", "signed_at", "id"),
+        Index("signed_report_by_clinic", "clinic_id", "signed_at", "submission_id"),
+        Index("signed_report_by_signer", "signer_id", "signed_at", "submission_id"),
     )
 
 
@@ -351,12 +355,15 @@ class EpochKeyRow(Base):
 
 
 class PatientKey(Base):
-    """The key that all of a patient's objects end under. Destroying it erases the patient."""
+    """The key that all of a patient's objects end under. Destroying it erases the patient.
+
+    The row outlives the patient's, so `patient_id` is no foreign key.
+    """
 
     __tablename__ = "patient_key"
 
     kid: Mapped[str] = mapped_column(String(64), primary_key=True)
-    patient_id: Mapped[str] = mapped_column(ForeignKey("patient.id"))
+    patient_id: Mapped[str] = mapped_column(ID)
     version: Mapped[int] = mapped_column(Integer)
     wrapped: Mapped[bytes | None] = mapped_column(LargeBinary)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
@@ -415,6 +422,8 @@ class KeyRequest(Base):
         CheckConstraint(
             "(state = 'refused') = (refusal IS NOT NULL)", name="key_request_refused_has_reason"
         ),
+        Index("key_request_by_login", "login_session_id", "created_at"),
+        Index("key_request_by_client", "ehr_client_id", "created_at"),
     )
 
 

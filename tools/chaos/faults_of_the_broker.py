@@ -14,6 +14,8 @@ from tools.chaos.scene import Scene
 
 DOWN_SECONDS = 10.0
 BACK_SECONDS = 10.0
+FREEZES = 3
+FROZEN_SECONDS = 5.0  # the programs' time-out for the broker is 3 s
 # A frozen broker must not hold up a patient: only the counting of rates asks it, for half a second.
 SLOWEST_UPLOAD_SECONDS = 8.0
 FULL_MEMORY = "5mb"
@@ -41,13 +43,16 @@ def forget_everything(scene: Scene, *, away: float) -> None:
 
 
 def freeze_broker(scene: Scene) -> None:
-    broker = scene.program("broker")
-    signal_group(broker, signal.SIGSTOP)
-    try:
-        scene.submit(2)
-        scene.pause(scene.lasting(DOWN_SECONDS, short=4.0))
-    finally:
-        signal_group(broker, signal.SIGCONT)
+    """SIGSTOP three times, each time for longer than any program waits for an answer."""
+    for _ in range(FREEZES):
+        scene.submit(1)
+        signal_group(scene.program("broker"), signal.SIGSTOP)
+        try:
+            scene.submit(1)
+            scene.pause(FROZEN_SECONDS)
+        finally:
+            signal_group(scene.program("broker"), signal.SIGCONT)
+        scene.pause(float(scene.random.uniform(0.5, 3.0)))
     _all_accepted(scene)
     slowest = max(one.seconds for one in scene.sendings)
     scene.must(slowest < SLOWEST_UPLOAD_SECONDS, f"An upload took {slowest:.1f} s.")
