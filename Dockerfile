@@ -8,7 +8,8 @@ ENV PYTHONDONTWRITEBYTECODE=1 \
     HOME=/tmp
 RUN groupadd --gid 10001 dermqueue \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin dermqueue \
-    && install -d -o 10001 -g 10001 -m 0700 /var/lib/dermqueue /var/lib/dermqueue/blobs
+    && install -d -o 10001 -g 10001 -m 0700 /var/lib/dermqueue /var/lib/dermqueue/blobs \
+        /var/lib/dermqueue/ledger /var/lib/dermqueue/backups
 WORKDIR /app
 
 FROM base AS web-packages

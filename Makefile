@@ -2,11 +2,12 @@
 PYTHON ?= python3
 VENV_PYTHON := .venv/bin/python
 
-.PHONY: help demo test lint setup bench bench-check train evaluate screenshots clean
+.PHONY: help demo test chaos lint setup bench bench-check train evaluate screenshots clean
 
 help:
 	@echo "make demo [PHOTO=file] [PORT=8000]   start everything here and send one photo through it"
 	@echo "make test                            install what tests need and run all of them"
+	@echo "make chaos                           do every fault to a running installation, both stacks"
 	@echo "make lint                            ruff format and rules, mypy strict, import contracts"
 	@echo "make bench [ONLY=queue-page]         one JSON line for each benchmark, then a table"
 	@echo "make bench-check [ONLY=...]          measure anew; fail where a kept ratio got worse"
@@ -19,6 +20,9 @@ demo:
 
 test:
 	@$(PYTHON) bin/test
+
+chaos:
+	@$(PYTHON) bin/chaos --out docs/chaos.md
 
 setup:
 	@$(PYTHON) tools/bootstrap.py requirements-dev.txt

@@ -46,6 +46,10 @@ class AuditAction(StrEnum):
     TRAINING_EXPORT_STARTED = "training set:export started"
     TRAINING_SET_EXPORTED = "training set:exported"
     CASE_EXPORTED = "case:exported to a training set"
+    PATIENT_ERASED = "patient:erased"
+    RETENTION_APPLIED = "retention:applied"
+    BACKUP_MADE = "backup:made"
+    BACKUP_RESTORED = "backup:restored"
     AUDIT_SEARCHED = "audit:searched"
     ACCESS_LOG_READ = "audit:own access log read"
 

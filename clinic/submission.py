@@ -3,6 +3,7 @@
 Two columns, one table each: how far the computer is (screening) and how far people are (case).
 """
 
+from datetime import timedelta
 from enum import StrEnum
 
 
@@ -60,6 +61,16 @@ _CASE_MOVES = {
 }
 
 MAX_ATTEMPTS = 3
+SHORTEST_PAUSE = timedelta(seconds=2)
+
+
+def longest_pause(attempt: int) -> timedelta:
+    """How long a retry may wait: doubled with each attempt; a random share of it spreads them.
+
+    Source: full jitter, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
+    """
+    doublings: int = min(attempt, MAX_ATTEMPTS)
+    return SHORTEST_PAUSE * (1 << doublings)
 
 
 def next_screening_state(state: ScreeningState, event: ScreeningEvent) -> ScreeningState:

@@ -46,6 +46,7 @@ from ml.members import MEMBERS, MemberConfig, PooledClassifier, build_member
 from ml.metrics import balanced_accuracy
 from ml.model_card import write_model_card
 from ml.out_of_fold import Held, OutOfFold, read_out_of_fold, run_folder
+from ml.outlier import appearances_of
 from ml.outlier_fit import fit_outlier_detector
 from ml.quality import assess_quality, thresholds_from
 from ml.temperature import mean_of_members
@@ -150,7 +151,7 @@ def make_bundle(
     labels = np.concatenate([calibrate.labels, out_of_fold.held.labels])
     named_power = named_power_of(each.run for each in trained.values())
     rule = fit_rule(answers, labels, named_power=named_power)
-    scores = outlier.scores(own.pooled, calibrate.photos)
+    scores = outlier.scores(own.pooled, appearances_of(calibrate.photos))
     scored = np.concatenate([scores, np.zeros(len(labels) - len(scores))])
     predictions = combine(answers, scored, rule)
     quality = thresholds_from(typical)

@@ -16,7 +16,7 @@ class DeviceLostError(Exception):
     """The accelerator failed for good: nothing in this process can use it again, so it must end."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class MemberPass:
     """What one member answers to n squares, all float32.
 
@@ -28,9 +28,22 @@ class MemberPass:
     pooled: NDArray[np.float32]
     class_maps: NDArray[np.float32]
 
+    def first(self, count: int) -> "MemberPass":
+        """What is said of the first photos only."""
+        return MemberPass(self.logits[:count], self.pooled[:count], self.class_maps[:count])
+
+    @classmethod
+    def joined(cls, parts: "Sequence[MemberPass]") -> "MemberPass":
+        """One pass of passes over parts of a batch, in their order."""
+        return cls(
+            np.concatenate([part.logits for part in parts]),
+            np.concatenate([part.pooled for part in parts]),
+            np.concatenate([part.class_maps for part in parts]),
+        )
+
 
 class Engine(Protocol):
-    """All members of an ensemble, loaded and warm."""
+    """All members of an ensemble, loaded and warm; it runs one batch at a time."""
 
     @property
     def name(self) -> str:

@@ -1,6 +1,7 @@
 """The ensemble in service: photos in, calibrated probabilities and one heat-map each out."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -18,7 +19,8 @@ from ml.forward import Members
 from ml.gradcam import evidence, on_photo
 from ml.labels import CLASSES
 from ml.prediction import Prediction
-from ml.quality import Quality, assess_quality
+from ml.prepared import PreparedPhoto, prepare
+from ml.quality import Quality, quality_of
 from ml.triage import Policy
 from ml.views import views_of
 
@@ -43,7 +45,10 @@ class Ensemble:
         self.fingerprint = bundle.fingerprint
         self._engine = engine
         self._members = Members(engine, [entry.config for entry in bundle.manifest.members])
+        self._sides = self._members.sides
         self._outlier = bundle.outlier
+        # Scaling leaves Python's lock free.
+        self._cores = ThreadPoolExecutor(torch.get_num_threads())
 
     @classmethod
     def load(cls, folder: Path, *, device: Device = "auto") -> Self:
@@ -91,10 +96,14 @@ class Ensemble:
         return analyses
 
     def _analyse_batch(self, images: Sequence[Pixels], views: int) -> list[Analysis]:
-        first, *others = [self._members.forward(seen) for seen in views_of(images, views)]
+        prepared = list(self._cores.map(self._prepare, images))
+        first = self._members.forward_squares(
+            {side: np.stack([each.squares[side] for each in prepared]) for side in self._sides}
+        )
+        others = [self._members.forward(seen) for seen in views_of(images, views)[1:]]
         predictions = combine(
             np.mean([each.probabilities for each in (first, *others)], axis=0),
-            self._outlier.scores(first.pooled, images),
+            self._outlier.scores(first.pooled, np.stack([each.appearance for each in prepared])),
             self.manifest.rule,
         )
         top = np.array([CLASSES.index(prediction.top_class) for prediction in predictions])
@@ -102,12 +111,17 @@ class Ensemble:
         return [
             Analysis(
                 prediction=prediction,
-                heatmap=on_photo(heat, height=image.shape[0], width=image.shape[1]),
+                heatmap=heatmap,
                 explained_class=prediction.top_class,
-                quality=assess_quality(image, self.manifest.quality),
+                quality=quality_of(each.measures, self.manifest.quality),
             )
-            for image, prediction, heat in zip(images, predictions, maps, strict=True)
+            for each, prediction, heatmap in zip(
+                prepared, predictions, self._cores.map(_on_photo, maps, images), strict=True
+            )
         ]
+
+    def _prepare(self, photo: Pixels) -> PreparedPhoto:
+        return prepare(photo, self._sides)
 
     def _mean_evidence(self, class_maps: list[NDArray[np.float32]], classes: Labels) -> HeatMap:
         """[n, grid, grid]: every member explains the class of the ensemble, not its own."""
@@ -119,3 +133,7 @@ class Ensemble:
         votes = list(self.manifest.rule.votes.values())
         mean: HeatMap = np.average(torch.stack(maps).numpy(), axis=0, weights=votes)
         return mean.astype(np.float32)
+
+
+def _on_photo(square_map: HeatMap, photo: Pixels) -> HeatMap:
+    return on_photo(square_map, height=photo.shape[0], width=photo.shape[1])

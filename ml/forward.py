@@ -1,6 +1,6 @@
 """The members as they serve: one forward pass of all of them over some photos."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,9 +45,17 @@ class Members:
         self.engine = engine
         self._sides = [config.input_size for config in configs]
 
+    @property
+    def sides(self) -> set[int]:
+        """Sides of the squares that `forward_squares` needs, in pixels."""
+        return set(self._sides)
+
     def forward(self, photos: Sequence[Pixels]) -> ForwardPass:
         """Pass uint8 photos [h, w, 3] of any sizes, all at once."""
-        squares = {side: squares_of(photos, side) for side in set(self._sides)}
+        return self.forward_squares({side: squares_of(photos, side) for side in self.sides})
+
+    def forward_squares(self, squares: Mapping[int, Pixels]) -> ForwardPass:
+        """Pass the photos' middle squares uint8 [n, side, side, 3], by side."""
         passes = self.engine.run([squares[side] for side in self._sides])
         return ForwardPass(
             probabilities=np.stack([_softmax(each.logits) for each in passes]),

@@ -4,6 +4,7 @@ There the gradient of a logit by a feature map is its weight over the map's area
 product of head and features (Zhou et al. 2016, Selvaraju et al. 2017) and needs no backward pass.
 """
 
+import io
 from typing import Final
 
 import numpy as np
@@ -27,6 +28,9 @@ _STOPS: Final = (
     (0.6, (120, 210, 80, 195)),
     (1.0, (255, 235, 60, 220)),
 )
+
+_STEPS: Final = 256
+_QUICK: Final = 4  # of PNG's levels 0..9: higher ones take longer and save little
 
 
 def logits_and_features(member: PooledClassifier, inputs: Tensor) -> tuple[Tensor, Tensor]:
@@ -66,18 +70,39 @@ def on_photo(square_map: HeatMap, *, height: int, width: int) -> HeatMap:
     return heat
 
 
+def _colours() -> Pixels:
+    """The overlay's colour [256, 4] of each of 256 steps of evidence."""
+    steps = np.linspace(0.0, 1.0, _STEPS)
+    positions = [position for position, *_ in _STOPS]
+    levels = np.array([colour for _, colour in _STOPS], dtype=np.float64).T
+    return (
+        np.stack([np.interp(steps, positions, row) for row in levels], axis=1)
+        .round()
+        .astype(np.uint8)
+    )
+
+
+def _in_steps(heatmap: HeatMap) -> Pixels:
+    return (heatmap * (_STEPS - 1)).round().astype(np.uint8)
+
+
 def overlay_rgba(heatmap: HeatMap) -> Pixels:
     """uint8 [h, w, 4] to lay over the photo: no evidence is wholly clear.
 
     The colours are the same for the same evidence on every photo; only their spacing favours the
     range in which evidence mostly lies.
     """
-    positions = [position for position, *_ in _STOPS]
-    rgba = np.empty((*heatmap.shape, 4), dtype=np.uint8)
-    for channel in range(4):
-        levels = [colour[channel] for _, colour in _STOPS]
-        rgba[..., channel] = np.interp(heatmap, positions, levels).round()
-    return rgba
+    return _colours()[_in_steps(heatmap)]
+
+
+def overlay_png(heatmap: HeatMap) -> bytes:
+    """`overlay_rgba` as a PNG with a palette: a quarter of the bytes, and quick to pack."""
+    image = Image.fromarray(_in_steps(heatmap)).convert("P")
+    colours = _colours()
+    image.putpalette(colours[:, :3].tobytes())
+    out = io.BytesIO()
+    image.save(out, "PNG", transparency=colours[:, 3].tobytes(), compress_level=_QUICK)
+    return out.getvalue()
 
 
 def blend(rgb: Pixels, rgba: Pixels, opacity: float) -> Pixels:

@@ -15,24 +15,28 @@ from safetensors.numpy import load, save
 
 from ml.arrays import Floats, Pixels
 from ml.geometry import square_of
-from ml.quality import measure
+from ml.quality import QualityMeasures, measure
 
-_SIDE: Final = 64
+APPEARANCE_SIDE: Final = 64
 _PERCENTS: Final = (5, 25, 50, 75, 95)
 
 
 def appearance(rgb: Pixels) -> Floats:
-    """22 numbers of the middle square of a uint8 photo [h, w, 3], each in its natural scale.
+    """22 numbers of a uint8 photo [h, w, 3] of any size."""
+    return appearance_of(square_of(rgb, size=APPEARANCE_SIDE), measure(rgb))
+
+
+def appearance_of(square: Pixels, measures: QualityMeasures) -> Floats:
+    """22 numbers of a middle square at APPEARANCE_SIDE, each in its natural scale.
 
     Percentiles of the logarithms of red over green and green over blue, of lightness and of
     saturation; logarithms of contrast and sharpness.
     """
-    pixels = square_of(rgb, size=_SIDE).reshape(-1, 3).astype(np.float64) / 255.0
+    pixels = square.reshape(-1, 3).astype(np.float64) / 255.0
     red, green, blue = pixels.T + 0.02
     highest = pixels.max(axis=1)
     saturation = (highest - pixels.min(axis=1)) / np.maximum(highest, 1e-3)
     kinds = (np.log(red / green), np.log(green / blue), pixels.mean(axis=1), saturation)
-    measures = measure(rgb)
     return np.concatenate(
         [
             *(np.percentile(values, _PERCENTS) for values in kinds),
@@ -76,10 +80,10 @@ class OutlierDetector:
         lengths: Floats = np.sqrt(np.maximum(squares, 0.0))
         return lengths
 
-    def scores(self, pooled: Floats, photos: Sequence[Pixels]) -> Floats:
-        """Outlier scores [n] of photos with their pooled features; higher is stranger."""
+    def scores(self, pooled: Floats, appearances: Floats) -> Floats:
+        """Outlier scores [n] of pooled features and appearances [n, 22]; higher is stranger."""
         residual = (self.residuals(pooled) - self.residual_location) / self.residual_spread
-        looks = self.distances(appearances_of(photos)) - self.appearance_location
+        looks = self.distances(appearances) - self.appearance_location
         total: Floats = residual + looks / self.appearance_spread
         return total
 

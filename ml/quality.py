@@ -6,6 +6,7 @@ thresholds were taken as percentiles of HAM10000. A flag never speaks for a phot
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Final
 
 import numpy as np
@@ -51,6 +52,7 @@ class Quality:
     measures: QualityMeasures
 
 
+@cache
 def _middle_disc(side: int) -> NDArray[np.bool_]:
     """Many dermatoscopes leave black corners; a disc leaves them out."""
     offset = np.arange(side) - (side - 1) / 2.0
@@ -67,14 +69,20 @@ def _laplacian(grey: Floats) -> Floats:
 
 def measure(rgb: Pixels) -> QualityMeasures:
     """Measures of a uint8 photo [h, w, 3] of any size."""
-    square = square_of(rgb, size=MEASURED_SIDE).astype(np.float64) / 255.0
+    side = middle_square(height=rgb.shape[0], width=rgb.shape[1]).side
+    return measure_square(square_of(rgb, size=MEASURED_SIDE), side=side)
+
+
+def measure_square(scaled: Pixels, *, side: int) -> QualityMeasures:
+    """Measures of a photo's middle square, scaled from `side` to MEASURED_SIDE pixels."""
+    square = scaled.astype(np.float64) / 255.0
     disc = _middle_disc(MEASURED_SIDE)
     grey = square @ np.array([0.299, 0.587, 0.114])
     contrast = float(grey[disc].std())
     edges = _laplacian(grey)[disc[1:-1, 1:-1]]
     red, green, blue = (square[..., channel][disc] for channel in range(3))
     return QualityMeasures(
-        side=middle_square(height=rgb.shape[0], width=rgb.shape[1]).side,
+        side=side,
         brightness=float(grey[disc].mean()),
         contrast=contrast,
         sharpness=float(edges.std()) / max(contrast, 1e-6),
@@ -99,7 +107,11 @@ def _flags(measures: QualityMeasures, thresholds: QualityThresholds) -> Iterable
 
 def assess_quality(rgb: Pixels, thresholds: QualityThresholds) -> Quality:
     """Flag a uint8 photo [h, w, 3]; no flag says only that nothing rare was seen."""
-    measures = measure(rgb)
+    return quality_of(measure(rgb), thresholds)
+
+
+def quality_of(measures: QualityMeasures, thresholds: QualityThresholds) -> Quality:
+    """Flag a photo by its measures."""
     return Quality(tuple(_flags(measures, thresholds)), measures)
 
 

@@ -1,5 +1,6 @@
 """Stand-ins for unit tests: hints that are carried out at once, an ensemble that only pretends."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -8,8 +9,8 @@ from clinic.hints import ANSWER_KEY_REQUEST, SETTLE_PATIENT, BrokerDownError
 from ml.labels import CLASSES
 from ml.prediction import Prediction
 from ml.triage import Policy, Triage, triage, triage_without_ai
+from worker.analysis import Analysis
 from worker.keeper import Keeper
-from worker.screen_submission import Analysis
 
 POLICY = Policy(
     suspicious_malignant=0.2,
@@ -55,9 +56,15 @@ class FakeAnalyst:
     fault: Exception | None = None
     version: str = "fake-1"
     fingerprint: str = "f" * 64
+    engine: str = "fake engine"
+    device: str = "fake device"
+    batch_size: int = 1
     seen: list[tuple[int, ...]] = field(default_factory=list)
 
-    def analyse(self, pixels: np.ndarray) -> Analysis:
+    def analyse(self, photos: Sequence[np.ndarray]) -> list[Analysis]:
+        return [self.analyse_one(pixels) for pixels in photos]
+
+    def analyse_one(self, pixels: np.ndarray) -> Analysis:
         self.seen.append(pixels.shape)
         if self.fault is not None:
             raise self.fault

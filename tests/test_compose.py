@@ -15,6 +15,7 @@ from typing import Any
 import pyotp
 import pytest
 import redis
+import yaml
 from redis.exceptions import NoPermissionError
 from sqlalchemy import func, select
 
@@ -33,6 +34,7 @@ from config import SETTINGS
 from ml.training_manifest import MANIFEST_FILE, read_training_manifest
 from tests.compose_rules import problems
 from tests.production_by_hand import (
+    BACKUP_IDENTITY,
     COMPOSE,
     ROOT,
     WITHOUT_WORKER_PACKAGES,
@@ -60,6 +62,8 @@ PROGRAM_OF = {
     "migrate": "migrate",
     "admin": "admin",
     "export": "export",
+    "backup": "backup",
+    "restore": "backup",
 }
 # The portal shows the model's manifest where there is one; it does not need it.
 MAY_ALSO_HAVE = {"web": {"DERMQUEUE_WEIGHTS_DIR"}}
@@ -221,6 +225,19 @@ def test_env_example_explains_every_setting_and_who_needs_it():
         assert found[1] == (", ".join(sorted(one.needed_by)) or "nobody"), one.name
 
 
+def test_with_an_object_store_whoever_had_the_folder_has_the_bucket():
+    override = yaml.safe_load((ROOT / "deploy/object-store.yml").read_text(encoding="utf-8"))
+    had = {name for name, one in SERVICES.items() if "DERMQUEUE_BLOB_DIR" in str(one)}
+    bucket = {one.name for one in SETTINGS if one.field.startswith("blob_")}
+
+    assert override["services"].keys() == had
+    for service in override["services"].values():
+        assert {one.removesuffix("_FILE") for one in service["environment"]} == bucket
+        assert not service["environment"]["DERMQUEUE_BLOB_DIR"], "an empty value counts as missing"
+        assert service["secrets"] == list(override["secrets"])
+        assert service["networks"] == list(override["networks"])
+
+
 # --- The same commands by hand ---------------------------------------------------------------
 
 
@@ -333,6 +350,25 @@ class TestByHand:
         verified = production.run("admin", "audit", "verify")
         assert "First password" in created.stdout, created.stderr
         assert "The audit chain holds." in verified.stdout, verified.stderr
+
+    @pytest.mark.usefixtures("running")
+    def test_a_backup_is_made_and_checked_while_everything_runs(self, production: Production):
+        made = production.run("backup", "backup")
+        verified = production.run("backup", "backup", "verify")
+        assert made.returncode == 0, made.stderr
+        assert re.search(r"Backup \S+: \d+ bodies", made.stdout)
+        assert "is whole" in verified.stdout, verified.stderr
+
+    @pytest.mark.usefixtures("running")
+    def test_a_restore_refuses_an_installation_that_is_in_use(self, production: Production):
+        identity = production.folder / "database.identity"
+        identity.write_text(BACKUP_IDENTITY)
+        restored = production.run(
+            *("restore", "restore", "--identity", str(identity)),
+            "--let-erased-patients-return",
+        )
+        assert restored.returncode == 1
+        assert "This installation is not empty" in restored.stderr
 
     @pytest.mark.usefixtures("running")
     def test_a_training_set_is_exported_with_keys_from_the_keeper(

@@ -36,7 +36,8 @@ from tests.fakes import FakeAnalyst, InlineHints
 from tools.lesion_drawing import draw_lesion
 from web.portal.texts import Identity, write_identity
 from worker.keeper import Keeper
-from worker.screen_submission import ScreeningServices, screen
+from worker.screen_submission import screen
+from worker.services import ScreeningServices
 
 PASSWORD = "correct horse battery"
 TOTP_SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
@@ -160,6 +161,7 @@ class World:
             "analyst": self.analyst,
             "root_public_key": self.root_public_key,
             "lease": timedelta(seconds=30),
+            "share": lambda: 1.0,
         }
         return ScreeningServices(**{**parts, **changed})  # type: ignore[arg-type]
 

@@ -91,6 +91,7 @@ class Installation:
             or f"sqlite:///{self.folder / 'dermqueue.db'}",
             "DERMQUEUE_BROKER_URL": f"redis://127.0.0.1:{self.broker_port}/0",
             **(self.bucket or {"DERMQUEUE_BLOB_DIR": str(self.folder / "blobs")}),
+            "DERMQUEUE_ERASURE_LEDGER": str(self.folder / "erasures.jsonl"),
             "DERMQUEUE_WEIGHTS_DIR": str(self.weights),
             "DERMQUEUE_PUBLIC_URL": self.base_url,
             "DERMQUEUE_MASTER_KEY_FILE": str(self.key_folder / MASTER_FILE),

@@ -15,6 +15,8 @@ CANNOT_START = frozenset({78, 4})
 STOP_SECONDS = 12.0
 RESTART_PAUSE_SECONDS = 1.0
 _PR_SET_PDEATHSIG = 1
+# Loaded here and not in the child: between fork and exec a child of many threads may do little.
+_LIBC = ctypes.CDLL(None) if sys.platform.startswith("linux") else None
 
 
 @dataclass
@@ -80,14 +82,14 @@ def _spawn(program: Program) -> None:
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=_die_with_parent,  # noqa: PLW1509 - set before any thread exists
+            preexec_fn=_die_with_parent,  # noqa: PLW1509 - it makes one system call
         )
 
 
 def _die_with_parent() -> None:
     """On Linux the kernel ends the child when the supervisor dies, even by SIGKILL."""
-    if sys.platform.startswith("linux"):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if _LIBC is not None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _signal_group(program: Program, number: signal.Signals) -> None:

@@ -48,6 +48,10 @@ WORDS = {
         "This case has changed since you opened it. Load it again to see how it is now. "
         "Nothing was overwritten.",
     ),
+    410: Words(
+        "This record was erased",
+        "The patient's record was erased, with all photos and texts. Nothing of it can be shown.",
+    ),
     413: Words(
         "The photos are too big",
         "Send fewer or smaller photos, or take them again with a lower quality setting. "

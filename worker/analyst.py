@@ -1,37 +1,48 @@
 """The ensemble as the worker uses it: pixels in, prediction, heat-map and triage out."""
 
-import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 
 from ml.artifact import live_bundle, load_bundle
+from ml.engine import DeviceLostError
+from ml.engine_choice import Device
 from ml.ensemble import Ensemble
-from ml.gradcam import overlay_rgba
+from ml.gradcam import overlay_png
 from ml.triage import Triage, triage, triage_without_ai
-from worker.screen_submission import Analysis
+from worker.analysis import Analysis, Pixels
 
-Pixels = NDArray[np.uint8]
 WARM_UP_SIDE = 600
+MAKESHIFT = ", for want of a GPU"
 
 
 @dataclass(frozen=True)
 class EnsembleAnalyst:
+    """`device` says where it runs, and that this is a makeshift if it is one."""
+
     ensemble: Ensemble
+    device: str
 
     @classmethod
-    def load(cls, weights: Path) -> "EnsembleAnalyst":
+    def load(cls, weights: Path, *, device: Device = "auto") -> "EnsembleAnalyst":
         """Load the live bundle of `weights` and analyse one empty picture, so that it is warm.
+
+        Without the accelerator that was wanted it works on the processor, and says so.
 
         Raises:
             BundleError: a file is missing, damaged or not the one that the manifest names.
 
         """
-        analyst = cls(Ensemble.load(live_bundle(weights)))
-        analyst.analyse(np.full((WARM_UP_SIDE, WARM_UP_SIDE, 3), 128, np.uint8))
+        folder = live_bundle(weights)
+        try:
+            ensemble = Ensemble.load(folder, device=device)
+            analyst = cls(ensemble, ensemble.device)
+        except DeviceLostError:
+            ensemble = Ensemble.load(folder, device="cpu")
+            analyst = cls(ensemble, f"{ensemble.device}{MAKESHIFT}")
+        analyst.analyse([np.full((WARM_UP_SIDE, WARM_UP_SIDE, 3), 128, np.uint8)])
         return analyst
 
     @staticmethod
@@ -47,14 +58,24 @@ class EnsembleAnalyst:
     def fingerprint(self) -> str:
         return self.ensemble.fingerprint
 
-    def analyse(self, pixels: Pixels) -> Analysis:
-        (found,) = self.ensemble.analyse([pixels])
-        return Analysis(
-            prediction=found.prediction,
-            explained_class=found.explained_class,
-            quality_flags=found.quality.flags,
-            heatmap_png=_png(overlay_rgba(found.heatmap)),
-        )
+    @property
+    def engine(self) -> str:
+        return self.ensemble.engine
+
+    @property
+    def batch_size(self) -> int:
+        return self.ensemble.batch_size
+
+    def analyse(self, photos: Sequence[Pixels]) -> list[Analysis]:
+        return [
+            Analysis(
+                prediction=found.prediction,
+                explained_class=found.explained_class,
+                quality_flags=found.quality.flags,
+                heatmap_png=overlay_png(found.heatmap),
+            )
+            for found in self.ensemble.analyse(photos)
+        ]
 
     def triage(self, analysis: Analysis | None, *, score: int, strong_concern: bool) -> Triage:
         """The urgency of a case; without an analysis the patient has refused the computer."""
@@ -69,9 +90,3 @@ class EnsembleAnalyst:
             seven_point_score=score,
             strong_concern=strong_concern,
         )
-
-
-def _png(rgba: Pixels) -> bytes:
-    out = io.BytesIO()
-    Image.fromarray(rgba).save(out, "PNG", optimize=False, compress_level=4)
-    return out.getvalue()

@@ -1,14 +1,19 @@
 """Decode a stranger's photo in a child process that can take nothing with it when it dies.
 
 The child is fresh for each photo, has no environment and no torch, and is bounded in memory,
-processor time and time on the wall. The photo travels by pipes: it never touches a disk.
+processor time and time on the wall. The photo travels by sockets: it never touches a disk.
 """
 
 import hashlib
 import json
+import os
+import queue
 import signal
+import socket
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -16,10 +21,11 @@ from typing import Final
 
 from clinic.photo import PhotoRejected, RejectReason, Rendition
 from clinic.photo_limits import PhotoLimits
-from worker.decode_child import OUT_OF_MEMORY
+from worker.decode_child import CHUNK, OUT_OF_MEMORY
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 LENGTH_FIELD_SIZE: Final = 4
+STATUS_SIZE: Final = 16
 
 
 class DeathReason(StrEnum):
@@ -48,37 +54,125 @@ class DecodeLimits:
     photo: PhotoLimits = field(default_factory=PhotoLimits)
 
 
-def decode_photo(data: bytes, *, limits: DecodeLimits) -> Rendition:
-    """Clean one photo; raises PhotoRejected for bad input, DecoderDied when no answer comes."""
-    command = [sys.executable, "-P", "-B", "-m", "worker.decode_child", json.dumps(asdict(limits))]
+class DecoderPool:
+    """Up to `size` decoders at work at a time; each is started when it is first needed."""
+
+    def __init__(self, size: int, *, limits: DecodeLimits) -> None:
+        self._limits = limits
+        # The last one used comes first, so that what is not needed is never started.
+        self._idle: queue.LifoQueue[_Decoder] = queue.LifoQueue()
+        for _ in range(size):
+            self._idle.put(_Decoder(limits))
+
+    def decode(self, data: bytes) -> Rendition:
+        """Clean one photo; raises PhotoRejected for bad input, DecoderDied when no answer comes."""
+        decoder = self._idle.get()
+        try:
+            status, answer = decoder.run(data)
+        finally:
+            self._idle.put(decoder)
+        if status != 0:
+            raise DecoderDied(_death(status), detail=f"exit {status}")
+        return _rendition(answer)
+
+    def close(self) -> None:
+        """End all decoders; the pool must be idle."""
+        while not self._idle.empty():
+            self._idle.get().stop()
+
+
+class _Decoder:
+    """One decode server, and at most one child of it."""
+
+    def __init__(self, limits: DecodeLimits) -> None:
+        self._limits = limits
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+
+    def run(self, data: bytes) -> tuple[int, bytes]:
+        """Give `data` to a fresh child; return its exit status and what it wrote."""
+        give_up_at = time.monotonic() + self._limits.wall_seconds
+        control = self._started()
+        ours, theirs = socket.socketpair()
+        try:
+            with ours:
+                with theirs:
+                    socket.send_fds(control, [b"\0"], [theirs.fileno()])
+                answer = _exchange(ours, data, until=give_up_at)
+            control.settimeout(_left(give_up_at))
+            status = control.recv(STATUS_SIZE)
+        except TimeoutError:
+            self.stop()
+            raise DecoderDied(DeathReason.TOO_SLOW) from None
+        except OSError:
+            status = b""
+        if not status:  # the server itself has ended
+            self.stop()
+            raise DecoderDied(DeathReason.CRASHED)
+        return int(status), answer
+
+    def _started(self) -> socket.socket:
+        if self._control is None or self._process is None or self._process.poll() is not None:
+            self.stop()
+            self._control = self._start()
+        return self._control
+
+    def _start(self) -> socket.socket:
+        settings = json.dumps(asdict(self._limits))
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(  # noqa: S603 - the command is fixed
+                [sys.executable, "-P", "-B", "-m", "worker.decode_server", settings],
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,  # a traceback may quote the photo
+                env={"PYTHONPATH": str(ROOT)},
+                start_new_session=True,  # so that it ends with its child, and not by a Ctrl-C
+            )
+        return ours
+
+    def stop(self) -> None:
+        if self._control is not None:
+            self._control.close()
+        if self._process is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+        self._control = self._process = None
+
+
+def _exchange(connection: socket.socket, data: bytes, *, until: float) -> bytes:
+    """Send all, then read all; raises TimeoutError at the monotonic time `until`."""
+    connection.settimeout(_left(until))
     try:
-        child = subprocess.run(  # noqa: S603 - the command is fixed, the photo goes by stdin
-            command,
-            input=data,
-            capture_output=True,
-            timeout=limits.wall_seconds,
-            env={"PYTHONPATH": str(ROOT)},
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise DecoderDied(DeathReason.TOO_SLOW) from None
-    if child.returncode != 0:
-        raise DecoderDied(_death(child.returncode), detail=_fault(child))
-    return _rendition(child.stdout)
+        connection.sendall(data)
+        connection.shutdown(socket.SHUT_WR)
+    except (BrokenPipeError, ConnectionResetError):
+        return b""  # the child has ended; its exit status says more
+    chunks = []
+    while chunk := _received(connection, until):
+        chunks.append(chunk)
+    return b"".join(chunks)
 
 
-def _death(returncode: int) -> DeathReason:
-    if returncode == OUT_OF_MEMORY:
+def _received(connection: socket.socket, until: float) -> bytes:
+    connection.settimeout(_left(until))
+    try:
+        return connection.recv(CHUNK)
+    except ConnectionResetError:
+        return b""
+
+
+def _left(until: float) -> float:
+    return max(0.001, until - time.monotonic())
+
+
+def _death(status: int) -> DeathReason:
+    if status == OUT_OF_MEMORY:
         return DeathReason.OUT_OF_MEMORY
-    if returncode == -signal.SIGXCPU:
+    if status == -signal.SIGXCPU:
         return DeathReason.OUT_OF_PROCESSOR_TIME
     return DeathReason.CRASHED
-
-
-def _fault(child: subprocess.CompletedProcess[bytes]) -> str:
-    """Name the exit status and the exception's type; its message may quote the file."""
-    last_line = child.stderr.decode("ascii", "replace").rstrip().rpartition("\n")[2]
-    return f"exit {child.returncode} {last_line.partition(':')[0][:80]}"
 
 
 def _rendition(answer: bytes) -> Rendition:

@@ -1,15 +1,18 @@
-"""The child that decodes one photo: bytes on stdin, an answer on stdout, then it ends.
+"""What a decoding child does: limits itself, takes one photo from its socket, answers, ends.
 
-Answer: u32be length of JSON | JSON | rendition bytes. Start it through `worker/decode.py`.
-It limits itself before it loads any decoder; its first argument is JSON (`DecodeLimits`).
+Answer: u32be length of JSON | JSON | rendition bytes. It is forked by `worker/decode_server.py`.
 """
 
 import json
 import resource
-import sys
+import socket
 from typing import Any, Final
 
+from clinic.photo import PhotoRejected, clean_photo
+from clinic.photo_limits import PhotoLimits
+
 OUT_OF_MEMORY: Final = 3
+CHUNK: Final = 1 << 20
 
 
 def limit_myself(*, memory_bytes: int, cpu_seconds: int) -> None:
@@ -22,10 +25,6 @@ def limit_myself(*, memory_bytes: int, cpu_seconds: int) -> None:
 
 
 def answer(data: bytes, *, limits: dict[str, int]) -> tuple[dict[str, Any], bytes]:
-    # Imported only now, so that even loading the decoders happens under the limits.
-    from clinic.photo import PhotoRejected, clean_photo  # noqa: PLC0415
-    from clinic.photo_limits import PhotoLimits  # noqa: PLC0415
-
     try:
         rendition = clean_photo(data, limits=PhotoLimits(**limits))
     except PhotoRejected as rejected:
@@ -33,19 +32,21 @@ def answer(data: bytes, *, limits: dict[str, int]) -> tuple[dict[str, Any], byte
     return {"width": rendition.width, "height": rendition.height}, rendition.data
 
 
-def main() -> int:
-    settings = json.loads(sys.argv[1])
+def serve(connection: socket.socket, settings: dict[str, Any]) -> int:
+    """Clean the one photo that arrives on `connection`; return the exit status."""
     limit_myself(memory_bytes=settings["memory_bytes"], cpu_seconds=settings["cpu_seconds"])
     try:
-        fields, rendition = answer(sys.stdin.buffer.read(), limits=settings["photo"])
+        fields, rendition = answer(_everything(connection), limits=settings["photo"])
     except MemoryError:
         return OUT_OF_MEMORY
     head = json.dumps(fields).encode("ascii")
-    sys.stdout.buffer.write(len(head).to_bytes(4, "big") + head)
-    sys.stdout.buffer.write(rendition)
-    sys.stdout.buffer.flush()
+    connection.sendall(len(head).to_bytes(4, "big") + head)
+    connection.sendall(rendition)
     return 0
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def _everything(connection: socket.socket) -> bytes:
+    chunks = []
+    while chunk := connection.recv(CHUNK):
+        chunks.append(chunk)
+    return b"".join(chunks)

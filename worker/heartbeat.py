@@ -1,33 +1,46 @@
-"""Keeps the lease of slow work alive from a thread of its own."""
+"""Keeps the leases of slow work alive from a thread of its own."""
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import timedelta
-
-from sqlalchemy.exc import OperationalError
+from types import TracebackType
+from typing import Self
 
 from clinic.records import screening_queue
-from clinic.records.db import SessionFactory
+from clinic.records.db import DATABASE_AWAY, SessionFactory
 from clinic.records.screening_queue import Claim
 
 
-@contextmanager
-def heartbeat(sessions: SessionFactory, held: Claim, lease: timedelta) -> Iterator[None]:
-    """Extend the lease every third of its length while the block runs, until it is lost."""
-    done = threading.Event()
+class Heartbeat:
+    """While the block runs: extends all leases of `held` every third of their length.
 
-    def beat() -> None:
-        while not done.wait(lease.total_seconds() / 3):
+    `held` are the claims by submission id; whoever ends a claim takes it out. A lease that was
+    lost is not extended.
+    """
+
+    def __init__(self, sessions: SessionFactory, lease: timedelta) -> None:
+        self.held: dict[str, Claim] = {}
+        self._sessions = sessions
+        self._lease = lease
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._done.wait(self._lease.total_seconds() / 3):
+            tokens = {one.token for one in list(self.held.values())}
             # While the database is away there are two more beats before the lease ends.
-            with suppress(OperationalError), sessions() as session, session.begin():
-                if not screening_queue.extend_lease(session, held, lease):
-                    return
-
-    thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
+            with suppress(*DATABASE_AWAY), self._sessions() as session, session.begin():
+                screening_queue.extend_leases(session, tokens, self._lease)

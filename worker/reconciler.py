@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -10,7 +11,7 @@ from sqlalchemy.orm import Session
 from clinic.audit_event import AuditAction
 from clinic.records import screening_queue, submissions
 from clinic.records.audit_log import Auditor
-from clinic.records.db import SessionFactory
+from clinic.records.db import DATABASE_AWAY, SessionFactory
 
 ACTOR = "reconciler"
 PERIOD_SECONDS = 1.0
@@ -48,6 +49,8 @@ class Reconciler:
         )
 
     def run(self, stopped: Callable[[], bool]) -> None:
+        """Loop until `stopped`. A database that is away is waited for."""
         while not stopped():
-            self.reconcile()
+            with suppress(*DATABASE_AWAY):
+                self.reconcile()
             time.sleep(PERIOD_SECONDS)

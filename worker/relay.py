@@ -10,12 +10,12 @@ from sqlalchemy.orm import Session
 
 from clinic.hints import SCREEN_SUBMISSION, SETTLE_PATIENT, BrokerDownError, Hints
 from clinic.records import screening_queue
-from clinic.records.db import SessionFactory, database_now
+from clinic.records.db import DATABASE_AWAY, SessionFactory, database_now
 from clinic.records.models import SealedObject, Submission
 from clinic.submission import ScreeningState
 
 PERIOD_SECONDS = 0.1
-BROKER_DOWN_PAUSE_SECONDS = 1.0
+AWAY_PAUSE_SECONDS = 1.0
 BATCH = 50
 SETTLE_AFTER = timedelta(seconds=3)
 SETTLE_EVERY_SECONDS = 5.0
@@ -27,13 +27,14 @@ class Relay:
     hints: Hints
 
     def hint_screening(self) -> int:
-        """Send a hint for each due row; the stamp follows the send, so a lost one is repeated."""
+        """Send a hint for each due row; the stamp follows the sends, so a lost one is repeated."""
         with self.sessions() as session, session.begin():
             waiting = screening_queue.waiting_for_hint(session, limit=BATCH)
         for submission_id in waiting:
             self.hints.send(SCREEN_SUBMISSION, submission_id)
+        if waiting:
             with self.sessions() as session, session.begin():
-                screening_queue.stamp_hint(session, submission_id)
+                screening_queue.stamp_hints(session, waiting)
         return len(waiting)
 
     def hint_settling(self) -> int:
@@ -45,7 +46,7 @@ class Relay:
         return len(patients)
 
     def run(self, stopped: Callable[[], bool]) -> None:
-        """Loop until `stopped`. A broker that is down costs only time."""
+        """Loop until `stopped`. A broker or a database that is away costs only time."""
         settle_at = 0.0
         while not stopped():
             try:
@@ -53,8 +54,8 @@ class Relay:
                 if time.monotonic() >= settle_at:
                     self.hint_settling()
                     settle_at = time.monotonic() + SETTLE_EVERY_SECONDS
-            except BrokerDownError:
-                time.sleep(BROKER_DOWN_PAUSE_SECONDS)
+            except (BrokerDownError, *DATABASE_AWAY):
+                time.sleep(AWAY_PAUSE_SECONDS)
             time.sleep(PERIOD_SECONDS)
 
 

@@ -1,349 +1,215 @@
 """The one use case of the worker: claim, open, clean, analyse, explain, triage, seal, save.
 
+A hint wakes it, and it works until nothing is due. Under load whole batches are analysed at once,
+while the batch behind is opened and the batch before is saved; a single photo waits for nothing.
+
 Known bad input is a state with a reason. A fault outside the item gives the attempt back. Any
-other fault puts the item back with a reason and is raised again.
+other fault puts the item back with a reason and is raised again; what was claimed beside it is put
+back untouched.
 """
 
-import io
-import json
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from datetime import timedelta
-from typing import Protocol
+from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
-from sqlalchemy.exc import OperationalError
-from sqlalchemy.orm import Session
+from clinic.records import screening_queue
+from clinic.records.blobs import BlobStoreAwayError, StorageFullError
+from clinic.records.db import DATABASE_AWAY
+from clinic.records.keeper_client import KeeperUnavailableError
+from clinic.records.keys import NoEpochKeyError
+from clinic.records.screening_queue import WORKERS_DIED, Claim
+from ml.engine import DeviceLostError
+from worker import saving
+from worker.analysis import Analysis
+from worker.decode import DecoderDied
+from worker.heartbeat import Heartbeat
+from worker.opening import OpenedCase, PhotoUnusableError, open_case
+from worker.services import ScreeningServices
 
-from clinic.audit_event import AuditAction
-from clinic.envelope import EnvelopeError, PublicKey, Sealed, seal
-from clinic.intake import History, seven_point_score, urgent_reasons, urgent_route
-from clinic.keeper_protocol import KeyPurpose, ObjectKind
-from clinic.photo import PhotoRejected, Rendition
-from clinic.records import keys, screening_queue, sealed_objects
-from clinic.records.audit_log import Auditor
-from clinic.records.blobs import BlobStore, MissingBlobError
-from clinic.records.db import SessionFactory
-from clinic.records.keeper_client import (
-    KeeperCannotOpenError,
-    KeeperClient,
-    KeeperUnavailableError,
-)
-from clinic.records.key_requests import NewKeyRequest
-from clinic.records.models import SealedObject
-from clinic.records.screening_queue import Claim, Finding
-from clinic.records.sealed_objects import Place
-from clinic.urgency import place_of
-from ml.prediction import Prediction
-from ml.quality_flag import FLAG_WORDS, QualityFlag
-from ml.triage import Triage
-from worker.heartbeat import heartbeat
-
-ACTOR = "worker"
-KEEPER_DELAY = timedelta(seconds=5)
-RETRY_DELAY = timedelta(seconds=2)
 LONGEST_DRAIN_SECONDS = 120.0
-AI_REFUSED = "AI unavailable: the patient refused it"
+SAVING_THREADS: Final = 2
 
-# The views that the ensemble may judge, best first: it was trained on dermoscopic close views.
-ANALYSED_VIEWS = ("dermoscopic", "close_up", "overview")
-
-Pixels = NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class Analysis:
-    """What the ensemble says about one photo; the heat-map is a PNG overlay of the same size."""
-
-    prediction: Prediction
-    explained_class: str
-    quality_flags: tuple[QualityFlag, ...]
-    heatmap_png: bytes = field(repr=False)
+# Faults outside the item give the attempt back; those that tell their own story are not raised.
+_SPEAKING: Final = (
+    KeeperUnavailableError,
+    NoEpochKeyError,
+    BlobStoreAwayError,
+    StorageFullError,
+)
+_OUTSIDE: Final = (*_SPEAKING, *DATABASE_AWAY, OSError)
 
 
-class Analyst(Protocol):
-    """The ensemble with its triage policy; worker.analyst is the real one."""
-
-    @property
-    def version(self) -> str: ...
-    @property
-    def fingerprint(self) -> str: ...
-
-    def analyse(self, pixels: Pixels) -> Analysis: ...
-
-    def triage(self, analysis: Analysis | None, *, score: int, strong_concern: bool) -> Triage: ...
+def never() -> bool:
+    """Nobody asks this process to stop."""
+    return False
 
 
-Decode = Callable[[bytes], Rendition]
-
-
-@dataclass(frozen=True)
-class ScreeningServices:
-    """The parts that screening works with; the factory builds them once for each process."""
-
-    sessions: SessionFactory
-    blobs: BlobStore
-    keeper: KeeperClient
-    auditor: Auditor
-    decode: Decode
-    analyst: Analyst
-    root_public_key: bytes
-    lease: timedelta
-
-
-@dataclass
-class Stopwatch:
-    """Seconds for each stage of one case."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self.seconds[name] = round(time.perf_counter() - start, 4)
-
-
-@dataclass(frozen=True)
-class OpenedPhoto:
-    view: str
-    slot: int
-    data: bytes
-
-
-@dataclass(frozen=True)
-class CleanPhoto:
-    view: str
-    slot: int
-    rendition: Rendition
-
-
-@dataclass(frozen=True)
-class OpenedCase:
-    history: History
-    photos: tuple[OpenedPhoto, ...]
-
-
-@dataclass(frozen=True)
-class Screened:
-    """Everything that will be written, ready before the transaction begins."""
-
-    finding: Finding
-    objects: tuple[tuple[Place, Sealed], ...]
-
-
-class PhotoUnusableError(Exception):
-    """Known bad input; the text tells the patient what to do."""
-
-
-def screen(services: ScreeningServices, hint: str | None) -> int:
+def screen(
+    services: ScreeningServices, hint: str | None, *, stopped: Callable[[], bool] = never
+) -> int:
     """Work until nothing is due: the hinted submission first. Return how many were handled.
 
-    A long queue is left after a while, well inside the task's time limit: the limit would strike
-    in the middle of a case and cost it an attempt. The next hint goes on.
+    When the process is to stop, the batch in hand is finished and the next one put back. A long
+    queue is left after a while, well inside the task's time limit: the limit would strike in the
+    middle of a case and cost it an attempt. The next hint goes on.
+
+    Raises:
+        DeviceLostError: the accelerator failed for good; the process must end.
+
     """
-    handled, stop_at = 0, time.monotonic() + LONGEST_DRAIN_SECONDS
-    while time.monotonic() < stop_at and (held := _claim(services, hint)) is not None:
-        screen_one(services, held)
-        handled += 1
+    stop_at = time.monotonic() + LONGEST_DRAIN_SECONDS
+
+    def over() -> bool:
+        return stopped() or time.monotonic() >= stop_at
+
+    handled = 0
+    with _shift(services) as shift:
+        while not over() and (claims := shift.claim(hint)):
+            handled += shift.work_through(claims, over)
+            hint = None
     return handled
 
 
-def _claim(services: ScreeningServices, hint: str | None) -> Claim | None:
-    with services.sessions() as session, session.begin():
-        return screening_queue.claim(session, hint=hint, lease=services.lease)
+@contextmanager
+def _shift(services: ScreeningServices) -> Iterator["Shift"]:
+    """Threads and leases of one drain; whatever is still held at its end is put back."""
+    with Heartbeat(services.sessions, services.lease) as heartbeat:
+        openers = ThreadPoolExecutor(services.opening_threads, "opening")
+        savers = ThreadPoolExecutor(SAVING_THREADS, "saving")
+        shift = Shift(services, heartbeat, openers, savers)
+        try:
+            yield shift
+        finally:
+            openers.shutdown(cancel_futures=True)
+            savers.shutdown()
+            shift.put_back_the_rest()
 
 
-def screen_one(services: ScreeningServices, held: Claim) -> None:
-    try:
-        with heartbeat(services.sessions, held, services.lease):
-            screened = _examine(services, held)
-    except PhotoUnusableError as known:
-        _ask_for_retake(services, held, str(known))
-    except (KeeperUnavailableError, keys.NoEpochKeyError) as outside:
-        _give_back(services, held, reason=str(outside), delay=KEEPER_DELAY, spent=False)
-    except OperationalError:
-        reason = "the database was away"
-        _give_back(services, held, reason=reason, delay=RETRY_DELAY, spent=False)
-        raise
-    except Exception as fault:
-        reason = f"{type(fault).__name__}"
-        _give_back(services, held, reason=reason, delay=RETRY_DELAY, spent=True)
-        raise
-    else:
-        _save(services, held, screened)
+class Shift:
+    """The worker between a hint and an empty queue."""
+
+    def __init__(
+        self,
+        services: ScreeningServices,
+        heartbeat: Heartbeat,
+        openers: ThreadPoolExecutor,
+        savers: ThreadPoolExecutor,
+    ) -> None:
+        self._services = services
+        self._held = heartbeat.held
+        self._openers = openers
+        self._savers = savers
+
+    def claim(self, hint: str | None, *, suspects: bool = True) -> list[Claim]:
+        services = self._services
+        with services.sessions() as session, session.begin():
+            claims = screening_queue.claim_batch(
+                session,
+                hint=hint,
+                lease=services.lease,
+                limit=services.analyst.batch_size,
+                suspects=suspects,
+            )
+        self._held.update({one.submission_id: one for one in claims})
+        services.note_progress()
+        return claims
+
+    def work_through(self, claims: list[Claim], over: Callable[[], bool]) -> int:
+        """Work on `claims` and on what is claimed meanwhile; return how many were handled.
+
+        A suspect is alone in the process: nothing is opened beside it.
+        """
+        alone = claims[0].is_suspect
+        handled = 0
+        opening, saved = self._open(claims), list[Future[None]]()
+        while opening:
+            cases = [case for one in opening if (case := one.result()) is not None]
+            handled += len(opening)
+            ahead = [] if alone or over() else self._open(self.claim(None, suspects=False))
+            _raise_faults(saved)
+            saved = self._analyse(cases)
+            opening = [] if over() else ahead
+        _raise_faults(saved)
+        return handled
+
+    def put_back_the_rest(self) -> None:
+        for held in list(self._held.values()):
+            saving.put_back(self._services, held)
+            self._settled(held)
+
+    def _open(self, claims: Sequence[Claim]) -> "list[Future[OpenedCase | None]]":
+        return [self._openers.submit(self._open_one, held) for held in claims]
+
+    def _open_one(self, held: Claim) -> OpenedCase | None:
+        """Open a case; None when that was all that could be done with it."""
+        try:
+            case = open_case(self._services, held)
+        except PhotoUnusableError as known:
+            saving.ask_for_retake(self._services, held, str(known))
+        except (*_SPEAKING, DecoderDied) as known:
+            self._give_back(held, known)
+        except Exception as fault:
+            self._give_back(held, fault)
+            raise
+        else:
+            self._services.note_progress()
+            if not held.is_last_look:
+                return case
+            saving.give_up(self._services, held, reason=WORKERS_DIED)
+        self._settled(held)
+        return None
+
+    def _analyse(self, cases: Sequence[OpenedCase]) -> list[Future[None]]:
+        """Analyse together; after a fault each alone, to find the one that it belongs to."""
+        photos = [case.pixels for case in cases if case.pixels is not None]
+        start = time.perf_counter()
+        try:
+            analyses = iter(self._services.analyst.analyse(photos) if photos else [])
+        except DeviceLostError as lost:
+            for case in cases:
+                self._give_back(case.held, lost)
+            raise
+        except Exception as fault:
+            if len(cases) == 1:
+                self._give_back(cases[0].held, fault)
+                raise
+            return [saved for case in cases for saved in self._analyse([case])]
+        seconds = round((time.perf_counter() - start) / max(1, len(photos)), 4)
+        self._services.note_progress()
+        for case in cases:
+            case.watch.seconds["analyse"] = seconds
+        return [
+            self._savers.submit(self._save, case, None if case.pixels is None else next(analyses))
+            for case in cases
+        ]
+
+    def _save(self, case: OpenedCase, analysis: Analysis | None) -> None:
+        try:
+            saving.save(self._services, case, analysis)
+        except Exception as fault:
+            self._give_back(case.held, fault)
+            raise
+        self._settled(case.held)
+        self._services.note_progress()
+
+    def _give_back(self, held: Claim, fault: Exception) -> None:
+        spent = not isinstance(fault, _OUTSIDE)
+        saving.give_back(self._services, held, reason=_reason(fault), spent=spent)
+        self._settled(held)
+
+    def _settled(self, held: Claim) -> None:
+        self._held.pop(held.submission_id, None)
 
 
-def _examine(services: ScreeningServices, held: Claim) -> Screened:
-    watch = Stopwatch()
-    with services.sessions() as session, session.begin():
-        recipient = keys.sealing_recipient(session, services.root_public_key)
-    with watch.stage("open"):
-        case = _open(services, held)
-    with watch.stage("decode"):
-        clean = [_clean(services, photo) for photo in case.photos]
-    chosen = min(clean, key=lambda photo: ANALYSED_VIEWS.index(photo.view))
-    analysis = None
-    with watch.stage("analyse"):
-        if held.ai_permitted:
-            analysis = services.analyst.analyse(_pixels(chosen.rendition))
-    with watch.stage("seal"):
-        pictures = [(ObjectKind.RENDITION, photo, photo.rendition.data) for photo in clean]
-        if analysis is not None:
-            pictures.append((ObjectKind.HEATMAP, chosen, analysis.heatmap_png))
-        objects = [_sealed(held, kind, of, data, recipient) for kind, of, data in pictures]
-    finding = _finding(services.analyst, case.history, analysis, chosen.view, watch.seconds)
-    return Screened(finding, tuple(objects))
+def _reason(fault: Exception) -> str:
+    """What may be stored of a fault: its kind; only our own messages tell nothing of a person."""
+    if isinstance(fault, DATABASE_AWAY):
+        return "the database was away"
+    return str(fault) if isinstance(fault, _SPEAKING) else type(fault).__name__
 
 
-def _open(services: ScreeningServices, held: Claim) -> OpenedCase:
-    with services.sessions() as session:
-        rows = sealed_objects.of_submission(
-            session, held.submission_id, [ObjectKind.PHOTO, ObjectKind.HISTORY]
-        )
-    wanted = NewKeyRequest(
-        purpose=KeyPurpose.SCREENING,
-        object_ids=tuple(row.id for row in rows),
-        recipient_key=b"",
-        submission_id=held.submission_id,
-        token=held.token,
-    )
-    try:
-        file_keys = services.keeper.file_keys(wanted)
-        opened = {
-            row.id: sealed_objects.open_object(row, services.blobs, file_key=file_keys[row.id])
-            for row in rows
-        }
-    except (EnvelopeError, MissingBlobError, KeeperCannotOpenError) as error:
-        raise PhotoUnusableError(_DAMAGED) from error
-    return _case(rows, opened)
-
-
-def _case(rows: Sequence[SealedObject], opened: dict[str, bytes]) -> OpenedCase:
-    history = next(row for row in rows if row.kind == ObjectKind.HISTORY)
-    photos = tuple(
-        OpenedPhoto(row.view or "close_up", row.slot, opened[row.id])
-        for row in rows
-        if row.kind == ObjectKind.PHOTO
-    )
-    return OpenedCase(History.from_dict(json.loads(opened[history.id])), photos)
-
-
-_DAMAGED = "A photo arrived damaged and could not be opened. Please take it again and send it."
-
-_VIEW_NAMES = {
-    "overview": "photo from further away",
-    "close_up": "close-up photo",
-    "dermoscopic": "photo through the skin lens",
-}
-
-
-def _clean(services: ScreeningServices, photo: OpenedPhoto) -> CleanPhoto:
-    try:
-        rendition = services.decode(photo.data)
-    except PhotoRejected as rejected:
-        raise PhotoUnusableError(
-            f"Your {_VIEW_NAMES[photo.view]}: {rejected.reason.sentence}"
-        ) from rejected
-    return CleanPhoto(photo.view, photo.slot, rendition)
-
-
-def _pixels(rendition: Rendition) -> Pixels:
-    with Image.open(io.BytesIO(rendition.data)) as image:
-        return np.asarray(image.convert("RGB"), dtype=np.uint8)
-
-
-def _sealed(
-    held: Claim, kind: ObjectKind, of: CleanPhoto, data: bytes, recipient: PublicKey
-) -> tuple[Place, Sealed]:
-    """Seal a picture that was made from a photo: it keeps the photo's slot and view."""
-    place = Place(held.patient_id, held.submission_id, kind, of.slot, of.view)
-    return place, seal(data, context=place.context, recipients=[recipient])
-
-
-def _finding(
-    analyst: Analyst,
-    history: History,
-    analysis: Analysis | None,
-    view: str,
-    seconds: dict[str, float],
-) -> Finding:
-    score = seven_point_score(history.seven_point)
-    triage = analyst.triage(analysis, score=score, strong_concern=urgent_route(history))
-    common = Finding(
-        ai_used=False,
-        urgency=place_of(triage.urgency),
-        reasons=triage.reasons,
-        rule_reasons=_rule_reasons(history, analysis),
-        quality_flags=(),
-        stage_seconds=seconds,
-        seven_point_score=score,
-    )
-    return common if analysis is None else _with_analysis(common, analyst, analysis, view)
-
-
-def _rule_reasons(history: History, analysis: Analysis | None) -> tuple[str, ...]:
-    """What the rules say without the ensemble's classes; without an analysis that is said too."""
-    if analysis is None:
-        return (*urgent_reasons(history), AI_REFUSED)
-    return (*urgent_reasons(history), *(FLAG_WORDS[flag] for flag in analysis.quality_flags))
-
-
-def _with_analysis(common: Finding, analyst: Analyst, analysis: Analysis, view: str) -> Finding:
-    prediction = analysis.prediction
-    return replace(
-        common,
-        ai_used=True,
-        quality_flags=tuple(str(flag) for flag in analysis.quality_flags),
-        probabilities=dict(prediction.probabilities),
-        members={name: dict(values) for name, values in prediction.members.items()},
-        spread=prediction.spread,
-        prediction_sets={level: list(names) for level, names in prediction.sets.items()},
-        outlier_score=prediction.outlier_score,
-        explained_class=analysis.explained_class,
-        analysed_view=view,
-        model_version=analyst.version,
-        model_fingerprint=analyst.fingerprint,
-    )
-
-
-def _save(services: ScreeningServices, held: Claim, screened: Screened) -> None:
-    with services.sessions() as session, session.begin():
-        if not screening_queue.finish(session, held, screened.finding):
-            return  # fenced off: another worker has this case now
-        for place, sealed in screened.objects:
-            sealed_objects.add(session, services.blobs, place, sealed, sealed_by="worker")
-        detail = f"attempt {held.attempt}, urgency {screened.finding.urgency}"
-        _audit(services, session, held, AuditAction.SUBMISSION_SCREENED, detail)
-
-
-def _ask_for_retake(services: ScreeningServices, held: Claim, reason: str) -> None:
-    with services.sessions() as session, session.begin():
-        if screening_queue.ask_for_retake(session, held, reason):
-            _audit(services, session, held, AuditAction.RETAKE_REQUESTED, "photo not usable")
-
-
-def _give_back(
-    services: ScreeningServices, held: Claim, *, reason: str, delay: timedelta, spent: bool
-) -> None:
-    with services.sessions() as session, session.begin():
-        if screening_queue.give_back(session, held, reason=reason, delay=delay, spent=spent):
-            _audit(services, session, held, AuditAction.SCREENING_FAILED, reason)
-
-
-def _audit(
-    services: ScreeningServices, session: Session, held: Claim, action: AuditAction, detail: str
-) -> None:
-    services.auditor.record(
-        session,
-        action,
-        ACTOR,
-        clinic_id=held.clinic_id,
-        patient_id=held.patient_id,
-        submission_id=held.submission_id,
-        detail=detail,
-    )
+def _raise_faults(saved: Sequence[Future[None]]) -> None:
+    for one in saved:
+        one.result()

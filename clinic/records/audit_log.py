@@ -158,6 +158,12 @@ def about_patient(session: Session, patient_id: str, *, limit: int) -> list[Audi
     return list(session.scalars(query.order_by(AuditEntry.sequence.desc()).limit(limit)))
 
 
+def names_case(session: Session, submission_id: str, *, clinic_id: str) -> bool:
+    """Whether this clinic ever had a case with this id."""
+    query = select(AuditEntry.sequence).where(AuditEntry.submission_id == submission_id)
+    return session.scalar(query.where(AuditEntry.clinic_id == clinic_id).limit(1)) is not None
+
+
 @dataclass(frozen=True)
 class AuditQuery:
     """`reference` is how a case's id begins."""

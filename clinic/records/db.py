@@ -7,10 +7,15 @@ from typing import Any
 
 from sqlalchemy import DateTime, Engine, create_engine, event, func, select
 from sqlalchemy.engine import Dialect
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 from sqlalchemy.types import TypeDecorator
 
 SessionFactory = Callable[[], Session]
+
+# What a database raises that is down, starting, out of connections or locked for too long.
+DATABASE_AWAY = (OperationalError, InterfaceError, PoolTimeoutError)
 
 SQLITE_BUSY_SECONDS = 20
 

@@ -37,6 +37,9 @@ def _one_of(column: str, values: Any) -> str:
     return f"{column} IN (" + ", ".join(f"'{value}'" for value in values) + ")"
 
 
+# Indexes of what has yet to be done, by the computer or by people: few rows of very many.
+_WAITING = f"screening_state = '{ScreeningState.QUEUED}'"
+_HELD = f"screening_state = '{ScreeningState.RUNNING}'"
 _OPEN = f"case_state = '{CaseState.AWAITING_REVIEW}'"
 _SIGNED = f"case_state = '{CaseState.SIGNED}'"
 
@@ -196,8 +199,9 @@ class Submission(Base):
             "screening_state <> 'dead' OR last_failure IS NOT NULL",
             name="submission_dead_has_reason",
         ),
-        Index("submission_to_screen", "screening_state", "not_before"),
-        # The next two hold open cases alone: however many are signed, the queue stays small.
+        _partial("submission_to_claim", "attempt", "received_at", where=_WAITING),
+        _partial("submission_to_hint", "received_at", where=_WAITING),
+        _partial("submission_held", "lease_until", where=_HELD),
         _partial("submission_review_order", "clinic_id", "urgency", "due_at", "id", where=_OPEN),
         _partial("submission_claims", "claimed_by", where=f"{_OPEN} AND claimed_by IS NOT NULL"),
         _partial("submission_signed_by_sending", "clinic_id", "received_at", "id", where=_SIGNED),
@@ -258,6 +262,8 @@ class ScreeningResult(Base):
     seven_point_score: Mapped[int | None] = mapped_column(Integer)
     model_version: Mapped[str | None] = mapped_column(String(40))
     model_fingerprint: Mapped[str | None] = mapped_column(SHA256, index=True)
+    engine: Mapped[str | None] = mapped_column(String(40))  # what computed it, and on what
+    device: Mapped[str | None] = mapped_column(String(80))
     stage_seconds: Mapped[dict[str, float]] = mapped_column(JSON)
     finished_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
@@ -341,12 +347,15 @@ class EpochKeyRow(Base):
 
 
 class PatientKey(Base):
-    """The key that all of a patient's objects end under. Destroying it erases the patient."""
+    """The key that all of a patient's objects end under. Destroying it erases the patient.
+
+    The row outlives the patient's, so `patient_id` is no foreign key.
+    """
 
     __tablename__ = "patient_key"
 
     kid: Mapped[str] = mapped_column(String(64), primary_key=True)
-    patient_id: Mapped[str] = mapped_column(ForeignKey("patient.id"))
+    patient_id: Mapped[str] = mapped_column(ID)
     version: Mapped[int] = mapped_column(Integer)
     wrapped: Mapped[bytes | None] = mapped_column(LargeBinary)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -4,9 +4,9 @@ The row is the queue and a message only a hint. Every change is a conditional UP
 count decides; zero rows mean that somebody else got there first.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import CursorResult, Select, Update, case, or_, select, update
@@ -29,13 +29,17 @@ from clinic.urgency import place_of, urgency_at
 from ml.triage import Urgency
 
 HINT_AGAIN_AFTER = timedelta(seconds=5)
+WORKERS_DIED = "the worker stopped in every attempt while it held this case"
 # Without the computer a person looks sooner, not later.
 URGENCY_WITHOUT_AI = place_of(Urgency.SUSPICIOUS)
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A submission held by one worker until its lease ends; the token fences off everybody else."""
+    """A submission held by one worker until its lease ends; the token fences off everybody else.
+
+    What was claimed together has one token.
+    """
 
     submission_id: str
     patient_id: str
@@ -43,6 +47,16 @@ class Claim:
     token: str
     attempt: int
     ai_permitted: bool
+
+    @property
+    def is_suspect(self) -> bool:
+        """It has failed before, perhaps by taking its worker with it: it runs alone."""
+        return self.attempt > 1
+
+    @property
+    def is_last_look(self) -> bool:
+        """Its workers died in every attempt: only whether the photo can be decoded is looked at."""
+        return self.attempt > MAX_ATTEMPTS
 
 
 @dataclass(frozen=True)
@@ -69,70 +83,107 @@ class Finding:
     seven_point_score: int | None = None
     model_version: str | None = None
     model_fingerprint: str | None = None
+    engine: str | None = None
+    device: str | None = None
 
 
 def waiting_for_hint(session: Session, *, limit: int) -> list[str]:
-    """Ids of queued submissions that are due and had no recent hint."""
-    now = database_now(session)
-    query = (
-        select(Submission.id)
-        .where(Submission.screening_state == ScreeningState.QUEUED, Submission.not_before <= now)
-        .where(or_(Submission.hinted_at.is_(None), Submission.hinted_at < now - HINT_AGAIN_AFTER))
-        .order_by(Submission.received_at)
-    )
-    return list(session.scalars(query.limit(limit)))
+    """Which of the `limit` oldest due submissions had no recent hint.
 
-
-def stamp_hint(session: Session, submission_id: str) -> None:
-    changed = update(Submission).where(Submission.id == submission_id)
-    session.execute(changed.values(hinted_at=database_now(session)))
-
-
-def claim(session: Session, *, hint: str | None, lease: timedelta) -> Claim | None:
-    """Take the hinted submission, or else the one that has waited longest; None when none is due.
-
-    One at a time: a suspect (a second or third attempt) is therefore always alone.
+    One hint makes a worker drain the whole queue, so the front of a long queue is enough.
     """
     now = database_now(session)
-    found = session.scalar(_claimable(hint).where(Submission.not_before <= now))
-    if found is None:
-        return None
+    front = (
+        _due(now)
+        .with_only_columns(Submission.id, Submission.hinted_at, Submission.received_at)
+        .order_by(Submission.received_at)
+        .limit(limit)
+        .subquery()
+    )
+    not_lately = or_(front.c.hinted_at.is_(None), front.c.hinted_at < now - HINT_AGAIN_AFTER)
+    return list(session.scalars(select(front.c.id).where(not_lately).order_by(front.c.received_at)))
+
+
+def stamp_hints(session: Session, submission_ids: Sequence[str]) -> None:
+    changed = update(Submission).where(Submission.id.in_(submission_ids))
+    _run(session, changed.values(hinted_at=database_now(session)))
+
+
+def hints_are_waiting(session: Session) -> bool:
+    """Whether a hint of the last seconds was not taken up: its submission is due and queued."""
+    now = database_now(session)
+    hinted = _due(now).where(Submission.hinted_at > now - 2 * HINT_AGAIN_AFTER)
+    return session.scalar(hinted.with_only_columns(Submission.id).limit(1)) is not None
+
+
+def claim_batch(
+    session: Session, *, hint: str | None, lease: timedelta, limit: int, suspects: bool = True
+) -> list[Claim]:
+    """Take up to `limit` due submissions: the hinted one first, then the oldest; none is an answer.
+
+    A suspect is taken alone, and only if `suspects` are wanted; else it waits behind fresh ones.
+    """
+    now = database_now(session)
+    found = _claimable(session, now, hint=hint, limit=limit, suspects=suspects)
+    if not found:
+        return []
+    first_is_fresh = found[0].attempt == 0
+    wanted = [one.id for one in found if one.attempt == 0] if first_is_fresh else [found[0].id]
     token = new_id()
-    taken = _run(
-        session,
+    taken = session.scalars(
         update(Submission)
-        .where(Submission.id == found)
+        .where(Submission.id.in_(wanted))
         .where(Submission.screening_state == ScreeningState.QUEUED)
         .values(
             screening_state=next_screening_state(ScreeningState.QUEUED, ScreeningEvent.CLAIM),
             token=token,
             lease_until=now + lease,
             attempt=Submission.attempt + 1,
-        ),
+        )
+        .returning(Submission),
+        execution_options={"synchronize_session": False, "populate_existing": True},
     )
-    if taken != 1:
-        return None
-    row = session.get_one(Submission, found, populate_existing=True)
+    by_id = {row.id: _claim_of(row) for row in taken}
+    return [by_id[one] for one in wanted if one in by_id]
+
+
+def _claimable(
+    session: Session, now: datetime, *, hint: str | None, limit: int, suspects: bool
+) -> list[Submission]:
+    """Lock candidates in the order of their claim; what another worker has locked is passed by."""
+    due = _due(now) if suspects else _due(now).where(Submission.attempt == 0)
+    due = due.with_for_update(skip_locked=True).execution_options(populate_existing=True)
+    hinted = list(session.scalars(due.where(Submission.id == hint))) if hint else []
+    if hinted and (hinted[0].attempt > 0 or limit == 1):
+        return hinted
+    others = due.where(Submission.id != hint) if hint else due
+    oldest = others.order_by(Submission.attempt, Submission.received_at)
+    return hinted + list(session.scalars(oldest.limit(limit - len(hinted))))
+
+
+def _due(now: datetime) -> Select[Submission]:
+    return select(Submission).where(
+        Submission.screening_state == ScreeningState.QUEUED, Submission.not_before <= now
+    )
+
+
+def _claim_of(row: Submission) -> Claim:
     return Claim(
-        row.id, row.patient_id, row.clinic_id, token, row.attempt, ai_permitted=row.ai_permitted
+        row.id,
+        row.patient_id,
+        row.clinic_id,
+        row.token or "",
+        row.attempt,
+        ai_permitted=row.ai_permitted,
     )
 
 
-def _claimable(hint: str | None) -> Select[str]:
-    return (
-        select(Submission.id)
-        .where(Submission.screening_state == ScreeningState.QUEUED)
-        .order_by(case((Submission.id == hint, 0), else_=1), Submission.attempt)
-        .order_by(Submission.received_at)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-    )
-
-
-def extend_lease(session: Session, held: Claim, lease: timedelta) -> bool:
-    """The heartbeat of slow work. False: the lease was lost, stop."""
+def extend_leases(session: Session, tokens: Collection[str], lease: timedelta) -> int:
+    """The heartbeat of slow work: how many submissions are still held under these tokens."""
     until = database_now(session) + lease
-    return _run(session, _held(held).values(lease_until=until)) == 1
+    held = update(Submission).where(Submission.token.in_(tokens))
+    held = held.where(Submission.screening_state == ScreeningState.RUNNING)
+    return _run(session, held.values(lease_until=until))
 
 
 def holds_lease(session: Session, submission_id: str, token: str | None) -> bool:
@@ -198,7 +249,7 @@ def give_up(session: Session, held: Claim, *, reason: str) -> bool:
 
 
 def expire_leases(session: Session) -> tuple[list[str], list[str]]:
-    """Free what a dead worker held: (given up after the last attempt, queued again)."""
+    """Free what a dead worker held: (given up after the last look, queued again)."""
     now = database_now(session)
     overdue = list(
         session.scalars(
@@ -209,10 +260,10 @@ def expire_leases(session: Session) -> tuple[list[str], list[str]]:
             .execution_options(populate_existing=True)
         )
     )
-    dead = [row.id for row in overdue if row.attempt >= MAX_ATTEMPTS]
-    again = [row.id for row in overdue if row.attempt < MAX_ATTEMPTS]
-    lost = "the worker stopped three times while it held this case"
-    _run(session, update(Submission).where(Submission.id.in_(dead)).values(**_dead_values(lost)))
+    dead = [row.id for row in overdue if row.attempt > MAX_ATTEMPTS]
+    again = [row.id for row in overdue if row.attempt <= MAX_ATTEMPTS]
+    given_up = _dead_values(WORKERS_DIED)
+    _run(session, update(Submission).where(Submission.id.in_(dead)).values(**given_up))
     _bring_forward(session, dead)
     _run(
         session,
@@ -296,6 +347,8 @@ def _replace_result(session: Session, submission_id: str, finding: Finding) -> N
             seven_point_score=finding.seven_point_score,
             model_version=finding.model_version,
             model_fingerprint=finding.model_fingerprint,
+            engine=finding.engine,
+            device=finding.device,
             stage_seconds=finding.stage_seconds,
             finished_at=database_now(session),
         )

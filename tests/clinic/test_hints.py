@@ -1,9 +1,12 @@
 """Hints go through a real broker, and a broker that is away is said at once."""
 
 import json
+import os
+import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -63,31 +66,69 @@ def test_a_frozen_broker_blocks_no_longer_than_the_time_outs() -> None:
 
 
 @pytest.fixture
-def full_broker(tmp_path: Path) -> Iterator[str]:
+def own_broker(tmp_path: Path) -> Iterator["redis.Redis"]:
+    """A broker that this test alone may harm."""
     server = ValkeyServer(port=free_port(), data_dir=tmp_path)
     server.start()
     with redis.Redis(port=server.port) as connection:
-        connection.config_set("maxmemory-policy", "noeviction")
-        connection.config_set("maxmemory", "1")
-    yield f"redis://127.0.0.1:{server.port}/0"
+        yield connection
     server.stop()
 
 
+def address(broker: "redis.Redis", password: str = "") -> str:
+    return f"redis://{password}127.0.0.1:{broker.connection_pool.connection_kwargs['port']}/0"
+
+
+@contextmanager
+def full(broker: "redis.Redis") -> Iterator[None]:
+    broker.config_set("maxmemory-policy", "noeviction")
+    broker.config_set("maxmemory", "1")
+    yield
+    broker.config_set("maxmemory", "0")
+
+
+@contextmanager
+def read_only(broker: "redis.Redis") -> Iterator[None]:
+    broker.execute_command("REPLICAOF", "127.0.0.1", str(free_port()))
+    yield
+    broker.execute_command("REPLICAOF", "NO", "ONE")
+
+
+@contextmanager
+def frozen(broker: "redis.Redis") -> Iterator[None]:
+    process = broker.info("server")["process_id"]
+    os.kill(process, signal.SIGSTOP)
+    yield
+    os.kill(process, signal.SIGCONT)
+
+
+@contextmanager
+def another_type(broker: "redis.Redis") -> Iterator[None]:
+    """Somebody put a plain value where the queue's list was."""
+    broker.set(INFERENCE_QUEUE, "not a list")
+    yield
+    broker.delete(INFERENCE_QUEUE)
+
+
 @pytest.mark.broker
-def test_a_full_broker_counts_as_down(full_broker: str) -> None:
+@pytest.mark.parametrize(
+    "fault", [full, read_only, frozen, another_type], ids=lambda one: one.__name__
+)
+def test_a_broker_that_takes_nothing_counts_as_down_until_it_is_well(
+    own_broker: "redis.Redis", fault: Callable[["redis.Redis"], AbstractContextManager[None]]
+) -> None:
+    hints = CeleryHints(address(own_broker))
+    hints.send(ANSWER_KEY_REQUEST, "before")  # so that the fault meets a connection that stands
+
+    with fault(own_broker), pytest.raises(BrokerDownError):
+        hints.send(SCREEN_SUBMISSION, "case-1")
+
+    hints.send(SCREEN_SUBMISSION, "case-2")
+    assert b"case-2" in own_broker.lrange(INFERENCE_QUEUE, 0, -1)[0]
+
+
+@pytest.mark.broker
+def test_a_broker_that_refuses_the_password_counts_as_down(own_broker: "redis.Redis") -> None:
+    own_broker.config_set("requirepass", "right")
     with pytest.raises(BrokerDownError):
-        CeleryHints(full_broker).send(SCREEN_SUBMISSION, "case-1")
-
-
-@pytest.mark.broker
-def test_a_broker_that_refuses_the_password_counts_as_down(tmp_path: Path) -> None:
-    server = ValkeyServer(port=free_port(), data_dir=tmp_path)
-    server.start()
-    try:
-        with redis.Redis(port=server.port) as connection:
-            connection.config_set("requirepass", "right")
-        url = f"redis://:wrong@127.0.0.1:{server.port}/0"
-        with pytest.raises(BrokerDownError):
-            CeleryHints(url).send(SCREEN_SUBMISSION, "case-1")
-    finally:
-        server.stop()
+        CeleryHints(address(own_broker, password=":wrong@")).send(SCREEN_SUBMISSION, "case-1")

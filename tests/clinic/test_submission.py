@@ -1,13 +1,17 @@
 """The life of a submission, state by event."""
 
+from datetime import timedelta
+
 import pytest
 
 from clinic.submission import (
+    MAX_ATTEMPTS,
     CaseEvent,
     CaseState,
     ForbiddenMoveError,
     ScreeningEvent,
     ScreeningState,
+    longest_pause,
     next_case_state,
     next_screening_state,
     source_states,
@@ -80,3 +84,10 @@ def test_source_states_are_those_of_the_table(event: CaseEvent) -> None:
     }
     assert set(source_states(event)) == allowed
     assert allowed
+
+
+def test_each_attempt_may_wait_longer_than_the_one_before() -> None:
+    pauses = [longest_pause(attempt) for attempt in range(MAX_ATTEMPTS + 1)]
+    assert pauses == sorted(set(pauses))
+    assert timedelta(seconds=1) < pauses[0] < pauses[-1] < timedelta(minutes=1)
+    assert longest_pause(99) == pauses[-1]

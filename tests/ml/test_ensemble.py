@@ -5,12 +5,12 @@ import pytest
 import torch
 
 from ml.artifact import BundleError, load_bundle
-from ml.engine_eager import fold_batch_norm
 from ml.ensemble import Ensemble
 from ml.labels import CLASSES
 from ml.members import MEMBERS, build_member
 from ml.preprocess import to_input
 from ml.quality_flag import QualityFlag
+from ml.served_member import fold_batch_norm
 from ml.temperature import apply_temperature, mean_of_members
 
 

@@ -1,9 +1,20 @@
+import io
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from ml.artifact import live_bundle, load_bundle
-from ml.gradcam import blend, evidence, logits_and_features, on_photo, overlay_rgba, raw_cam
+from ml.gradcam import (
+    blend,
+    evidence,
+    logits_and_features,
+    on_photo,
+    overlay_png,
+    overlay_rgba,
+    raw_cam,
+)
 from ml.labels import CLASSES
 from ml.library_cam import library_cam
 from ml.members import MEMBERS, build_member
@@ -145,3 +156,9 @@ def test_blending_at_opacity_nought_gives_the_photo(lesion_photos):
     rgba = overlay_rgba(np.full(photo.shape[:2], 0.8, np.float32))
     assert (blend(photo, rgba, 0.0) == photo).all()
     assert (blend(photo, rgba, 1.0) != photo).any()
+
+
+def test_the_packed_overlay_shows_the_very_colours():
+    heat = np.linspace(0.0, 1.0, 40 * 30, dtype=np.float32).reshape(30, 40)
+    with Image.open(io.BytesIO(overlay_png(heat))) as packed:
+        assert (np.asarray(packed.convert("RGBA")) == overlay_rgba(heat)).all()

@@ -14,6 +14,7 @@ from PIL import Image
 
 from clinic.fhir_checks import problems
 from ml.labels import CLASSES
+from tests.processes import processes_that_mention
 from tools.installation import ROOT
 from tools.lesion_drawing import save_drawn
 from tools.ports import free_port
@@ -26,19 +27,6 @@ def demo(*options: object, **kwargs) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command, capture_output=True, text=True, timeout=280, check=False, **kwargs
     )
-
-
-def processes_that_mention(text: str) -> list[str]:
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            line = (folder / "cmdline").read_bytes() + (folder / "environ").read_bytes()
-            state = (folder / "stat").read_text().rsplit(")", 1)[1].split()[0]
-        except OSError:
-            continue
-        if text.encode() in line and state != "Z" and int(folder.name) != os.getpid():
-            found.append(folder.name)
-    return found
 
 
 def await_no_process(text: str) -> list[str]:

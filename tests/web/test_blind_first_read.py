@@ -11,7 +11,8 @@ from tests.browser_session import BrowserSession
 from tests.fakes import FakeAnalyst, prediction
 from tests.portal_tools import both_databases
 from tests.world import World, history
-from worker.screen_submission import AI_REFUSED, Analysis, _rule_reasons
+from worker.analysis import Analysis
+from worker.finding import AI_REFUSED, rule_reasons
 
 SignedIn = Callable[[str], BrowserSession]
 
@@ -42,8 +43,8 @@ def test_queue_and_case_page_say_only_what_the_rules_say(world: World, signed_in
 def test_the_rules_speak_of_the_photo_but_never_of_a_class(flags: tuple[QualityFlag, ...]) -> None:
     found = Analysis(prediction("mel"), "mel", flags, b"")
 
-    assert _rule_reasons(history(), found) == tuple(FLAG_WORDS[flag] for flag in flags)
+    assert rule_reasons(history(), found) == tuple(FLAG_WORDS[flag] for flag in flags)
 
 
 def test_a_refused_computer_is_a_reason_of_the_rules() -> None:
-    assert _rule_reasons(history(), None) == (AI_REFUSED,)
+    assert rule_reasons(history(), None) == (AI_REFUSED,)

@@ -66,7 +66,9 @@ def test_a_case_that_the_computer_gave_up_on_is_listed_with_its_reason(
 ) -> None:
     case = world.submit(world.alice)
     with world.sessions() as session, session.begin():
-        held = screening_queue.claim(session, hint=case, lease=timedelta(seconds=30))
+        (held,) = screening_queue.claim_batch(
+            session, hint=case, lease=timedelta(seconds=30), limit=1
+        )
         assert held is not None
         screening_queue.give_up(session, held, reason="DecodeTimeout")
 

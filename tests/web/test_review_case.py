@@ -325,7 +325,9 @@ def test_the_letter_reaches_the_patient_only_with_the_signature(
 def without_ai(world: World) -> str:
     case = world.submit(world.alice)
     with world.sessions() as session, session.begin():
-        held = screening_queue.claim(session, hint=case, lease=timedelta(seconds=30))
+        (held,) = screening_queue.claim_batch(
+            session, hint=case, lease=timedelta(seconds=30), limit=1
+        )
         assert held is not None
         assert screening_queue.give_up(session, held, reason="the model files are damaged")
         assert review.claim(session, case, reader_id=world.bob.account_id)

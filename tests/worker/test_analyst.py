@@ -5,14 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from clinic.records import review
 from ml.artifact import LIVE_FILE, BundleError
 from ml.labels import CLASSES
 from ml.triage import Urgency
 from tests.bundles import small_bundle
 from tests.world import World
-from worker.analyst import EnsembleAnalyst
+from worker.analyst import MAKESHIFT, EnsembleAnalyst
 from worker.screen_submission import screen
 
 
@@ -34,18 +36,19 @@ PIXELS = np.random.default_rng(3).integers(0, 255, (90, 120, 3), dtype=np.uint8)
 def test_pixels_become_probabilities_and_an_overlay_of_their_size(
     analyst: EnsembleAnalyst,
 ) -> None:
-    found = analyst.analyse(PIXELS)
+    (found,) = analyst.analyse([PIXELS])
 
     assert set(found.prediction.probabilities) == set(CLASSES)
     assert sum(found.prediction.probabilities.values()) == pytest.approx(1.0)
     assert found.explained_class == found.prediction.top_class
     with Image.open(io.BytesIO(found.heatmap_png)) as overlay:
-        assert (overlay.format, overlay.mode, overlay.size) == ("PNG", "RGBA", (120, 90))
+        assert (overlay.format, overlay.size) == ("PNG", (120, 90))
+        assert overlay.convert("RGBA").getchannel("A").getextrema()[0] < 255
 
 
 def test_the_same_pixels_give_the_same_answer(analyst: EnsembleAnalyst, weights: Path) -> None:
     again = EnsembleAnalyst.load(weights)
-    assert again.analyse(PIXELS) == analyst.analyse(PIXELS)
+    assert again.analyse([PIXELS]) == analyst.analyse([PIXELS])
     assert again.fingerprint == analyst.fingerprint
     assert analyst.version == "test-1"
 
@@ -58,13 +61,30 @@ def test_without_an_analysis_nothing_is_invented(analyst: EnsembleAnalyst) -> No
 
 
 def test_the_history_raises_the_urgency_of_any_prediction(analyst: EnsembleAnalyst) -> None:
-    found = analyst.analyse(PIXELS)
+    (found,) = analyst.analyse([PIXELS])
     assert analyst.triage(found, score=0, strong_concern=True).urgency is Urgency.URGENT
 
 
 def test_a_case_goes_through_the_real_ensemble(world: World, analyst: EnsembleAnalyst) -> None:
     case = world.submit(world.alice)
     assert screen(world.screening(analyst=analyst), case) == 1
+
+
+def test_the_result_says_what_computed_it_and_on_what(world: World, weights: Path) -> None:
+    case = world.submit(world.alice)
+    screen(world.screening(analyst=EnsembleAnalyst.load(weights, device="cpu")), case)
+    with world.sessions() as session:
+        found = review.result_of(session, case)
+    assert found is not None
+    assert found.device == "cpu"
+    assert found.engine
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has what the test misses")
+def test_for_want_of_the_gpu_the_processor_works_and_says_so(weights: Path) -> None:
+    makeshift = EnsembleAnalyst.load(weights, device="cuda")
+    assert makeshift.device == f"cpu{MAKESHIFT}"
+    assert makeshift.analyse([PIXELS])[0].prediction.probabilities
 
 
 def damaged(folder: Path) -> str:

@@ -77,10 +77,12 @@ class System:
             for one in self.supervisor.programs
         )
 
-    def states(self, cases: list[str]) -> list[tuple[str, str]]:
+    def rows(self, cases: list[str]) -> list[Submission]:
         with self.world.sessions() as session:
-            found = session.scalars(select(Submission).where(Submission.id.in_(cases))).all()
-        return [(row.screening_state, row.case_state) for row in found]
+            return list(session.scalars(select(Submission).where(Submission.id.in_(cases))))
+
+    def states(self, cases: list[str]) -> list[tuple[str, str]]:
+        return [(row.screening_state, row.case_state) for row in self.rows(cases)]
 
     def all_analysed(self, cases: list[str]) -> Callable[[], bool]:
         done = (ScreeningState.DONE, CaseState.AWAITING_REVIEW)
@@ -195,6 +197,41 @@ def test_a_worker_killed_in_the_middle_leaves_one_result(system: System) -> None
     with system.world.sessions() as session:
         attempts = [row.attempt for case in cases if (row := submissions.find(session, case))]
     assert max(attempts) == 2
+
+
+def test_a_worker_whose_child_is_frozen_is_noticed_and_starts_again(system: System) -> None:
+    worker = system.program("worker")
+    before = worker.starts
+    (child,) = pool_children(worker)
+    os.kill(child, signal.SIGSTOP)
+    cases = system.submit(2)
+
+    system.until(system.all_analysed(cases), what="nobody noticed the frozen child")
+
+    assert worker.starts == before + 1
+    assert_each_ended_once(system, cases)
+    assert not Path(f"/proc/{child}").exists()
+
+
+def test_a_worker_that_is_told_to_stop_finishes_or_puts_back(system: System) -> None:
+    worker = system.program("worker")
+    before = worker.starts
+    cases = system.submit(24)
+
+    def some_are_done() -> bool:
+        return ScreeningState.DONE in {state for state, _ in system.states(cases)}
+
+    system.until(some_are_done, what="no case was analysed")
+    assert worker.process is not None
+    worker.process.send_signal(signal.SIGTERM)
+    assert worker.process.wait(timeout=30) == 0
+
+    states = {state for state, _ in system.states(cases)}
+    assert states == {ScreeningState.DONE, ScreeningState.QUEUED}
+    system.until(system.all_analysed(cases), what="the cases were not analysed")
+    assert worker.starts == before + 1
+    assert_each_ended_once(system, cases)
+    assert {row.attempt for row in system.rows(cases)} == {1}
 
 
 def test_a_broker_that_comes_back_empty_loses_no_case(system: System) -> None:

@@ -2,8 +2,12 @@
 
 from datetime import timedelta
 
+import pytest
 from sqlalchemy import select, update
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 
+import worker.reconciler
 from clinic.audit_event import AuditAction
 from clinic.records import audit_log, screening_queue, submissions
 from clinic.records.db import database_now
@@ -24,7 +28,8 @@ def lost_by_a_worker(world: World, *, attempt: int) -> str:
     """A case whose lease ran out in its n-th attempt."""
     case = world.submit(world.alice)
     with world.sessions() as session, session.begin():
-        assert screening_queue.claim(session, hint=case, lease=timedelta(seconds=30))
+        lease = timedelta(seconds=30)
+        assert screening_queue.claim_batch(session, hint=case, lease=lease, limit=1)
         past = database_now(session) - timedelta(seconds=1)
         changed = update(Submission).where(Submission.id == case)
         session.execute(changed.values(lease_until=past, attempt=attempt))
@@ -56,8 +61,14 @@ def test_a_lost_case_goes_back_to_the_queue(world: World) -> None:
     assert actions(world, case) == [AuditAction.SCREENING_FAILED]
 
 
-def test_a_case_lost_three_times_goes_to_people(world: World) -> None:
+def test_a_case_lost_three_times_is_queued_for_a_last_look(world: World) -> None:
     case = lost_by_a_worker(world, attempt=3)
+    assert reconciler(world).reconcile() == 1
+    assert states(world, case) == (ScreeningState.QUEUED, CaseState.RECEIVED)
+
+
+def test_a_case_lost_in_its_last_look_goes_to_people(world: World) -> None:
+    case = lost_by_a_worker(world, attempt=4)
     assert reconciler(world).reconcile() == 1
     assert states(world, case) == (ScreeningState.DEAD, CaseState.AWAITING_REVIEW)
     assert actions(world, case) == [AuditAction.SCREENING_GIVEN_UP]
@@ -84,6 +95,23 @@ def test_two_reconcilers_move_a_case_once(world: World) -> None:
 
     for case in cases:
         assert actions(world, case) == [AuditAction.SCREENING_FAILED]
+
+
+def test_the_loop_outlives_a_database_that_is_away(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = lost_by_a_worker(world, attempt=1)
+    rounds: list[float] = []
+    monkeypatch.setattr(worker.reconciler.time, "sleep", rounds.append)
+
+    def sessions() -> Session:
+        if len(rounds) < 3:
+            raise OperationalError("SELECT", {}, Exception("the server closed the connection"))
+        return world.sessions()
+
+    Reconciler(sessions, world.auditor, PATIENCE).run(lambda: len(rounds) == 4)
+
+    assert states(world, case)[0] == ScreeningState.QUEUED
 
 
 def test_the_loop_ends_when_it_is_told_to(world: World) -> None:

@@ -4,6 +4,8 @@ from datetime import timedelta
 
 import pytest
 from sqlalchemy import update
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 
 from clinic.hints import SCREEN_SUBMISSION, SETTLE_PATIENT, BrokerDownError
 from clinic.records import screening_queue, submissions
@@ -135,5 +137,38 @@ def test_the_loop_outlives_a_broker_that_is_away(
     monkeypatch.setattr(relay.time, "sleep", sleep)
     one.run(lambda: (SCREEN_SUBMISSION, (case,)) in hints.sent)
 
-    assert relay.BROKER_DOWN_PAUSE_SECONDS in slept
+    assert relay.AWAY_PAUSE_SECONDS in slept
     assert hinted(world, case)
+
+
+def test_the_loop_outlives_a_database_that_is_away(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = world.submit(world.alice)
+    hints, slept = InlineHints(), list[float]()
+
+    def sessions() -> Session:
+        if len(slept) < 3:
+            raise OperationalError("SELECT", {}, Exception("the server closed the connection"))
+        return world.sessions()
+
+    monkeypatch.setattr(relay.time, "sleep", slept.append)
+    Relay(sessions, hints).run(lambda: (SCREEN_SUBMISSION, (case,)) in hints.sent)
+
+    assert slept.count(relay.AWAY_PAUSE_SECONDS) >= 1
+    assert hinted(world, case)
+
+
+def test_a_long_queue_makes_no_flood_of_hints(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One hint makes a worker drain the queue: the oldest cases are enough."""
+    monkeypatch.setattr(relay, "BATCH", 2)
+    cases = [world.submit(world.alice) for _ in range(4)]
+    one, hints = new_relay(world)
+
+    assert (one.hint_screening(), one.hint_screening()) == (2, 0)
+    assert [ids[0] for _, ids in hints.sent] == cases[:2]
+
+    screen(world.screening(), cases[0])
+    assert one.hint_screening() == 0

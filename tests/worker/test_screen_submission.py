@@ -4,15 +4,15 @@ import hashlib
 import io
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
@@ -20,8 +20,9 @@ from clinic.audit_event import AuditAction
 from clinic.envelope import seal
 from clinic.keeper_protocol import ObjectKind
 from clinic.master_key import LocalMasterKey
-from clinic.photo import RejectReason
+from clinic.photo import RejectReason, Rendition
 from clinic.records import keys, review, screening_queue, sealed_objects, submissions
+from clinic.records.blobs import StorageFullError
 from clinic.records.db import database_now
 from clinic.records.models import (
     AuditEntry,
@@ -30,11 +31,17 @@ from clinic.records.models import (
     SealedObject,
     Submission,
 )
-from clinic.submission import CaseState, ScreeningState
+from clinic.submission import MAX_ATTEMPTS, CaseState, ScreeningState
+from ml.engine import DeviceLostError
 from ml.triage import Urgency
 from tests.fakes import FakeAnalyst, InlineHints
 from tests.world import PHOTO, World, jpeg
-from worker.screen_submission import Analysis, ScreeningServices, screen
+from tools.lesion_drawing import draw_lesion
+from worker import saving
+from worker.analysis import Analysis
+from worker.decode import DeathReason, DecoderDied
+from worker.screen_submission import screen
+from worker.services import ScreeningServices
 
 AWAITING = (ScreeningState.DONE, CaseState.AWAITING_REVIEW)
 QUEUED = (ScreeningState.QUEUED, CaseState.RECEIVED)
@@ -95,6 +102,7 @@ def test_a_photo_becomes_a_screened_case_with_a_sealed_heat_map(world: World) ->
     assert found.probabilities is not None
     assert (found.explained_class, found.analysed_view) == ("nv", "close_up")
     assert (found.model_version, found.model_fingerprint) == ("fake-1", "f" * 64)
+    assert (found.engine, found.device) == ("fake engine", "fake device")
     assert set(found.stage_seconds) == {"open", "decode", "analyse", "seal"}
     assert row(world, case).urgency == 2
     assert actions(world, case) == [AuditAction.KEYS_RELEASED, AuditAction.SUBMISSION_SCREENED]
@@ -167,9 +175,9 @@ def test_the_model_sees_the_very_pixels_of_the_rendition(world: World) -> None:
 
     @dataclass
     class Watching(FakeAnalyst):
-        def analyse(self, pixels: np.ndarray) -> Analysis:
+        def analyse_one(self, pixels: np.ndarray) -> Analysis:
             seen.append(hashlib.sha256(pixels.tobytes()).hexdigest())
-            return super().analyse(pixels)
+            return super().analyse_one(pixels)
 
     renditions = []
     services = world.screening(analyst=Watching())
@@ -365,6 +373,45 @@ def test_a_database_that_was_away_costs_no_attempt(world: World) -> None:
     assert found.last_failure == "the database was away"
 
 
+def test_a_photo_store_that_is_full_costs_no_attempt(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = world.submit(world.alice)
+
+    def put(*_: object) -> None:
+        raise StorageFullError("The photo store cannot take more.")
+
+    services = world.screening()
+    monkeypatch.setattr(type(world.blobs), "put", put)
+    with pytest.raises(StorageFullError):
+        screen(services, case)
+
+    found = row(world, case)
+    assert (states(world, case), found.attempt) == (QUEUED, 0)
+    assert found.last_failure == "The photo store cannot take more."
+
+
+def test_a_result_waits_for_a_database_that_is_away_for_a_moment(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(saving, "ASK_DATABASE_EVERY_SECONDS", 0.01)
+    case = world.submit(world.alice)
+    refused: list[str] = []
+    begin = world.sessions
+
+    def sessions() -> Session:
+        if "saving" in threading.current_thread().name and len(refused) < 3:
+            refused.append("away")
+            raise OperationalError("UPDATE", {}, Exception("the server closed the connection"))
+        return begin()
+
+    assert screen(world.screening(sessions=sessions), case) == 1
+
+    assert refused == ["away"] * 3
+    assert states(world, case) == AWAITING
+    assert row(world, case).attempt == 1
+
+
 def test_a_fault_of_the_model_goes_back_with_its_name_and_is_raised(world: World) -> None:
     case = world.submit(world.alice)
     services = world.screening(analyst=FakeAnalyst(fault=RuntimeError("secret detail")))
@@ -401,10 +448,10 @@ def test_a_poison_case_does_not_touch_its_neighbours(world: World) -> None:
 
     @dataclass
     class Picky(FakeAnalyst):
-        def analyse(self, pixels: np.ndarray) -> Analysis:
+        def analyse_one(self, pixels: np.ndarray) -> Analysis:
             if row(world, poison).screening_state == ScreeningState.RUNNING:
                 raise RuntimeError("poison")
-            return super().analyse(pixels)
+            return super().analyse_one(pixels)
 
     services = world.screening(analyst=Picky())
     for _ in range(3):
@@ -424,9 +471,9 @@ class Slow(FakeAnalyst):
 
     meanwhile: Callable[[], None] = lambda: None
 
-    def analyse(self, pixels: np.ndarray) -> Analysis:
+    def analyse_one(self, pixels: np.ndarray) -> Analysis:
         self.meanwhile()
-        return super().analyse(pixels)
+        return super().analyse_one(pixels)
 
 
 def files(folder: Path) -> int:
@@ -442,7 +489,8 @@ def test_a_worker_that_was_fenced_off_leaves_nothing(world: World) -> None:
             session.execute(update(Submission).values(lease_until=past))
         with world.sessions() as session, session.begin():
             assert screening_queue.expire_leases(session) == ([], [case])
-            assert screening_queue.claim(session, hint=case, lease=timedelta(minutes=5))
+            lease = timedelta(minutes=5)
+            assert screening_queue.claim_batch(session, hint=case, lease=lease, limit=1)
 
     before = files(world.blobs.folder)
     screen(world.screening(analyst=Slow(meanwhile=lose_the_lease)), case)
@@ -496,3 +544,237 @@ def test_new_photos_are_analysed_again_and_replace_the_result(world: World) -> N
 
     assert states(world, case) == AWAITING
     assert kinds(world, case) == ["heatmap", "history", "photo", "rendition"]
+
+
+@dataclass
+class Batching(FakeAnalyst):
+    """Notes how many photos came at once; something may happen meanwhile."""
+
+    batch_size: int = 4
+    sizes: list[int] = field(default_factory=list)
+    meanwhile: Callable[[], None] = lambda: None
+
+    def analyse(self, photos: Sequence[np.ndarray]) -> list[Analysis]:
+        self.sizes.append(len(photos))
+        self.meanwhile()
+        return super().analyse(photos)
+
+
+def held_cases(world: World) -> int:
+    query = select(func.count()).where(Submission.screening_state == ScreeningState.RUNNING)
+    with world.sessions() as session:
+        return session.scalar(query) or 0
+
+
+def fail_once(world: World, case: str) -> None:
+    """Make it a suspect that is due."""
+    with world.sessions() as session, session.begin():
+        session.execute(update(Submission).where(Submission.id == case).values(attempt=1))
+
+
+def test_under_load_photos_are_analysed_in_batches(world: World) -> None:
+    cases = [world.submit(world.alice) for _ in range(6)]
+    analyst = Batching()
+
+    assert screen(world.screening(analyst=analyst), cases[5]) == 6
+
+    assert analyst.sizes == [4, 2]
+    assert {states(world, case) for case in cases} == {AWAITING}
+
+
+def test_a_case_without_consent_shares_a_batch_and_is_not_analysed(world: World) -> None:
+    refused = world.submit(world.carol, ai=False)
+    others = [world.submit(world.alice) for _ in range(2)]
+    analyst = Batching(top="mel")
+
+    screen(world.screening(analyst=analyst), others[0])
+
+    assert analyst.sizes == [2]
+    assert not result(world, refused).ai_used
+    assert {row(world, case).urgency for case in others} == {0}
+
+
+def test_the_next_batch_is_opened_while_this_one_is_analysed(world: World) -> None:
+    for _ in range(4):
+        world.submit(world.alice)
+    opened = threading.Semaphore(0)
+    seen: list[bool] = []
+    services = world.screening()
+
+    def decode(data: bytes) -> Rendition:
+        opened.release()
+        return services.decode(data)
+
+    def wait_for_two_more() -> None:
+        if not seen:
+            seen.append(all(opened.acquire(timeout=20) for _ in range(4)))
+
+    analyst = Batching(batch_size=2, meanwhile=wait_for_two_more)
+    assert screen(replace(services, decode=decode, analyst=analyst), None) == 4
+    assert seen == [True]
+
+
+def test_a_suspect_is_alone_in_the_process(world: World) -> None:
+    suspect = world.submit(world.alice)
+    fail_once(world, suspect)
+    fresh = [world.submit(world.alice) for _ in range(2)]
+    together: list[int] = []
+    analyst = Batching(meanwhile=lambda: together.append(held_cases(world)))
+
+    assert screen(world.screening(analyst=analyst), suspect) == 3
+
+    assert analyst.sizes == [1, 2]
+    assert together == [1, 2]
+    assert {states(world, case) for case in (suspect, *fresh)} == {AWAITING}
+
+
+@dataclass
+class Allergic(Batching):
+    """Cannot stand photos of one shape, alone or among others."""
+
+    poison: tuple[int, ...] = ()
+
+    def analyse_one(self, pixels: np.ndarray) -> Analysis:
+        if pixels.shape == self.poison:
+            raise RuntimeError("poison")
+        return super().analyse_one(pixels)
+
+
+def odd_photo() -> bytes:
+    out = io.BytesIO()
+    draw_lesion(4, (640, 470)).save(out, "JPEG")
+    return out.getvalue()
+
+
+def test_a_fault_in_a_batch_is_charged_to_the_photo_that_it_belongs_to(world: World) -> None:
+    before = world.submit(world.alice)
+    poison = world.submit(world.carol, photos={"close_up": odd_photo()})
+    behind = world.submit(world.alice)
+
+    with pytest.raises(RuntimeError, match="poison"):
+        screen(world.screening(analyst=Allergic(poison=(470, 640, 3))), None)
+
+    assert states(world, before) == AWAITING
+    assert [(states(world, one), row(world, one).attempt) for one in (poison, behind)] == [
+        (QUEUED, 1),
+        (QUEUED, 0),
+    ]
+    assert row(world, poison).last_failure == "RuntimeError"
+    assert actions(world, behind) == [AuditAction.KEYS_RELEASED]
+    assert screen(world.screening(), None) == 1
+    assert states(world, behind) == AWAITING
+
+
+def test_a_lost_accelerator_ends_the_work_and_returns_every_case(world: World) -> None:
+    cases = [world.submit(world.alice) for _ in range(3)]
+    lost = Batching(fault=DeviceLostError("the GPU fell off the bus"))
+
+    with pytest.raises(DeviceLostError):
+        screen(world.screening(analyst=lost), None)
+
+    assert {(states(world, one), row(world, one).attempt) for one in cases} == {(QUEUED, 1)}
+    assert lost.sizes == [3]
+
+
+def test_a_decoder_that_dies_three_times_asks_for_another_photo(world: World) -> None:
+    case = world.submit(world.alice)
+
+    def decode(_: bytes) -> Rendition:
+        raise DecoderDied(DeathReason.CRASHED)
+
+    deadly = world.screening(decode=decode)
+    for attempt in (1, 2):
+        screen(deadly, case)
+        due_now(world, case)
+        assert (states(world, case), row(world, case).attempt) == (QUEUED, attempt)
+    assert row(world, case).last_failure == "DecoderDied"
+    screen(deadly, case)
+
+    assert states(world, case) == RETAKE
+    assert "could not read this photo" in (row(world, case).retake_reason or "")
+
+
+def test_a_decoder_that_dies_does_not_touch_the_neighbours(world: World) -> None:
+    poison = world.submit(world.carol, photos={"close_up": odd_photo()})
+    others = [world.submit(world.alice) for _ in range(2)]
+    services = world.screening(analyst=Batching())
+
+    def decode(data: bytes) -> Rendition:
+        if data != PHOTO:
+            raise DecoderDied(DeathReason.CRASHED)
+        return services.decode(data)
+
+    screen(replace(services, decode=decode), None)
+
+    assert (states(world, poison), row(world, poison).attempt) == (QUEUED, 1)
+    assert [(states(world, one), row(world, one).attempt) for one in others] == [(AWAITING, 1)] * 2
+
+
+def after_its_workers_died(world: World, data: bytes) -> str:
+    case = world.submit(world.alice, photos={"close_up": data})
+    with world.sessions() as session, session.begin():
+        session.execute(update(Submission).values(attempt=MAX_ATTEMPTS))
+    return case
+
+
+def test_the_last_look_sends_a_case_whose_photo_is_well_to_people(world: World) -> None:
+    case = after_its_workers_died(world, PHOTO)
+
+    assert screen(world.screening(), case) == 1
+
+    assert states(world, case) == DEAD
+    assert row(world, case).last_failure == screening_queue.WORKERS_DIED
+    assert world.analyst.seen == []
+    assert actions(world, case)[-1] == AuditAction.SCREENING_GIVEN_UP
+
+
+def test_the_last_look_asks_for_another_photo_when_that_was_the_fault(world: World) -> None:
+    case = after_its_workers_died(world, PHOTO)
+
+    def decode(_: bytes) -> Rendition:
+        raise DecoderDied(DeathReason.OUT_OF_MEMORY)
+
+    screen(world.screening(decode=decode), case)
+
+    assert states(world, case) == RETAKE
+    assert world.analyst.seen == []
+
+
+def test_a_worker_that_is_to_stop_finishes_its_batch_and_puts_the_next_back(world: World) -> None:
+    cases = [world.submit(world.alice) for _ in range(6)]
+    stop = threading.Event()
+    analyst = Batching(batch_size=2)
+    services = world.screening(analyst=analyst)
+    decoded: list[bytes] = []
+
+    def decode(data: bytes) -> Rendition:
+        decoded.append(data)
+        if len(decoded) > 2:
+            stop.set()  # the second batch is being opened
+        return services.decode(data)
+
+    analyst.meanwhile = lambda: stop.wait(20) or None
+    handled = screen(replace(services, decode=decode), None, stopped=stop.is_set)
+
+    assert handled == 2
+    assert [states(world, case) for case in cases] == [AWAITING] * 2 + [QUEUED] * 4
+    assert {row(world, case).attempt for case in cases[2:]} == {0}
+    assert held_cases(world) == 0
+    with world.sessions() as session:
+        assert AuditAction.SCREENING_FAILED not in session.scalars(select(AuditEntry.action)).all()
+
+
+def test_a_worker_that_was_told_to_stop_before_claims_nothing(world: World) -> None:
+    case = world.submit(world.alice)
+    assert screen(world.screening(), case, stopped=lambda: True) == 0
+    assert row(world, case).attempt == 0
+
+
+def test_every_step_is_a_sign_of_progress(world: World) -> None:
+    signs: list[str] = []
+    services = world.screening()
+    screen(
+        replace(services, note_progress=lambda: signs.append("moved")), world.submit(world.alice)
+    )
+    # Claimed, opened, looked for more, analysed, saved, and found nothing more.
+    assert len(signs) == 6

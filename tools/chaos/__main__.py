@@ -8,13 +8,13 @@ import argparse
 import json
 import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 from types import FrameType
 
 from tools.chaos import table
-from tools.chaos.catalogue import NoSuchFaultError, chosen, fits
+from tools.chaos.catalogue import NoSuchFaultError, chosen
 from tools.chaos.fault import Fault
 from tools.chaos.opening import Plan, opened
 from tools.chaos.scene import Scene
@@ -25,6 +25,7 @@ from tools.postgres import NoPostgresError, find_programs
 
 BOTH = (Stack(Database.SQLITE, Broker.VALKEY), Stack(Database.POSTGRES, Broker.REDIS))
 INTERRUPTED = 130
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Stopped(Exception):
@@ -33,7 +34,7 @@ class Stopped(Exception):
 
 def main() -> int:
     options = _options()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in SIGNALS:
         signal.signal(number, _stop)
     outcomes: list[Outcome] = []
     notes: list[str] = []
@@ -41,10 +42,11 @@ def main() -> int:
         stacks, notes = _stacks(options)
         plan = Plan(options.weights.resolve(), options.seed, options.short)
         for stack in stacks:
-            faults = [fault for fault in chosen(options.fault) if fits(fault, stack)]
-            for outcome in outcomes_on(stack, faults, plan, runs=options.runs):
-                outcomes.append(outcome)
-                _say(_line(outcome))
+            faults = [fault for fault in chosen(options.fault) if fault.fits(stack)]
+            with closing(outcomes_on(stack, faults, plan, runs=options.runs)) as found:
+                for outcome in found:
+                    outcomes.append(outcome)
+                    _say(_line(outcome))
     except Stopped:
         _say("Stopped.")
         return INTERRUPTED
@@ -74,6 +76,9 @@ def _options() -> argparse.Namespace:
 
 
 def _stop(_number: int, _frame: FrameType | None) -> None:
+    """End once; a second Ctrl-C would only disturb the cleaning up."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     raise Stopped
 
 
@@ -99,7 +104,7 @@ def _stacks(options: argparse.Namespace) -> tuple[list[Stack], list[str]]:
 
 def outcomes_on(
     stack: Stack, faults: Sequence[Fault], plan: Plan, *, runs: int
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """Try each fault. One installation serves many, until a fault spoils it."""
     with ExitStack() as held:
         scene: Scene | None = None

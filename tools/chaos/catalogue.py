@@ -1,12 +1,25 @@
 """Every fault of the suite, in the order of its number."""
 
-from tools.chaos import faults_of_the_broker, faults_of_the_worker
-from tools.chaos.fault import Fault, Needs
-from tools.chaos.stacks import Database, Stack
+from tools.chaos import (
+    faults_of_the_broker,
+    faults_of_the_database,
+    faults_of_the_keys,
+    faults_of_the_programs,
+    faults_of_the_worker,
+    storms,
+)
+from tools.chaos.fault import Fault
 
 FAULTS: tuple[Fault, ...] = tuple(
     sorted(
-        (*faults_of_the_worker.FAULTS, *faults_of_the_broker.FAULTS),
+        (
+            *faults_of_the_worker.FAULTS,
+            *faults_of_the_broker.FAULTS,
+            *faults_of_the_programs.FAULTS,
+            *faults_of_the_database.FAULTS,
+            *faults_of_the_keys.FAULTS,
+            *storms.FAULTS,
+        ),
         key=lambda fault: fault.number,
     )
 )
@@ -31,12 +44,3 @@ def chosen(wanted: list[str]) -> list[Fault]:
         listed = "; ".join(f"{fault.number} {fault.name}" for fault in FAULTS)
         raise NoSuchFaultError(f"There is no fault {', '.join(unknown)}. There are: {listed}")
     return [fault for fault in FAULTS if {fault.name, str(fault.number)} & set(wanted)]
-
-
-def fits(fault: Fault, stack: Stack) -> bool:
-    needed = {
-        None: set(Database),
-        Needs.SQLITE: {Database.SQLITE},
-        Needs.POSTGRES: {Database.POSTGRES},
-    }
-    return stack.database in needed[fault.needs]

@@ -2,16 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
 
 from tools.chaos.scene import Scene
-
-
-class Needs(StrEnum):
-    """What a fault needs of the stack; elsewhere it is left out."""
-
-    SQLITE = "sqlite"
-    POSTGRES = "postgres"
+from tools.chaos.stacks import Database, Stack
 
 
 @dataclass(frozen=True)
@@ -28,8 +21,13 @@ class Fault:
     name: str
     must_hold: str
     inject: Callable[[Scene], None]
-    recover_seconds: float = 60.0  # from the end of the fault until every case has ended
+    recover_seconds: float = 120.0  # at most, from its end until every case has ended
     cases_before: int = 2  # sent just before the fault
     load_every: float | None = 1.5
+    load_cases: int = 6  # at most: a backlog that two processor cores work off in seconds
     fresh: bool = False  # leaves an installation that no other fault should meet
-    needs: Needs | None = None
+    database: Database | None = None  # the only one that can have this fault
+    storm: bool = False  # its executions and latencies are worth a line of their own
+
+    def fits(self, stack: Stack) -> bool:
+        return self.database in {None, stack.database}

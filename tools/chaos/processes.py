@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 from contextlib import suppress
 from pathlib import Path
 
@@ -40,3 +41,15 @@ def kill_group(program: Program) -> None:
     signal_group(program, signal.SIGKILL)
     if program.process is not None:
         program.process.wait()
+
+
+def end(program: Program, *, seconds: float) -> bool:
+    """Ask a program to end (SIGTERM to its parent process alone) and wait; False if it did not."""
+    if program.process is None:
+        return True
+    program.process.terminate()
+    try:
+        program.process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return False
+    return True

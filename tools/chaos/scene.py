@@ -19,7 +19,7 @@ from clinic.submission import CaseState, ScreeningState
 from tools import installation as setup
 from tools.chaos import canary
 from tools.chaos.canary import MarkedPhoto
-from tools.chaos.processes import kill_group
+from tools.chaos.processes import end, kill_group
 from tools.chaos.stacks import ChaosInstallation, Stack
 from tools.demo import HISTORY
 from tools.portal_client import PortalClient, PortalError, SealedCase
@@ -30,6 +30,7 @@ from tools.supervisor import Program
 POLL_SECONDS = 0.05
 START_SECONDS = 90.0
 RETRY_SECONDS = 60.0
+END_SECONDS = 15.0
 
 
 class NotSurvived(Exception):
@@ -143,9 +144,8 @@ class Scene:
         """
         found = []
         for _ in range(count):
-            patient = self._next_patient()
             try:
-                form = self._seal(patient, photo)
+                patient, form = self.form(photo)
                 self._post(patient, form)
             except (PortalError, httpx.TransportError) as error:
                 raise NotSurvived(f"A case could not be sent: {error}") from error
@@ -157,15 +157,21 @@ class Scene:
         return found
 
     def try_to_submit(self) -> Sending | None:
-        """Send one case that the portal may refuse now; None when it gave not even the form.
-
-        A form without an answer, or with a 5xx, is kept and sent again by `retry`.
-        """
-        patient = self._next_patient()
+        """Send one case that the portal may refuse now; None when it gave not even the form."""
         try:
-            form = self._seal(patient, None)
+            patient, form = self.form()
         except (PortalError, httpx.TransportError):
             return None
+        return self.try_to_send(patient, form)
+
+    def form(self, photo: bytes | None = None) -> tuple[PortalClient, SealedCase]:
+        """A form that a patient has filled in and not sent yet."""
+        patient = self.patients[next(self._patients_turn) % len(self.patients)]
+        data = photo or self.photos[next(self._photos_turn) % len(self.photos)].data
+        return patient, patient.seal_case({**HISTORY, "notes": canary.NOTES}, {"close_up": data})
+
+    def try_to_send(self, patient: PortalClient, form: SealedCase) -> Sending:
+        """Send a form; without an answer, or with a 5xx, it is kept and sent again by `retry`."""
         try:
             sent = self._post(patient, form)
         except httpx.TransportError:
@@ -194,28 +200,23 @@ class Scene:
             self.until(accepted, RETRY_SECONDS, what="a form was not accepted when sent again")
 
     @contextmanager
-    def load(self, every: float) -> Iterator[None]:
-        """Cases arrive, one each `every` seconds, while the block runs."""
+    def load(self, every: float, cases: int) -> Iterator[threading.Thread]:
+        """Cases arrive from a thread while the block runs, one each `every` seconds."""
         stop = threading.Event()
 
         def send() -> None:
-            while not stop.wait(every):
+            for _ in range(cases):
+                if stop.wait(every):
+                    return
                 self.try_to_submit()
 
         thread = threading.Thread(target=send, name="load", daemon=True)
         thread.start()
         try:
-            yield
+            yield thread
         finally:
             stop.set()
             thread.join()
-
-    def _next_patient(self) -> PortalClient:
-        return self.patients[next(self._patients_turn) % len(self.patients)]
-
-    def _seal(self, patient: PortalClient, photo: bytes | None) -> SealedCase:
-        data = photo or self.photos[next(self._photos_turn) % len(self.photos)].data
-        return patient.seal_case({**HISTORY, "notes": canary.NOTES}, {"close_up": data})
 
     def _post(self, patient: PortalClient, form: SealedCase) -> Sending:
         began = time.perf_counter()
@@ -255,6 +256,14 @@ class Scene:
 
     # Programs.
 
+    def serves(self) -> bool:
+        """Whether the portal answers and has all that it needs."""
+        try:
+            url = f"{self.installation.base_url}/readyz"
+            return httpx.get(url, timeout=5, trust_env=False).status_code == httpx.codes.OK
+        except httpx.TransportError:
+            return False
+
     @contextmanager
     def another(self, name: str) -> Iterator[Program]:
         """One more process of a program, beside the one that runs; stopped after the block."""
@@ -272,6 +281,7 @@ class Scene:
             yield twin
         finally:
             self.running.supervisor.programs.remove(twin)
+            end(twin, seconds=END_SECONDS)
             kill_group(twin)
 
     def worker_started(self, *, after: float) -> bool:

@@ -14,6 +14,9 @@ HEAD = (
     "| # | Fault | What must hold | Stack | Runs | Survived | Recovered after, median | max |"
     " Cases | Executions |"
 )
+STORM_HEAD = (
+    "| Storm | Stack | Cases | Executions | Latency p50 | p95 | max | Settled after the end |"
+)
 
 
 class NoMarksError(Exception):
@@ -25,6 +28,10 @@ def as_markdown(outcomes: Sequence[Outcome], *, heading: Sequence[str] = ()) -> 
     lines = [*heading, "", HEAD, "|" + "---|" * (HEAD.count("|") - 1)]
     for fault, stack in dict.fromkeys((one.fault, one.stack) for one in outcomes):
         lines.append(_row(fault, stack, _of(outcomes, fault, stack)))
+    storms = [one for one in outcomes if one.fault.storm]
+    if storms:
+        lines += ["", STORM_HEAD, "|" + "---|" * (STORM_HEAD.count("|") - 1)]
+        lines += [_storm_row(one) for one in storms]
     failed = [one for one in outcomes if not one.survived]
     if failed:
         lines += ["", "Not survived:", ""]
@@ -56,6 +63,13 @@ def _row(fault: Fault, stack: str, runs: Sequence[Outcome]) -> str:
         str(sum(one.figures.executions for one in runs)),
     ]
     return "| " + " | ".join(cells) + " |"
+
+
+def _storm_row(one: Outcome) -> str:
+    found = one.figures
+    times = (found.latency_p50, found.latency_p95, found.latency_max, one.seconds_to_recover)
+    cells = [one.fault.name, one.stack, str(found.cases), str(found.executions)]
+    return "| " + " | ".join([*cells, *map(_seconds, times)]) + " |"
 
 
 def _seconds(value: float | None) -> str:

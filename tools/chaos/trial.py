@@ -15,8 +15,6 @@ from tools.chaos.fault import Fault
 from tools.chaos.scene import NotSurvived, Scene
 from tools.portal_client import PortalError
 
-HEAL_SECONDS = 90.0
-
 
 @dataclass(frozen=True)
 class Figures:
@@ -72,7 +70,8 @@ def tried(scene: Scene, fault: Fault) -> Outcome:
 
 def _endured(scene: Scene, fault: Fault) -> float:
     scene.submit(fault.cases_before)
-    with scene.load(fault.load_every) if fault.load_every else nullcontext():
+    load = scene.load(fault.load_every, fault.load_cases) if fault.load_every else nullcontext()
+    with load:
         fault.inject(scene)
         over = time.monotonic()
     scene.retry()

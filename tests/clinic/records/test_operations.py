@@ -28,7 +28,9 @@ def test_cases_without_the_computer_s_view_are_listed_until_they_are_read(world:
     case = world.submit(world.alice)
     world.submit(world.carol)
     with world.sessions() as session, session.begin():
-        held = screening_queue.claim(session, hint=case, lease=timedelta(seconds=30))
+        (held,) = screening_queue.claim_batch(
+            session, hint=case, lease=timedelta(seconds=30), limit=1
+        )
         assert held is not None
         screening_queue.give_up(session, held, reason="poison")
     with world.sessions() as session:

@@ -32,7 +32,11 @@ FINDING = Finding(
 
 def claim(world: World, hint: str | None = None) -> Claim | None:
     with world.sessions() as session, session.begin():
-        return screening_queue.claim(session, hint=hint, lease=LEASE)
+        return next(iter(claimed(session, hint)), None)
+
+
+def claimed(session: Session, hint: str | None = None, limit: int = 1, **how: bool) -> list[Claim]:
+    return screening_queue.claim_batch(session, hint=hint, lease=LEASE, limit=limit, **how)
 
 
 def held(world: World) -> Claim:
@@ -101,20 +105,83 @@ def test_a_suspect_waits_behind_fresh_cases_and_is_taken_alone(world: World) -> 
     assert held(world).submission_id == suspect
 
 
-def test_eight_workers_never_claim_a_case_twice(world: World) -> None:
-    cases = {world.submit(world.alice) for _ in range(6)}
+def batch(world: World, hint: str | None = None, limit: int = 8, **how: bool) -> list[Claim]:
+    with world.sessions() as session, session.begin():
+        return claimed(session, hint, limit, **how)
 
-    def work() -> list[str]:
-        taken = []
-        for _ in range(6):
-            found = claim(world)
-            if found is not None:
-                taken.append(found.submission_id)
+
+def ids(claims: list[Claim]) -> list[str]:
+    return [one.submission_id for one in claims]
+
+
+def suspect_of(world: World) -> str:
+    """A case whose first attempt failed."""
+    case = world.submit(world.alice)
+    claims = batch(world, hint=case, limit=1)
+    act(world, screening_queue.give_back, claims[0], reason="crash", delay=SOON, spent=True)
+    return case
+
+
+def test_a_batch_is_the_hinted_case_and_then_the_oldest_under_one_token(world: World) -> None:
+    first, second, hinted, _ = (world.submit(world.alice) for _ in range(4))
+
+    taken = batch(world, hint=hinted, limit=3)
+
+    assert ids(taken) == [hinted, first, second]
+    assert len({one.token for one in taken}) == 1
+    assert {row(world, one).token for one in (hinted, first, second)} == {taken[0].token}
+
+
+def test_a_suspect_is_never_in_a_batch_with_others(world: World) -> None:
+    suspect = suspect_of(world)
+    fresh = [world.submit(world.alice) for _ in range(3)]
+
+    assert ids(batch(world, hint=fresh[2])) == [fresh[2], *fresh[:2]]
+    assert ids(batch(world)) == [suspect]
+    assert ids(batch(world)) == []
+
+
+def test_a_hinted_suspect_comes_first_and_alone(world: World) -> None:
+    suspect = suspect_of(world)
+    fresh = world.submit(world.alice)
+
+    assert ids(batch(world, hint=suspect)) == [suspect]
+    assert ids(batch(world)) == [fresh]
+
+
+def test_two_suspects_are_taken_one_after_the_other(world: World) -> None:
+    suspects = {suspect_of(world), suspect_of(world)}
+    taken = [batch(world), batch(world)]
+    assert {ids(one)[0] for one in taken} == suspects
+    assert [len(one) for one in taken] == [1, 1]
+
+
+def test_whoever_has_other_work_in_hand_takes_no_suspect(world: World) -> None:
+    suspect = suspect_of(world)
+    assert batch(world, hint=suspect, suspects=False) == []
+    fresh = world.submit(world.alice)
+    assert ids(batch(world, suspects=False)) == [fresh]
+
+
+def test_many_workers_share_a_queue_without_a_gap_or_a_double(world: World) -> None:
+    """Fresh cases and suspects, claimed in batches with hints that collide."""
+    suspects = {suspect_of(world) for _ in range(3)}
+    fresh = {world.submit(world.alice) for _ in range(21)}
+    hints = [*suspects, *sorted(fresh)[:3], None]
+
+    def work(number: int) -> list[list[str]]:
+        taken, empty = [], 0
+        while empty < 3:  # what another worker has locked at that moment is passed by
+            found = ids(batch(world, hint=hints[number % len(hints)], limit=1 + number % 4))
+            empty = 0 if found else empty + 1
+            taken.append(found)
         return taken
 
-    every = [case for taken in at_once(*[work] * 8) for case in taken]
+    batches = [one for taken in at_once(*[partial(work, n) for n in range(12)]) for one in taken]
 
-    assert sorted(every) == sorted(cases)
+    every = [case for one in batches for case in one]
+    assert sorted(every) == sorted(suspects | fresh)
+    assert all(len(one) == 1 for one in batches if set(one) & suspects)
 
 
 def test_eight_workers_with_the_same_hint_give_it_to_one(world: World) -> None:
@@ -128,7 +195,8 @@ def test_a_heartbeat_keeps_the_lease(world: World) -> None:
     taken = held(world)
     lease_ran_out(world, case)
 
-    assert act(world, screening_queue.extend_lease, taken, LEASE) is True
+    assert act(world, screening_queue.extend_leases, [taken.token], LEASE) == 1
+    assert act(world, screening_queue.extend_leases, ["no token"], LEASE) == 0
     assert act(world, screening_queue.expire_leases) == ([], [])
     assert act(world, screening_queue.holds_lease, case, taken.token) is True
 
@@ -166,12 +234,29 @@ def test_a_living_lease_is_left_alone(world: World) -> None:
     assert act(world, screening_queue.expire_leases) == ([], [])
 
 
-def test_after_three_lost_leases_people_read_the_case_without_the_computer(world: World) -> None:
-    case = world.submit(world.alice)
-    for _ in range(MAX_ATTEMPTS - 1):
-        held(world)
+def lost(world: World, case: str, times: int) -> None:
+    """So many workers died while they held the case."""
+    for _ in range(times):
+        assert held(world).submission_id == case
         lease_ran_out(world, case)
-        assert act(world, screening_queue.expire_leases) == ([], [case])
+        act(world, screening_queue.expire_leases)
+
+
+def test_after_three_lost_leases_the_photo_is_looked_at_once_more(world: World) -> None:
+    case = world.submit(world.alice)
+    lost(world, case, MAX_ATTEMPTS - 1)
+    third = held(world)
+    lease_ran_out(world, case)
+
+    assert act(world, screening_queue.expire_leases) == ([], [case])
+
+    assert not third.is_last_look
+    assert held(world).is_last_look
+
+
+def test_after_a_lost_last_look_people_read_the_case_without_the_computer(world: World) -> None:
+    case = world.submit(world.alice)
+    lost(world, case, MAX_ATTEMPTS)
     held(world)
     lease_ran_out(world, case)
 
@@ -181,7 +266,7 @@ def test_after_three_lost_leases_people_read_the_case_without_the_computer(world
     assert found.screening_state == ScreeningState.DEAD
     assert found.case_state == CaseState.AWAITING_REVIEW
     assert found.urgency == URGENCY_WITHOUT_AI
-    assert "three times" in (found.last_failure or "")
+    assert found.last_failure == screening_queue.WORKERS_DIED
     assert claim(world, hint=case) is None
 
 
@@ -190,7 +275,7 @@ LATE = {
     "retake": lambda s, c: screening_queue.ask_for_retake(s, c, "blurred"),
     "give back": lambda s, c: screening_queue.give_back(s, c, reason="x", delay=SOON, spent=True),
     "give up": lambda s, c: screening_queue.give_up(s, c, reason="x"),
-    "heartbeat": lambda s, c: screening_queue.extend_lease(s, c, LEASE),
+    "heartbeat": lambda s, c: screening_queue.extend_leases(s, [c.token], LEASE) == 1,
 }
 
 
@@ -355,7 +440,7 @@ def test_hints_go_to_due_rows_and_not_twice_within_seconds(world: World) -> None
 
     assert waiting() == [first, second]
     assert waiting(limit=1) == [first]
-    act(world, screening_queue.stamp_hint, first)
+    act(world, screening_queue.stamp_hints, [first])
     assert waiting() == [second]
     with world.sessions() as session:
         then = database_now(session) - screening_queue.HINT_AGAIN_AFTER - timedelta(seconds=1)
@@ -379,3 +464,33 @@ def test_giving_up_without_a_reason_is_impossible(world: World) -> None:
     case = world.submit(world.alice)
     with pytest.raises(IntegrityError, match="submission_dead_has_reason"):
         change(world, case, screening_state="dead")
+
+
+def test_only_the_front_of_a_long_queue_is_hinted(world: World) -> None:
+    first, second, _ = (world.submit(world.alice) for _ in range(3))
+    waiting = partial(act, world, screening_queue.waiting_for_hint, limit=2)
+
+    assert waiting() == [first, second]
+    act(world, screening_queue.stamp_hints, [first, second])
+    assert waiting() == []
+
+
+def test_a_hint_that_nobody_took_up_is_noticed(world: World) -> None:
+    noticed = partial(act, world, screening_queue.hints_are_waiting)
+    case = world.submit(world.alice)
+    assert noticed() is False  # the relay or the broker is away: no worker can know
+
+    act(world, screening_queue.stamp_hints, [case])
+    assert noticed() is True
+
+    held(world)
+    assert noticed() is False
+
+
+def test_a_hint_of_long_ago_tells_nothing_of_the_workers(world: World) -> None:
+    case = world.submit(world.alice)
+    act(world, screening_queue.stamp_hints, [case])
+    with world.sessions() as session, session.begin():
+        long_ago = database_now(session) - timedelta(minutes=1)
+        session.execute(update(Submission).values(hinted_at=long_ago))
+    assert act(world, screening_queue.hints_are_waiting) is False

@@ -1,0 +1,106 @@
+"""Networks on a CPU by OpenVINO: compiled at load from the loaded weights, no file of its own."""
+
+import warnings
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from typing import Final, Literal, Self
+
+import numpy as np
+import openvino
+import torch
+from openvino.frontend import FrontEndManager
+from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+
+from ml.arrays import Pixels
+from ml.engine import CPU_BATCH, MemberPass
+from ml.members import MemberConfig, PooledClassifier
+from ml.served_member import ServedMember
+
+Precision = Literal["f32", "bf16"]
+
+
+def to_openvino(member: ServedMember) -> openvino.Model:
+    """Convert a member for batches of any size.
+
+    The frontend is called directly: `openvino.convert_model` reports its use over the internet.
+    """
+    side = member.config.input_size
+    with warnings.catch_warnings(), torch.inference_mode():
+        # PyTorch would rather have torch.export, which takes several times as long to convert.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        example = torch.zeros(1, side, side, 3, dtype=torch.uint8)
+        member(example)  # Constants made at a first pass are no part of the trace.
+        traced = torch.jit.trace(  # type: ignore[no-untyped-call]
+            member, example, check_trace=False
+        )
+        decoder = TorchScriptPythonDecoder(traced)  # The frontend keeps no reference to it.
+        frontend = FrontEndManager().load_by_framework("pytorch")
+        model = frontend.convert(frontend.load(decoder))
+    model.reshape([-1, side, side, 3])
+    return model
+
+
+class OpenVinoEngine:
+    """A member over a part of the batch is one task for one core; the cores work side by side."""
+
+    device: Final = "cpu"
+    batch_size: Final = CPU_BATCH
+
+    def __init__(
+        self, models: Sequence[openvino.CompiledModel], costs: Sequence[int], *, name: str
+    ) -> None:
+        self.name = name
+        cores = models[0].get_property("NUM_STREAMS")
+        self._requests = [[model.create_infer_request() for _ in range(cores)] for model in models]
+        # The costliest member first, so that the cores end together.
+        self._order = sorted(range(len(models)), key=lambda member: -costs[member])
+        self._cores = ThreadPoolExecutor(cores)
+
+    @classmethod
+    def of(
+        cls,
+        networks: Iterable[PooledClassifier],
+        configs: Iterable[MemberConfig],
+        *,
+        precision: Precision = "f32",
+        cores: int,
+    ) -> Self:
+        """Put networks into service, altering them."""
+        core = openvino.Core()
+        options = {
+            "INFERENCE_PRECISION_HINT": precision,
+            "INFERENCE_NUM_THREADS": cores,
+            "NUM_STREAMS": cores,
+        }
+        members = [ServedMember(*each) for each in zip(networks, configs, strict=True)]
+        return cls(
+            [core.compile_model(to_openvino(member), "CPU", options) for member in members],
+            [sum(weight.numel() for weight in member.parameters()) for member in members],
+            name=f"openvino {precision}",
+        )
+
+    def run(self, squares: Sequence[Pixels]) -> list[MemberPass]:
+        parts = _parts(len(squares[0]), len(self._requests[0]))
+        answers = {
+            (member, part): self._cores.submit(
+                _infer, self._requests[member][part], squares[member][rows]
+            )
+            for member in self._order
+            for part, rows in enumerate(parts)
+        }
+        return [
+            MemberPass.joined([answers[member, part].result() for part in range(len(parts))])
+            for member in range(len(squares))
+        ]
+
+
+def _parts(count: int, cores: int) -> list[slice]:
+    """Cut `count` rows into parts as even as can be, one for each core, none empty."""
+    ends = np.linspace(0, count, min(count, cores) + 1).round().astype(int)
+    return [slice(int(start), int(end)) for start, end in pairwise(ends)]
+
+
+def _infer(request: openvino.InferRequest, squares: Pixels) -> MemberPass:
+    logits, pooled, class_maps = request.infer([squares]).to_tuple()
+    return MemberPass(logits, pooled, class_maps)

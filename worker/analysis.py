@@ -1,0 +1,46 @@
+"""What the worker asks of the ensemble, and what it gets back."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml.prediction import Prediction
+from ml.quality_flag import QualityFlag
+from ml.triage import Triage
+
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What the ensemble says about one photo.
+
+    The heat-map is a PNG to lay over the photo: of the same shape, but it may have fewer pixels.
+    """
+
+    prediction: Prediction
+    explained_class: str
+    quality_flags: tuple[QualityFlag, ...]
+    heatmap_png: bytes = field(repr=False)
+
+
+class Analyst(Protocol):
+    """The ensemble with its triage policy; worker.analyst is the real one."""
+
+    @property
+    def version(self) -> str: ...
+    @property
+    def fingerprint(self) -> str: ...
+    @property
+    def engine(self) -> str: ...
+    @property
+    def device(self) -> str: ...
+    @property
+    def batch_size(self) -> int: ...
+
+    def analyse(self, photos: Sequence[Pixels]) -> list[Analysis]: ...
+
+    def triage(self, analysis: Analysis | None, *, score: int, strong_concern: bool) -> Triage: ...
