@@ -8,7 +8,8 @@ ENV PYTHONDONTWRITEBYTECODE=1 \
     HOME=/tmp
 RUN groupadd --gid 10001 dermqueue \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin dermqueue \
-    && install -d -o 10001 -g 10001 -m 0700 /var/lib/dermqueue /var/lib/dermqueue/blobs
+    && install -d -o 10001 -g 10001 -m 0700 /var/lib/dermqueue /var/lib/dermqueue/blobs \
+        /var/lib/dermqueue/ledger /var/lib/dermqueue/backups
 WORKDIR /app
 
 FROM base AS web-packages
@@ -42,7 +43,7 @@ COPY --from=web-packages /opt/venv /opt/venv
 COPY --from=code-without-weights /app /app
 USER 10001:10001
 EXPOSE 8000
-CMD ["gunicorn", "web.wsgi:app", "--bind=0.0.0.0:8000", "--worker-class=gthread", "--threads=16", "--worker-tmp-dir=/dev/shm", "--no-control-socket"]
+CMD ["gunicorn", "web.wsgi:app", "--config=python:web.gunicorn_settings", "--bind=0.0.0.0:8000", "--worker-class=gthread", "--threads=16", "--worker-tmp-dir=/dev/shm", "--no-control-socket"]
 
 FROM base AS worker
 # torch's processor kernels need the OpenMP runtime.

@@ -2,14 +2,15 @@
 PYTHON ?= python3
 VENV_PYTHON := .venv/bin/python
 
-.PHONY: help demo test chaos lint setup bench train evaluate screenshots clean
+.PHONY: help demo test chaos lint setup bench bench-check train evaluate screenshots clean
 
 help:
 	@echo "make demo [PHOTO=file] [PORT=8000]   start everything here and send one photo through it"
 	@echo "make test                            install what tests need and run all of them"
 	@echo "make chaos                           do every fault to a running installation, both stacks"
 	@echo "make lint                            ruff format and rules, mypy strict, import contracts"
-	@echo "make bench                           one JSON line for each benchmark"
+	@echo "make bench [ONLY=queue-page]         one JSON line for each benchmark, then a table"
+	@echo "make bench-check [ONLY=...]          measure anew; fail where a kept ratio got worse"
 	@echo "make train MEMBER=efficientnet_b0 MINUTES=20   train one member of the ensemble"
 	@echo "make evaluate IMAGES=path LABELS=csv OUT=dir   evaluate the live bundle"
 	@echo "make screenshots                     make the pictures of docs/img anew"
@@ -33,7 +34,10 @@ lint: setup
 	@$(VENV_PYTHON) -c "from importlinter.cli import lint_imports_command; lint_imports_command()"
 
 bench: setup
-	@$(VENV_PYTHON) -m tools.bench
+	@$(VENV_PYTHON) -m tools.bench $(foreach one,$(ONLY),--only $(one))
+
+bench-check: setup
+	@$(VENV_PYTHON) -m tools.bench --check $(foreach one,$(ONLY),--only $(one))
 
 train: setup
 	@$(VENV_PYTHON) -m ml.train --member $(MEMBER) --minutes $(MINUTES) --out runs/$(MEMBER)

@@ -19,10 +19,14 @@ KEEPER = "keeper"
 RELAY = "relay"
 RECONCILER = "reconciler"
 BEAT = "beat"
+METRICS = "metrics"
 ADMIN = "admin"
 EXPORT = "export"
+BACKUP = "backup"
 MIGRATE = "migrate"
-EVERY_PROGRAM = frozenset({WEB, WORKER, KEEPER, RELAY, RECONCILER, BEAT, ADMIN, EXPORT, MIGRATE})
+EVERY_PROGRAM = frozenset(
+    {WEB, WORKER, KEEPER, RELAY, RECONCILER, BEAT, METRICS, ADMIN, EXPORT, BACKUP, MIGRATE}
+)
 
 T = TypeVar("T")
 ENVIRONMENTS = ("production", "demo", "test")
@@ -67,6 +71,12 @@ class Settings:
     upload_limit_mib: int
     lease_seconds: int
     ai_wait_minutes: int
+    erasure_ledger: Path | None
+    backup_dir: Path | None
+    backup_recipient: str | None
+    backup_keep_days: int
+    metrics_bind: tuple[str, int] | None
+    internal_port: int
     device: Literal["auto", "cpu", "cuda"]
     log_level: str
 
@@ -187,6 +197,19 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _recipient(text: str) -> str:
+    if not text.startswith("age1"):
+        raise ValueError("must be a public key of age (age1...); `flask backup new-keys` makes one")
+    return text
+
+
+def _bind(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise ValueError("must be an address and a port, for instance 127.0.0.1:9100")
+    return host, int(port)
+
+
 def _device(text: str) -> str:
     if text not in {"auto", "cpu", "cuda"}:
         raise ValueError("must be auto, cpu or cuda")
@@ -200,13 +223,15 @@ def _log_level(text: str) -> str:
 
 
 _SENDS_OR_TAKES_HINTS = frozenset({WEB, WORKER, KEEPER, RELAY, BEAT, EXPORT})
-_WRITES_AUDIT = frozenset({WEB, WORKER, KEEPER, RECONCILER, ADMIN, EXPORT})
+_WRITES_AUDIT = frozenset({WEB, WORKER, KEEPER, RECONCILER, ADMIN, EXPORT, BACKUP})
+_HAS_PHOTO_STORE = frozenset({WEB, WORKER, ADMIN, EXPORT, BACKUP})
+_LOGS = frozenset({WEB, WORKER, KEEPER, RELAY, RECONCILER, BEAT, METRICS})
 
 SETTINGS: tuple[Setting, ...] = (
     Setting("environment", _environment, EVERY_PROGRAM),
     Setting("database_url", _database_url, EVERY_PROGRAM - {BEAT}),
     Setting("broker_url", _broker_url, _SENDS_OR_TAKES_HINTS),
-    Setting("blob_dir", Path, frozenset({WEB, WORKER, EXPORT}), unless="blob_url"),
+    Setting("blob_dir", Path, _HAS_PHOTO_STORE, unless="blob_url"),
     Setting("blob_url", _bucket_url),
     Setting("blob_endpoint", _http_url),
     Setting("blob_region", str, default="us-east-1"),
@@ -224,8 +249,14 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("upload_limit_mib", _positive, frozenset({WEB}), "60"),
     Setting("lease_seconds", _positive, frozenset({WORKER}), "120"),
     Setting("ai_wait_minutes", _positive, frozenset({RECONCILER}), "30"),
+    Setting("erasure_ledger", Path, frozenset({ADMIN, BACKUP})),
+    Setting("backup_dir", Path, frozenset({BACKUP})),
+    Setting("backup_recipient", _recipient, frozenset({BACKUP})),
+    Setting("backup_keep_days", _positive, frozenset({BACKUP}), "30"),
+    Setting("metrics_bind", _bind, frozenset({METRICS}), "127.0.0.1:9100"),
+    Setting("internal_port", _positive, frozenset({WEB}), "9101"),
     Setting("device", _device, frozenset({WORKER}), "auto"),
-    Setting("log_level", _log_level, frozenset({WORKER, KEEPER, BEAT}), "INFO"),
+    Setting("log_level", _log_level, _LOGS, "INFO"),
 )
 
 

@@ -25,6 +25,7 @@ class Permission(StrEnum):
     SIGN = "sign"
     SEE_SIGNED_RESULT = "see signed result"
     OPERATE = "operate"
+    RETRY_SCREENING = "retry screening"
     SEARCH_AUDIT = "search audit"
     EXPORT_FOR_TRAINING = "export for training"
 
@@ -67,6 +68,12 @@ def may(actor: Actor, permission: Permission, case: CaseFacts | None = None) -> 
         return actor.patient_id == case.patient_id and _patient_may(permission, case)
     if actor.role is Role.DERMATOLOGIST:
         return _dermatologist_may(actor.user_id, permission, case)
+    return _administrator_may(permission, case)
+
+
+def _administrator_may(permission: Permission, case: CaseFacts) -> bool:
+    if permission is Permission.RETRY_SCREENING:
+        return not case.signed and case.claimed_by is None
     return permission is Permission.EXPORT_FOR_TRAINING and case.signed
 
 

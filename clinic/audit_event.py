@@ -23,6 +23,7 @@ class AuditAction(StrEnum):
     SUBMISSION_SCREENED = "submission:screened"
     SCREENING_FAILED = "submission:screening failed"
     SCREENING_GIVEN_UP = "submission:screening given up"
+    SCREENING_RETRIED = "submission:screening retried"
     RETAKE_REQUESTED = "submission:retake requested"
     PHOTOS_REPLACED = "submission:photos replaced"
     CASE_LISTED = "case:listed"
@@ -46,6 +47,10 @@ class AuditAction(StrEnum):
     TRAINING_EXPORT_STARTED = "training set:export started"
     TRAINING_SET_EXPORTED = "training set:exported"
     CASE_EXPORTED = "case:exported to a training set"
+    PATIENT_ERASED = "patient:erased"
+    RETENTION_APPLIED = "retention:applied"
+    BACKUP_MADE = "backup:made"
+    BACKUP_RESTORED = "backup:restored"
     AUDIT_SEARCHED = "audit:searched"
     ACCESS_LOG_READ = "audit:own access log read"
 

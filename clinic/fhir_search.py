@@ -88,17 +88,26 @@ class ReportQuery:
     signed: Period = field(default_factory=Period)
     nothing: bool = False
 
+    @property
+    def by_sending(self) -> bool:
+        """Whether the newest come by when their photos were sent, as a search by `date` asks."""
+        return self.effective != Period()
+
 
 @dataclass(frozen=True)
 class PageKey:
-    """The last report of a page; the next page starts behind it, newest signature first."""
+    """The last report of a page; the next page starts behind it.
 
-    signed_at: datetime
+    `at` is when the report was signed or, in a search by `date`, when its photos were sent.
+    """
+
+    at: datetime
     case_id: str
 
     @classmethod
-    def of(cls, report: ReportValues) -> "PageKey":
-        return cls(require_signed(report).at, report.case.id)
+    def of(cls, report: ReportValues, query: ReportQuery) -> "PageKey":
+        at = report.case.submitted_at if query.by_sending else require_signed(report).at
+        return cls(at, report.case.id)
 
     @classmethod
     def from_token(cls, token: str) -> "PageKey":
@@ -107,24 +116,24 @@ class PageKey:
             raise ValueError("is no page of a search")
         try:
             moment, case_id = json.loads(base64.urlsafe_b64decode(token.encode("ascii")))
-            signed_at = datetime.fromisoformat(moment)
+            at = datetime.fromisoformat(moment)
         except (binascii.Error, TypeError, UnicodeError, ValueError) as error:
             raise ValueError("is no page of a search") from error
-        if signed_at.tzinfo is None or not isinstance(case_id, str):
+        if at.tzinfo is None or not isinstance(case_id, str):
             raise ValueError("is no page of a search")
-        return cls(signed_at, case_id)
+        return cls(at, case_id)
 
     def to_token(self) -> str:
-        moment = self.signed_at.astimezone(UTC).isoformat()
+        moment = self.at.astimezone(UTC).isoformat()
         return base64.urlsafe_b64encode(json.dumps([moment, self.case_id]).encode()).decode()
 
 
 @dataclass(frozen=True)
 class ReportPage:
-    """`total` counts all matches; `more` tells that reports follow behind these."""
+    """`total` counts all matches, None where they are many; `more`: reports follow behind these."""
 
     reports: tuple[ReportValues, ...]
-    total: int
+    total: int | None
     more: bool
 
 
@@ -135,23 +144,38 @@ class ReportSource(Protocol):
         """Give the newest signed version of the newest report that contains what `key` names."""
 
     def search(
-        self, *, clinic_id: str, query: ReportQuery, count: int, after: PageKey | None
+        self,
+        *,
+        clinic_id: str,
+        query: ReportQuery,
+        count: int,
+        after: PageKey | None,
+        exact: bool,
     ) -> ReportPage:
-        """Give at most `count` reports behind `after`, newest (signed_at, case id) first.
+        """Give at most `count` reports behind `after`, newest (see PageKey) first.
 
-        `total` does not depend on `count`, which may be 0, nor on `after`.
+        `total` does not depend on `count`, which may be 0, nor on `after`; `exact` asks for it
+        however long counting takes.
         """
 
 
 @dataclass(frozen=True)
 class Search:
-    """`used` are the parameters that counted, for the self link; `count` 0 asks for the total."""
+    """`used` are the parameters that counted, for the self link; `count` 0 asks for the total.
+
+    `accurate` asks for an exact total beside the reports.
+    """
 
     query: ReportQuery = field(default_factory=ReportQuery)
     count: int = DEFAULT_COUNT
+    accurate: bool = False
     after: PageKey | None = None
     included: frozenset[str] = frozenset()
     used: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def exact(self) -> bool:
+        return self.accurate or self.count == 0
 
     @property
     def filters(self) -> tuple[tuple[str, str], ...]:
@@ -268,6 +292,12 @@ def _summary(search: Search, value: str) -> Search | None:
     return replace(search, count=0) if value == "count" else None
 
 
+def _total(search: Search, value: str) -> Search:
+    if value not in {"none", "estimate", "accurate"}:
+        raise ValueError("is not none, estimate or accurate")
+    return replace(search, accurate=value == "accurate")
+
+
 def _page(search: Search, value: str) -> Search:
     return replace(search, after=PageKey.from_token(value))
 
@@ -350,7 +380,7 @@ _REPORT_STATUSES = frozenset(
         "unknown",
     }
 )
-_IGNORED = frozenset({"_format", "_pretty", "_total", "_totalMethod"})
+_IGNORED = frozenset({"_format", "_pretty", "_totalMethod"})
 _PARAMETERS: Mapping[str, Callable[[Search, str], Search | None]] = MappingProxyType(
     {
         "_id": _id,
@@ -360,6 +390,7 @@ _PARAMETERS: Mapping[str, Callable[[Search, str], Search | None]] = MappingProxy
         "_page": _page,
         "_revinclude": _reverse_include,
         "_summary": _summary,
+        "_total": _total,
         "category": _category,
         "date": _date,
         "identifier": _identifier,

@@ -34,6 +34,7 @@ class CaseEvent(StrEnum):
     AI_UNAVAILABLE = "AI unavailable"
     RETAKE_REQUESTED = "retake requested"
     PHOTOS_REPLACED = "photos replaced"
+    RETRY = "retry"  # an administrator sends it back to the computer
     SIGN = "sign"
 
 
@@ -57,6 +58,7 @@ _CASE_MOVES = {
     (CaseState.RECEIVED, CaseEvent.RETAKE_REQUESTED): CaseState.UNREADABLE,
     (CaseState.AWAITING_REVIEW, CaseEvent.RETAKE_REQUESTED): CaseState.UNREADABLE,
     (CaseState.UNREADABLE, CaseEvent.PHOTOS_REPLACED): CaseState.RECEIVED,
+    (CaseState.AWAITING_REVIEW, CaseEvent.RETRY): CaseState.RECEIVED,
     (CaseState.AWAITING_REVIEW, CaseEvent.SIGN): CaseState.SIGNED,
 }
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 USER = "10001:10001"
-ONE_SHOT = frozenset({"migrate", "admin", "export"})
+ONE_SHOT = frozenset({"migrate", "admin", "export", "backup", "restore"})
 PUBLISHES = frozenset({"proxy"})
 WITH_MASTER_KEY = frozenset({"keeper"})
 

@@ -95,6 +95,12 @@ def app(world: World, database_url: str, tmp_path: Path) -> Iterator[Flask]:
         upload_limit_mib=60,
         lease_seconds=30,
         ai_wait_minutes=30,
+        erasure_ledger=None,
+        backup_dir=None,
+        backup_recipient=None,
+        backup_keep_days=30,
+        metrics_bind=None,
+        internal_port=9101,
         device="auto",
         log_level="INFO",
     )

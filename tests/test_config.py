@@ -33,6 +33,9 @@ GOOD = {
     "DERMQUEUE_ENROLMENT_KEY": KEY,
     "DERMQUEUE_MASTER_KEY_FILE": "/srv/keys/master.key",
     "DERMQUEUE_ROOT_PUBLIC_KEY": base64.b64encode(b"p" * 32).decode(),
+    "DERMQUEUE_ERASURE_LEDGER": "/srv/erasures.jsonl",
+    "DERMQUEUE_BACKUP_DIR": "/srv/backups",
+    "DERMQUEUE_BACKUP_RECIPIENT": "age1qqqq",
 }
 
 
@@ -78,6 +81,12 @@ def test_the_master_key_stays_a_path_that_the_keeper_reads_itself() -> None:
         ("lease_seconds", "soon"),
         ("lease_seconds", "²"),
         ("ai_wait_minutes", "1.5"),
+        ("backup_recipient", "AGE-SECRET-KEY-1"),
+        ("backup_keep_days", "0"),
+        ("metrics_bind", "9100"),
+        ("metrics_bind", "127.0.0.1:none"),
+        ("metrics_bind", "127.0.0.1:70000"),
+        ("internal_port", "web"),
         ("log_level", "LOUD"),
         ("blob_url", "photos"),
         ("blob_url", "https://objects.example/photos"),

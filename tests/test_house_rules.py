@@ -169,7 +169,7 @@ def test_no_fault_is_swallowed() -> None:
 def test_every_audit_action_is_written_somewhere() -> None:
     written = {
         name
-        for path in modules("web", "worker", "tools")
+        for path in modules("web", "worker", "clinic", "tools")
         for name in _written_actions(syntax_of(path))
     }
     assert written == {action.name for action in AuditAction}

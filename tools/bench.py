@@ -1,262 +1,163 @@
-"""`make bench`: one JSON line for each benchmark; ratios are measured within one run.
+"""`make bench`: how fast this machine is, and above all ratios that are measured within one run.
 
-Figures depend on the machine, ratios much less; README quotes only what this program printed.
+Each benchmark prints one JSON line when it is done; a table for people follows. Rates depend on the
+machine and are only printed. Ratios are what `--check` compares with those kept in the repository:
+tools/bench_compare.py says when a difference counts. All benchmarks together take about a quarter
+of an hour on two quiet cores; after an hour the run is given up.
 """
 
+import argparse
 import json
-import statistics
+import signal
 import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from datetime import timedelta
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, NoReturn
 
-import httpx
-from sqlalchemy import insert
+from tools import (
+    bench_analysis,
+    bench_memory,
+    bench_pages,
+    bench_screening,
+    bench_submissions,
+)
+from tools.bench_compare import FAILURES, Finding, Kept, compare
+from tools.bench_result import Outcome, Ratio
+from tools.bench_table import table
+from tools.installation import ROOT
 
-from clinic.access import Role
-from clinic.account_secrets import Passwords
-from clinic.keeper_protocol import ObjectKind
-from clinic.records import accounts, keys, sealed_objects
-from clinic.records.db import database_now, new_id
-from clinic.records.models import Account, ScreeningResult, Submission
-from clinic.records.sealed_objects import Place
-from clinic.submission import CaseState, ScreeningState
-from config import WEB, Settings
-from tools import bench_analysis
-from tools import installation as setup
-from tools.demo import HISTORY
-from tools.installation import ROOT, Installation
-from tools.lesion_drawing import draw_lesion
-from tools.portal_client import PortalClient
-from tools.ports import free_port
-from tools.postgres import PostgresServer
-from tools.supervisor import Supervisor
-from web.app import create_app
-from web.portal.texts import Identity, write_identity
-
-PATIENTS = 16
-CASES_EACH = 8
-RUNS = 3
-PHOTO_SIDE = (1600, 1200)
-SMALL_QUEUE, LARGE_QUEUE = 100, 10_000
-PAGE_LOADS = 15
-PASSWORD = "correct horse battery staple"  # noqa: S105 - of people who live for one benchmark
+KEPT_FILE: Final = ROOT / "bench" / "ratios.json"
+LATEST_FILE: Final = ROOT / "bench" / "latest.json"
+LONGEST_SECONDS: Final = 3600
+SCREENING_ROUNDS: Final = 3
 
 
-def main() -> int:
-    for bench in (bench_analysis.run, submissions_accepted, review_queue_page):
-        sys.stdout.write(json.dumps(bench()) + "\n")
-        sys.stdout.flush()
-    return 0
+@dataclass(frozen=True)
+class Group:
+    """Benchmarks that share what they measure on; `run` gets those of `names` that are wanted."""
+
+    names: tuple[str, ...]
+    run: Callable[[Sequence[str]], Iterator[Outcome]]
 
 
-@contextmanager
-def _on_postgres() -> Iterator[Installation]:
-    with PostgresServer.started() as server, tempfile.TemporaryDirectory() as folder:
-        installation = Installation(
-            Path(folder), free_port(), free_port(), ROOT / "ml" / "weights", server.fresh_database()
-        )
-        setup.prepare(installation)
-        yield installation
+def analysis(_: Sequence[str]) -> Iterator[Outcome]:
+    found = bench_analysis.run()
+    yield Outcome("analysis", found, _ratios(found))
 
 
-def submissions_accepted() -> dict[str, Any]:
-    """Sealed submissions that the web tier takes in each second, beside an empty answer's rate."""
-    photo = _photo()
-    with _on_postgres() as installation, _portal_only(installation):
-        emails = _patients(installation)
-        clients = [_signed_in(installation, email) for email in emails]
-        accepted = _median_rate(lambda: _send_all(clients, photo), PATIENTS * CASES_EACH // 2)
-        empty = _median_rate(lambda: _ask_all(installation), PATIENTS * CASES_EACH)
+def screening(_: Sequence[str]) -> Iterator[Outcome]:
+    """Photos a second from queue to result; one worker and two take turns."""
+    rounds = [(bench_screening.run(1), bench_screening.run(2)) for _ in range(SCREENING_ROUNDS)]
+    ratio = Ratio(
+        "screening: photos a second with two workers, to one",
+        "higher",
+        tuple(two["photos_per_second"] / one["photos_per_second"] for one, two in rounds),
+    )
+    one, two = rounds[-1]
+    yield Outcome("screening", {"one_worker": one, "two_workers": two}, (ratio,))
+
+
+def submissions(_: Sequence[str]) -> Iterator[Outcome]:
+    yield bench_submissions.run()
+
+
+def memory(_: Sequence[str]) -> Iterator[Outcome]:
+    yield bench_memory.run()
+
+
+GROUPS: Final = (
+    Group(("analysis",), analysis),
+    Group(("screening",), screening),
+    Group(("submissions",), submissions),
+    Group((*bench_pages.PAGES, bench_pages.ALL_OPEN), bench_pages.run),
+    Group(("memory",), memory),
+)
+NAMES: Final = tuple(name for group in GROUPS for name in group.names)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tools.bench", description=__doc__)
+    parser.add_argument("--only", action="append", choices=NAMES, help="run this one; repeatable")
+    act = parser.add_mutually_exclusive_group()
+    act.add_argument("--check", action="store_true", help="fail where a kept ratio got worse")
+    act.add_argument("--keep", action="store_true", help="write the ratios that are checked")
+    act.add_argument("--save", action="store_true", help="write the figures of the documents")
+    options = parser.parse_args(arguments)
+    _give_up_after(LONGEST_SECONDS)
+    outcomes = []
+    for outcome in _run(options.only or NAMES):
+        _print(json.dumps(outcome.to_dict()))
+        outcomes.append(outcome)
+    _print("\n" + "\n".join(table([outcome.to_dict() for outcome in outcomes])))
+    if options.keep:
+        _merge(KEPT_FILE, _kept_fields(outcomes))
+    if options.save:
+        _merge(LATEST_FILE, {outcome.name: outcome.to_dict() for outcome in outcomes})
+    return _check(outcomes) if options.check else 0
+
+
+def _run(wanted: Sequence[str]) -> Iterator[Outcome]:
+    for group in GROUPS:
+        names = [name for name in group.names if name in wanted]
+        if names:
+            yield from group.run(names)
+
+
+def _ratios(found: dict[str, Any]) -> tuple[Ratio, ...]:
+    return tuple(
+        Ratio(name, fields["better"], tuple(fields["rounds"]))
+        for name, fields in found.get("ratios", {}).items()
+    )
+
+
+def _kept_fields(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     return {
-        "benchmark": "submissions accepted by the web tier (PostgreSQL, 1 web process)",
-        "submissions_per_second": round(accepted, 1),
-        "empty_answers_per_second": round(empty, 1),
-        "ratio_to_empty_answer": round(accepted / empty, 3),
-        "photo_kilobytes": len(photo) // 1024,
-        "concurrent_patients": PATIENTS,
+        ratio.name: Kept.of(outcome.name, ratio).to_dict()
+        for outcome in outcomes
+        for ratio in outcome.ratios
     }
 
 
-def review_queue_page() -> dict[str, Any]:
-    """The first page of the review queue at 10,000 open cases, beside the same at 100."""
-    with _on_postgres() as installation:
-        small = _queue_page_seconds(installation, SMALL_QUEUE)
-        large = _queue_page_seconds(installation, LARGE_QUEUE)
-    return {
-        "benchmark": "review queue page (PostgreSQL)",
-        "open_cases": LARGE_QUEUE,
-        "milliseconds": round(1000 * large, 1),
-        f"milliseconds_at_{SMALL_QUEUE}": round(1000 * small, 1),
-        "ratio": round(large / small, 2),
-    }
+def _check(outcomes: Sequence[Outcome]) -> int:
+    findings = compare(kept_ratios(), outcomes)
+    _print("\n" + "\n".join(f"{one.verdict:8} {one.name}: {one.words}" for one in findings))
+    return 1 if any(_fails(one) for one in findings) else 0
 
 
-def _photo() -> bytes:
-    with tempfile.SpooledTemporaryFile() as file:
-        draw_lesion(5, PHOTO_SIDE).save(file, "JPEG", quality=95)
-        file.seek(0)
-        return file.read()
+def _fails(finding: Finding) -> bool:
+    return finding.verdict in FAILURES
 
 
-@contextmanager
-def _portal_only(installation: Installation) -> Iterator[None]:
-    """Broker and portal: whether a worker runs does not matter to accepting a submission."""
-    supervisor = Supervisor()
-    try:
-        for program in setup.programs(installation):
-            if program.name in {"broker", "web"}:
-                supervisor.start(program)
-        _await(f"{installation.base_url}/healthz")
-        yield
-    finally:
-        supervisor.stop()
+def kept_ratios() -> dict[str, Kept]:
+    return {name: Kept.from_dict(fields) for name, fields in _read(KEPT_FILE).items()}
 
 
-def _await(url: str) -> None:
-    for _ in range(300):
-        try:
-            httpx.get(url, timeout=2, trust_env=False)
-        except httpx.TransportError:
-            time.sleep(0.1)
-        else:
-            return
-    raise TimeoutError(url)
+def _merge(path: Path, fresh: dict[str, Any]) -> None:
+    """Replace what was measured anew and leave the rest."""
+    path.parent.mkdir(exist_ok=True)
+    fields = dict(sorted({**_read(path), **fresh}.items()))
+    path.write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")
 
 
-def _patients(installation: Installation) -> list[str]:
-    box, root = installation.account_secrets(), installation.settings().root_public_key or b""
-    hashed = Passwords.standard().hash(PASSWORD)
-    emails = [f"bench-{number}@demo.invalid" for number in range(PATIENTS)]
-    with installation.sessions()() as session, session.begin():
-        clinic = accounts.the_clinic(session)
-        recipient = keys.sealing_recipient(session, root)
-        for email in emails:
-            new = accounts.NewAccount(clinic.id, Role.PATIENT, email, hashed)
-            account = accounts.create_account(session, box, new)
-            account.birth_date_sealed = box.seal(
-                "1980-01-01", account_id=account.id, column="birth_date"
-            )
-            patient = accounts.create_patient(session, account)
-            purposes = dict.fromkeys(("care", "teledermatology", "ai_assistance"), True)
-            accounts.record_consents(session, patient, purposes)
-            place = Place(patient.id, None, ObjectKind.IDENTITY)
-            identity = write_identity(Identity("Bench", "A", setup.DEMO_BIRTH_DATE))
-            sealed_objects.add_text(
-                session, installation.blobs(), place, identity, recipient=recipient
-            )
-    return emails
+def _read(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return found
 
 
-def _signed_in(installation: Installation, email: str) -> PortalClient:
-    client = PortalClient(installation.base_url)
-    client.sign_in(email, PASSWORD)
-    return client
+def _give_up_after(seconds: int) -> None:
+    """Raise in the main thread, so that every server that was started is stopped."""
+
+    def give_up(*_: object) -> NoReturn:
+        raise TimeoutError(f"The benchmarks were not done after {seconds} s.")
+
+    signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(seconds)
 
 
-def _send_all(clients: list[PortalClient], photo: bytes) -> None:
-    """Half as many cases as the hourly limit allows in three runs, from all patients at once."""
-
-    def send(client: PortalClient) -> None:
-        for _ in range(CASES_EACH // 2):
-            client.send_case(HISTORY, {"close_up": photo})
-
-    with ThreadPoolExecutor(len(clients)) as pool:
-        list(pool.map(send, clients))
-
-
-def _ask_all(installation: Installation) -> None:
-    def ask(_: int) -> None:
-        with httpx.Client(base_url=installation.base_url, trust_env=False) as client:
-            for _ in range(CASES_EACH):
-                client.get("/healthz")
-
-    with ThreadPoolExecutor(PATIENTS) as pool:
-        list(pool.map(ask, range(PATIENTS)))
-
-
-def _median_rate(work: Callable[[], None], count: int) -> float:
-    rates = []
-    for _ in range(RUNS):
-        start = time.perf_counter()
-        work()
-        rates.append(count / (time.perf_counter() - start))
-    return statistics.median(rates)
-
-
-def _queue_page_seconds(installation: Installation, open_cases: int) -> float:
-    """Fill the queue up to `open_cases` and load its first page; the median of the loads."""
-    reader = _fill_queue(installation, open_cases)
-    app = create_app(Settings.from_env(WEB, installation.environment()))
-    with installation.sessions()() as session, session.begin():
-        account = session.get_one(Account, reader)
-        token = accounts.start_login(session, account, second_factor=True)
-    client = app.test_client()
-    with client.session_transaction() as cookie:
-        cookie["_user_id"] = token
-    seconds = []
-    for _ in range(PAGE_LOADS):
-        start = time.perf_counter()
-        page = client.get("/review")
-        seconds.append(time.perf_counter() - start)
-        if page.status_code != httpx.codes.OK:
-            raise LookupError(f"the queue page answered {page.status_code}")
-    return statistics.median(seconds)
-
-
-def _fill_queue(installation: Installation, open_cases: int) -> str:
-    people = {person.role: person for person in setup.prepare(installation)}
-    box = installation.account_secrets()
-    with installation.sessions()() as session, session.begin():
-        patient_account = accounts.account_by_email(session, box, people[Role.PATIENT].email)
-        reader = accounts.account_by_email(session, box, people[Role.DERMATOLOGIST].email)
-        if patient_account is None or reader is None:
-            raise LookupError("the installation's people are missing")
-        patient = accounts.patient_of(session, patient_account.id)
-        if patient is None:
-            raise LookupError("the demo patient has no record")
-        have = session.query(Submission).count()
-        now = database_now(session)
-        rows = [
-            {
-                "id": new_id(),
-                "patient_id": patient.id,
-                "clinic_id": patient.clinic_id,
-                "body_site": "back",
-                "body_side": "left",
-                "ai_permitted": True,
-                "received_at": now,
-                "queued_at": now,
-                "due_at": now + timedelta(minutes=number),
-                "not_before": now,
-                "case_state": CaseState.AWAITING_REVIEW,
-                "screening_state": ScreeningState.DONE,
-                "urgency": number % 3,
-                "attempt": 1,
-            }
-            for number in range(open_cases - have)
-        ]
-        session.execute(insert(Submission), rows)
-        session.execute(insert(ScreeningResult), [_result(row, now) for row in rows])
-        return reader.id
-
-
-def _result(row: dict[str, Any], now: Any) -> dict[str, Any]:
-    return {
-        "submission_id": row["id"],
-        "ai_used": False,
-        "quality_flags": [],
-        "urgency": row["urgency"],
-        "reasons": ["a reason"],
-        "rule_reasons": ["a reason"],
-        "stage_seconds": {},
-        "finished_at": now,
-    }
+def _print(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

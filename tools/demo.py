@@ -206,10 +206,19 @@ def _send(running: Running, photo: bytes, watch: Stopwatch) -> str:
 def _review_and_sign(running: Running, case_id: str, result: ScreeningResult) -> list[Picture]:
     person = running.people[Role.DERMATOLOGIST]
     desk = PortalClient(running.installation.base_url)
-    probabilities = result.probabilities or {}
-    top = max(probabilities, key=lambda label: probabilities[label])
     desk.sign_in(person.email, person.password)
     queue = desk.prove_second_factor(person.totp_secret or "")
+    pictures = read_and_sign(desk, queue, case_id, result)
+    desk.close()
+    return pictures
+
+
+def read_and_sign(
+    desk: PortalClient, queue: str, case_id: str, result: ScreeningResult
+) -> list[Picture]:
+    """Claim, read blind, look and sign, as a dermatologist does from the page `queue`."""
+    probabilities = result.probabilities or {}
+    top = max(probabilities, key=lambda label: probabilities[label])
     page = desk.post(f"/review/{case_id}/claim", {}, page=queue)
     first = {"impression": top, "confidence": "low"}
     page = desk.post(f"/review/{case_id}/first-read", first, page=page)
@@ -228,7 +237,6 @@ def _review_and_sign(running: Running, case_id: str, result: ScreeningResult) ->
     preview = desk.post(f"/review/{case_id}/sign", decision, page=page)
     signing = {**decision, "action": "sign"}
     desk.post(f"/review/{case_id}/sign", signing, page=preview)
-    desk.close()
     return pictures
 
 

@@ -91,6 +91,7 @@ class Installation:
             or f"sqlite:///{self.folder / 'dermqueue.db'}",
             "DERMQUEUE_BROKER_URL": f"redis://127.0.0.1:{self.broker_port}/0",
             **(self.bucket or {"DERMQUEUE_BLOB_DIR": str(self.folder / "blobs")}),
+            "DERMQUEUE_ERASURE_LEDGER": str(self.folder / "erasures.jsonl"),
             "DERMQUEUE_WEIGHTS_DIR": str(self.weights),
             "DERMQUEUE_PUBLIC_URL": self.base_url,
             "DERMQUEUE_MASTER_KEY_FILE": str(self.key_folder / MASTER_FILE),
@@ -255,24 +256,13 @@ def programs(installation: Installation, *, workers: int = 1) -> list[Program]:
     """The processes in the order of their start; further workers are `worker-2` and so on."""
     environment = installation.environment()
     python = sys.executable
-    web = ["-m", "gunicorn", "web.wsgi:app", "--bind", f"127.0.0.1:{installation.port}"]
-    web += ["--worker-class", "gthread", "--workers", "1", "--threads", "16"]
-    web += [
-        "--no-control-socket",
-        "--keep-alive",
-        "30",
-        "--graceful-timeout",
-        "5",
-        "--log-level",
-        "warning",
-    ]
     names = ["worker", *(f"worker-{number}" for number in range(2, workers + 1))]
     commands = {
         "keeper": [python, "-m", "worker", "keeper"],
         **{name: [python, "-m", "worker", "inference"] for name in names},
         "relay": [python, "-m", "worker", "relay"],
         "reconciler": [python, "-m", "worker", "reconciler"],
-        "web": [python, *web],
+        "web": serving("web.wsgi:app", port=installation.port),
     }
     logs = installation.folder / "logs"
     others = [
@@ -280,6 +270,16 @@ def programs(installation: Installation, *, workers: int = 1) -> list[Program]:
         for name, command in commands.items()
     ]
     return [_broker(installation, environment), *others]
+
+
+def serving(app: str, *, port: int) -> list[str]:
+    """The command of a web server for `app`: processes and threads as in docker-compose.yml."""
+    return [
+        *(sys.executable, "-m", "gunicorn", app, "--config", "python:web.gunicorn_settings"),
+        *("--bind", f"127.0.0.1:{port}"),
+        *("--worker-class", "gthread", "--workers", "2", "--threads", "16"),
+        *("--no-control-socket", "--keep-alive", "30", "--graceful-timeout", "5"),
+    ]
 
 
 def _broker(installation: Installation, environment: dict[str, str]) -> Program:

@@ -90,17 +90,18 @@ class PortalClient:
     def seal_case(self, history: dict[str, Any], photos: dict[str, bytes]) -> SealedCase:
         page = self.get("/cases/new")
         submission_id = _attribute(page, "data-submission")
-        signed = SignedEpochKey.from_json(_attribute(page, "data-epoch"))
-        root = base64.b64decode(_attribute(page, "data-root-key"))
-        epoch = verify_epoch_key(signed, root, now=datetime.now(UTC))
-        slots = dict(re.findall(r'data-view="(\w+)" data-slot="(\d+)"', page))
-        files = {}
-        for view, photo in photos.items():
-            context = Context(submission=submission_id, slot=int(slots[view]), type="photo")
-            sealed = seal(photo, context=context, recipients=[epoch.recipient()])
-            files[f"sealed_{view}"] = ("sealed", sealed.to_bytes(), "application/octet-stream")
         fields = {**history, "submission_id": submission_id, "csrf_token": csrf_token(page)}
-        return SealedCase(submission_id, fields, files)
+        return SealedCase(submission_id, fields, _sealed_files(page, photos))
+
+    def replace_photos(self, case_id: str, photos: dict[str, bytes]) -> httpx.Response:
+        """Send new photos for a case that asks for them."""
+        page = self.get(f"/cases/{case_id}")
+        fields = {"submission_id": case_id, "csrf_token": csrf_token(page)}
+        files = _sealed_files(page, photos)
+        headers = {"Accept": "application/json"}
+        return self._http.post(
+            f"/cases/{case_id}/photos", data=fields, files=files, headers=headers
+        )
 
     def post_case(self, case: SealedCase) -> httpx.Response:
         headers = {"Accept": "application/json"}
@@ -156,6 +157,22 @@ def wait_for_fresh_code(*, seconds: float = 2.0) -> None:
     left = TOTP_STEP_SECONDS - time.time() % TOTP_STEP_SECONDS
     if left < seconds:
         time.sleep(left + 0.2)
+
+
+def _sealed_files(page: str, photos: dict[str, bytes]) -> dict[str, tuple[str, bytes, str]]:
+    """The photos by view, each sealed for its place in the form of `page`."""
+    signed = SignedEpochKey.from_json(_attribute(page, "data-epoch"))
+    root = base64.b64decode(_attribute(page, "data-root-key"))
+    epoch = verify_epoch_key(signed, root, now=datetime.now(UTC))
+    slots = dict(re.findall(r'data-view="(\w+)" data-slot="(\d+)"', page))
+    files = {}
+    for view, photo in photos.items():
+        context = Context(
+            submission=_attribute(page, "data-submission"), slot=int(slots[view]), type="photo"
+        )
+        sealed = seal(photo, context=context, recipients=[epoch.recipient()])
+        files[f"sealed_{view}"] = ("sealed", sealed.to_bytes(), "application/octet-stream")
+    return files
 
 
 def csrf_token(page: str) -> str:

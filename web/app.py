@@ -1,15 +1,24 @@
 """The portal's factory: joins the parts and registers the blueprints."""
 
+from datetime import timedelta
+from functools import partial
+
 from flask import Flask
 from flask_wtf.csrf import CSRFProtect
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from clinic.account_secrets import AccountSecrets, Passwords
+from clinic.erasure_ledger import ErasureLedger
 from clinic.hints import CeleryHints
+from clinic.json_log import start_logging
 from clinic.records.audit_log import Auditor
+from clinic.records.backup import Backup, BackupFolder
 from clinic.records.blob_choice import open_blob_store
 from clinic.records.db import make_engine, make_session_factory
-from config import ADMIN, EXPORT, MIGRATE, WEB, Secret, Settings, needed
+from clinic.records.restore import Restore
+from clinic.records.table_dump import snapshot
+from config import ADMIN, BACKUP, EXPORT, MIGRATE, WEB, Secret, Settings, needed
+from web.backup_commands import backup_commands, restore_keys, restore_records
 from web.cli import register_commands
 from web.database import db, init_database
 from web.errors import init_error_pages
@@ -17,18 +26,29 @@ from web.fhir_adapter import fhir_blueprint
 from web.guard import init_guard
 from web.health import health
 from web.local_clinic import init_local_time
+from web.patients_commands import patients_commands
 from web.portal import portal
 from web.rate_limits import init_rate_limits
 from web.request import MemoryRequest
+from web.request_log import init_request_log
+from web.schema import SCHEMA, newest_revision
 from web.security_headers import init_security_headers
-from web.services import EXTENSION, AdminServices, ExportServices, Services
+from web.services import (
+    EXTENSION,
+    BackupServices,
+    ErasureServices,
+    ExportServices,
+    Services,
+)
 from web.training_set import training_set_commands
 
 MIB = 1024 * 1024
 
 
 def create_app_from_env() -> Flask:
-    return create_app(Settings.from_env(WEB))
+    settings = Settings.from_env(WEB)
+    start_logging(WEB, settings.log_level)
+    return create_app(settings)
 
 
 def create_admin_app() -> Flask:
@@ -38,12 +58,48 @@ def create_admin_app() -> Flask:
     """
     settings = Settings.from_env(ADMIN)
     app = _with_database(settings)
-    app.extensions[EXTENSION] = AdminServices(
-        auditor=Auditor(needed(settings.audit_key).value),
-        account_secrets=AccountSecrets(needed(settings.account_key).value),
+    with app.app_context():
+        sessions = make_session_factory(db.engine)
+    app.extensions[EXTENSION] = ErasureServices(
+        auditor=Auditor(_secret(settings.audit_key)),
+        account_secrets=AccountSecrets(_secret(settings.account_key)),
         passwords=Passwords.standard(),
+        sessions=sessions,
+        blobs=open_blob_store(settings),
+        ledger=_ledger(settings),
     )
     register_commands(app)
+    app.cli.add_command(patients_commands)
+    return app
+
+
+def create_backup_app() -> Flask:
+    """`flask --app web.app:create_backup_app backup` and `restore`, with no other command.
+
+    It holds no key that opens a photo, a text or an older backup.
+    """
+    settings = Settings.from_env(BACKUP)
+    app = Flask(__name__, static_folder=None)
+    database_url = needed(settings.database_url)
+    engine = make_engine(database_url)
+    blobs, ledger = open_blob_store(settings), _ledger(settings)
+    auditor = Auditor(_secret(settings.audit_key))
+    folder = BackupFolder(needed(settings.backup_dir), auditor.key)
+    backup = Backup(
+        sessions=make_session_factory(engine),
+        snapshot=partial(snapshot, database_url),
+        revision_of=newest_revision,
+        blobs=blobs,
+        ledger=ledger,
+        auditor=auditor,
+        target=folder,
+        recipient=needed(settings.backup_recipient),
+        keep=timedelta(days=settings.backup_keep_days),
+    )
+    restore = Restore(engine, blobs, ledger, auditor, folder, SCHEMA)
+    app.extensions[EXTENSION] = BackupServices(backup, restore)
+    for one in (backup_commands, restore_records, restore_keys):
+        app.cli.add_command(one)
     return app
 
 
@@ -86,6 +142,7 @@ def create_app(settings: Settings, services: Services | None = None) -> Flask:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1)  # type: ignore[method-assign]
     https = settings.public_url.startswith("https://")
     app.config.update(
+        INTERNAL_PORT=settings.internal_port,
         SECRET_KEY=_secret(settings.cookie_key),
         MAX_CONTENT_LENGTH=settings.upload_limit_mib * MIB,
         MAX_FORM_PARTS=100,
@@ -100,6 +157,7 @@ def create_app(settings: Settings, services: Services | None = None) -> Flask:
     init_database(app, needed(settings.database_url))
     with app.app_context():
         app.extensions[EXTENSION] = services or _services(settings)
+    init_request_log(app, behind_proxy=settings.is_production)
     CSRFProtect(app)
     init_rate_limits(app, settings.broker_url or "memory://")
     init_security_headers(app, https=https)
@@ -131,6 +189,10 @@ def _services(settings: Settings) -> Services:
         snomed=settings.snomed,
         public_url=settings.public_url,
     )
+
+
+def _ledger(settings: Settings) -> ErasureLedger:
+    return ErasureLedger(needed(settings.erasure_ledger), _secret(settings.audit_key))
 
 
 def _secret(secret: Secret | None) -> bytes:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from flask import Flask, Response, jsonify, make_response, render_template
+from flask import Flask, Response, g, jsonify, make_response, render_template
 from flask_wtf.csrf import CSRFError
 from sqlalchemy.exc import OperationalError
 from werkzeug.exceptions import HTTPException, default_exceptions
@@ -10,6 +10,7 @@ from werkzeug.exceptions import HTTPException, default_exceptions
 from clinic.records.blobs import BlobStoreAwayError, MissingBlobError, StorageFullError
 from clinic.records.keeper_client import KeeperRefusedError, KeeperUnavailableError
 from clinic.records.keys import NoEpochKeyError
+from clinic.records.sealed_objects import AlteredObjectError
 from web.database import db
 from web.guard import wants_json
 
@@ -20,6 +21,7 @@ UNAVAILABLE = (
     OperationalError,
     MissingBlobError,
     BlobStoreAwayError,
+    AlteredObjectError,
 )
 
 
@@ -47,6 +49,10 @@ WORDS = {
         "Someone was faster",
         "This case has changed since you opened it. Load it again to see how it is now. "
         "Nothing was overwritten.",
+    ),
+    410: Words(
+        "This record was erased",
+        "The patient's record was erased, with all photos and texts. Nothing of it can be shown.",
     ),
     413: Words(
         "The photos are too big",
@@ -117,6 +123,7 @@ def _from_csrf(_: CSRFError) -> Response:
     return error_page(400, "The page was open for too long. Load it again and send it once more.")
 
 
-def _unavailable(_: Exception) -> Response:
+def _unavailable(fault: Exception) -> Response:
+    g.fault = type(fault).__name__
     db.session.rollback()
     return error_page(503)

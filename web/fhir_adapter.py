@@ -1,21 +1,29 @@
 """The FHIR API over the database: rows and texts opened for one client become report values."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flask import Flask, Response
 from flask.blueprints import Blueprint
 from sqlalchemy.exc import OperationalError
-from sqlalchemy.orm import Session
 
 from clinic.audit_event import AuditAction
 from clinic.ehr_client import EhrClient, FhirAccess
 from clinic.fhir_mapping import ReportKey
 from clinic.fhir_search import PageKey, ReportPage, ReportQuery
 from clinic.keeper_protocol import KeyPurpose, ObjectKind
-from clinic.records import ehr_clients, reports, review, sealed_objects
+from clinic.records import ehr_clients, reports, review, sealed_objects, submissions
 from clinic.records.keeper_client import KeeperRefusedError, KeeperUnavailableError
 from clinic.records.key_requests import NewKeyRequest
-from clinic.records.models import Account, Clinic, Patient, SealedObject, SignedReport, Submission
+from clinic.records.models import (
+    Account,
+    Clinic,
+    Patient,
+    ScreeningResult,
+    SealedObject,
+    SignedReport,
+    Submission,
+)
 from clinic.report_values import (
     CaseValues,
     FindingValues,
@@ -34,9 +42,10 @@ from web.database import db
 from web.errors import RETRY_SECONDS
 from web.fhir_answers import outcome
 from web.fhir_api import create_fhir_blueprint, current_client
-from web.portal.texts import CaseTexts, open_texts, read_texts
+from web.portal.texts import CaseTexts, open_all_texts, read_texts
 from web.services import EXTENSION, Services, services
 
+COUNT_LIMIT = 1000  # a search that matches more says no total, unless it asks for the exact one
 _LATERALITY = {"left": "left", "right": "right", "middle": "midline"}
 
 
@@ -76,24 +85,23 @@ def _authenticate(token: str) -> EhrClient | None:
 def _audit(access: FhirAccess) -> None:
     """One entry for each case that was sent, or one for the whole request."""
     client = access.client
-    detail = f"{access.interaction} {access.resource_type} {access.status}"
-    cases = [_case_of(db.session(), case_id) for case_id in access.case_ids] or [None]
-    for case in cases:
-        services().auditor.record(
-            db.session(),
-            AuditAction.EHR_READ,
-            f"ehr:{client.id}" if client else "ehr:unknown",
-            clinic_id=client.clinic_id if client else None,
-            patient_id=case.patient_id if case else None,
-            submission_id=case.id if case else None,
-            allowed=access.status < 400,
-            detail=detail,
-        )
+    common: dict[str, str | bool | None] = {
+        "clinic_id": client.clinic_id if client else None,
+        "allowed": access.status < 400,
+        "detail": f"{access.interaction} {access.resource_type} {access.status}",
+    }
+    services().auditor.record_all(
+        db.session(),
+        AuditAction.EHR_READ,
+        f"ehr:{client.id}" if client else "ehr:unknown",
+        [common | case for case in _named(access.case_ids)] or [common],
+    )
     db.session.commit()
 
 
-def _case_of(session: Session, case_id: str) -> Submission | None:
-    return session.get(Submission, case_id)
+def _named(case_ids: Sequence[str]) -> list[dict[str, str | bool | None]]:
+    patients = submissions.patients_of(db.session(), case_ids) if case_ids else {}
+    return [{"patient_id": patients[one], "submission_id": one} for one in case_ids]
 
 
 @dataclass(frozen=True)
@@ -102,59 +110,80 @@ class DatabaseReports:
 
     def read(self, *, clinic_id: str, key: ReportKey) -> ReportValues | None:
         report = reports.by_key(db.session(), clinic_id=clinic_id, key=key)
-        return report_values(report) if report else None
+        return report_values([report])[0] if report else None
 
     def search(
-        self, *, clinic_id: str, query: ReportQuery, count: int, after: PageKey | None
+        self,
+        *,
+        clinic_id: str,
+        query: ReportQuery,
+        count: int,
+        after: PageKey | None,
+        exact: bool,
     ) -> ReportPage:
-        total = reports.count(db.session(), clinic_id=clinic_id, query=query)
+        limit = None if exact else COUNT_LIMIT + 1
+        total = reports.count(db.session(), clinic_id=clinic_id, query=query, limit=limit)
         rows = reports.search(
             db.session(), clinic_id=clinic_id, query=query, after=after, limit=count + 1
         )
-        values = tuple(report_values(row) for row in rows[:count])
-        return ReportPage(reports=values, total=total, more=len(rows) > count)
-
-
-def report_values(report: SignedReport) -> ReportValues:
-    """Everything that one report says, its texts opened by the keeper for this client."""
-    row = db.session.get_one(Submission, report.submission_id)
-    signer = db.session.get_one(Account, report.signer_id)
-    clinic = db.session.get_one(Clinic, report.clinic_id)
-    patient = db.session.get_one(Patient, report.patient_id)
-    photos = sealed_objects.of_submission(db.session(), row.id, [ObjectKind.PHOTO])
-    screening = _screening(row)
-    texts = _texts(report)
-    return ReportValues(
-        patient=_patient(patient, texts),
-        practitioner=_practitioner(signer),
-        organization=OrganizationValues(id=clinic.id, name=clinic.name),
-        case=_case(row),
-        photos=tuple(_photo(photo) for photo in photos),
-        screening=screening,
-        finding=_finding(report, texts),
-        signed_at=report.signed_at,
-        status=ReportStatus.FINAL,
-        version=report.version,
-    )
-
-
-def _texts(report: SignedReport) -> CaseTexts:
-    kinds = [ObjectKind.FINDING, ObjectKind.LETTER]
-    rows = sealed_objects.of_submission(db.session(), report.submission_id, kinds)
-    identity = sealed_objects.identity_of(db.session(), report.patient_id)
-    rows += [identity] if identity else []
-    return read_texts(
-        open_texts(
-            rows,
-            NewKeyRequest(
-                purpose=KeyPurpose.EHR,
-                object_ids=tuple(one.id for one in rows),
-                recipient_key=b"",
-                ehr_client_id=current_client().id,
-                submission_id=report.submission_id,
-            ),
+        many = not exact and total > COUNT_LIMIT
+        return ReportPage(
+            reports=tuple(report_values(rows[:count])),
+            total=None if many else total,
+            more=len(rows) > count,
         )
+
+
+def report_values(found: Sequence[SignedReport]) -> list[ReportValues]:
+    """Everything that the reports say, their texts opened by the keeper for this client."""
+    if not found:
+        return []
+    cases = [report.submission_id for report in found]
+    photos = sealed_objects.of_submissions(db.session(), cases, [ObjectKind.PHOTO])
+    results = review.results_of(db.session(), cases)
+    clinics = {one: _organization(one) for one in {report.clinic_id for report in found}}
+    texts = _texts(found)
+    return [
+        ReportValues(
+            patient=_patient(report.submission.patient, opened),
+            practitioner=_practitioner(report.signer),
+            organization=clinics[report.clinic_id],
+            case=_case(report.submission),
+            photos=tuple(_photo(photo) for photo in photos[report.submission_id]),
+            screening=_screening(results.get(report.submission_id)),
+            finding=_finding(report, opened),
+            signed_at=report.signed_at,
+            status=ReportStatus.FINAL,
+            version=report.version,
+        )
+        for report, opened in zip(found, texts, strict=True)
+    ]
+
+
+def _texts(found: Sequence[SignedReport]) -> list[CaseTexts]:
+    kinds = [ObjectKind.FINDING, ObjectKind.LETTER]
+    texts = sealed_objects.of_submissions(
+        db.session(), [report.submission_id for report in found], kinds
     )
+    identities = sealed_objects.identities_of(db.session(), {report.patient_id for report in found})
+    asked = []
+    for report in found:
+        identity = identities.get(report.patient_id)
+        rows = [*texts[report.submission_id], *([identity] if identity else [])]
+        wanted = NewKeyRequest(
+            purpose=KeyPurpose.EHR,
+            object_ids=tuple(one.id for one in rows),
+            recipient_key=b"",
+            ehr_client_id=current_client().id,
+            submission_id=report.submission_id,
+        )
+        asked.append((rows, wanted))
+    return [read_texts(opened) for opened in open_all_texts(asked)]
+
+
+def _organization(clinic_id: str) -> OrganizationValues:
+    clinic = db.session.get_one(Clinic, clinic_id)
+    return OrganizationValues(id=clinic.id, name=clinic.name)
 
 
 def _patient(patient: Patient, texts: CaseTexts) -> PatientValues:
@@ -199,8 +228,7 @@ def _photo(row: SealedObject) -> PhotoValues:
     )
 
 
-def _screening(row: Submission) -> ScreeningValues | None:
-    result = review.result_of(db.session(), row.id)
+def _screening(result: ScreeningResult | None) -> ScreeningValues | None:
     if result is None or result.probabilities is None:
         return None
     probabilities = result.probabilities

@@ -225,6 +225,7 @@ class _Api:
             query=search.query,
             count=search.count,
             after=search.after,
+            exact=search.exact,
         )
         for values in page.reports:
             self._require_own(values)
@@ -234,16 +235,17 @@ class _Api:
         bundle: Resource = {
             "resourceType": "Bundle",
             "type": "searchset",
-            "total": page.total,
             "link": self._links(search, page),
         }
+        if page.total is not None:
+            bundle["total"] = page.total
         entries = self._entries(search, page)
         return bundle | ({"entry": entries} if entries else {})
 
     def _links(self, search: Search, page: ReportPage) -> list[Resource]:
         links = [{"relation": "self", "url": self._search_url(search.used)}]
         if page.more and page.reports:
-            behind = PageKey.of(page.reports[-1]).to_token()
+            behind = PageKey.of(page.reports[-1], search.query).to_token()
             parameters = (*search.filters, ("_page", behind))
             links.append({"relation": "next", "url": self._search_url(parameters)})
         return links

@@ -8,7 +8,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from clinic.access import STAFF, Actor, CaseFacts, Permission, Role, may
 from clinic.audit_event import AuditAction
-from clinic.records import accounts, submissions
+from clinic.records import accounts, audit_log, submissions
 from clinic.records.models import LoginSession, Submission
 from web.database import db
 from web.permission import mark_of
@@ -128,10 +128,15 @@ def deny(row: Submission | None = None, *, detail: str = "") -> None:
 
 
 def case_for(submission_id: str, permission: Permission) -> tuple[Submission, CaseFacts]:
-    """The case, if this person may do `permission` on it; 404 and 403 otherwise."""
+    """The case, if this person may do `permission` on it; 404 and 403 otherwise.
+
+    410 where the clinic's audit chain knows the case, but its patient was erased.
+    """
     row = submissions.find(db.session(), submission_id)
     if row is None:
-        abort(404)
+        clinic_id = me().actor.clinic_id
+        known = audit_log.names_case(db.session(), submission_id, clinic_id=clinic_id)
+        abort(410 if known else 404)
     facts = submissions.facts(db.session(), row)
     if not may(me().actor, permission, facts):
         deny(row, detail=permission)

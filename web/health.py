@@ -1,4 +1,7 @@
-"""/healthz: the process answers. /readyz: everything that it needs is there."""
+"""/healthz: the process answers. /readyz: everything that it needs is there.
+
+/metrics and /invariants answer on the internal port alone, which no proxy knows.
+"""
 
 from datetime import timedelta
 from pathlib import Path
@@ -6,12 +9,16 @@ from pathlib import Path
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from flask import Blueprint, Response, current_app, jsonify
+from flask import Blueprint, Response, abort, current_app, jsonify, request
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.values import MutexValue, ValueClass
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from clinic.records import keys
 from clinic.records.db import database_now
+from clinic.records.operations import snapshot
 from web.database import db
 from web.permission import public
 
@@ -37,6 +44,51 @@ def readyz() -> tuple[Response, int]:
     needed = [name for name in parts if name != "worker"]
     ready = all(parts[name] for name in needed)
     return jsonify(ready=ready, **parts), 200 if ready else 503
+
+
+@health.get("/metrics")
+@public
+def metrics() -> Response:
+    """What all processes of this portal counted; the installation's state is the metrics program's.
+
+    Source: https://prometheus.github.io/client_python/multiprocess/
+    """
+    _only_inside()
+    registry = REGISTRY
+    if ValueClass is not MutexValue:
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call] # it carries no types
+    return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+
+
+@health.get("/invariants")
+@public
+def invariants() -> Response:
+    """What must hold of the queue, the keys and the audit chain, in numbers."""
+    _only_inside()
+    found = snapshot(db.session())
+    worker = next(iter(found.alive_workers), None)
+    return jsonify(
+        at=found.taken_at.isoformat(),
+        oldest_due=found.oldest_due.isoformat() if found.oldest_due else None,
+        expired_leases=found.expired_leases,
+        dead=found.dead,
+        overdue=sum(one.overdue for one in found.promises),
+        workers_alive=len(found.alive_workers),
+        model_version=worker.model_version if worker else None,
+        model_fingerprint=worker.model_fingerprint if worker else None,
+        key_requests_waiting=found.key_service.waiting,
+        key_requests_granted=found.key_service.granted,
+        audit_head=found.audit.head,
+        audit_checked_entries=found.audit.checked_entries,
+        audit_problem=found.audit.problem,
+    )
+
+
+def _only_inside() -> None:
+    """The port on which this connection came in, as the server's own socket says."""
+    if request.environ.get("SERVER_PORT") != str(current_app.config["INTERNAL_PORT"]):
+        abort(404)
 
 
 def _parts() -> dict[str, bool]:

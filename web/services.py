@@ -9,12 +9,15 @@ from flask import current_app
 
 from clinic.account_secrets import AccountSecrets, Passwords
 from clinic.audit_event import AuditAction
+from clinic.erasure_ledger import ErasureLedger
 from clinic.hints import Hints
 from clinic.records import keys
 from clinic.records.audit_log import Auditor
+from clinic.records.backup import Backup
 from clinic.records.blobs import BlobStore
 from clinic.records.db import SessionFactory
 from clinic.records.keeper_client import KeeperClient
+from clinic.records.restore import Restore
 
 EXTENSION = "dermqueue"
 
@@ -26,6 +29,23 @@ class AdminServices:
     auditor: Auditor
     account_secrets: AccountSecrets
     passwords: Passwords
+
+
+@dataclass(frozen=True)
+class ErasureServices(AdminServices):
+    """What the engineer's commands work with where they may erase a patient too."""
+
+    sessions: SessionFactory
+    blobs: BlobStore
+    ledger: ErasureLedger
+
+
+@dataclass(frozen=True)
+class BackupServices:
+    """What backup and restore work with."""
+
+    backup: Backup
+    restore: Restore
 
 
 @dataclass(frozen=True)
@@ -67,6 +87,14 @@ class Services(AdminServices):
 
 def admin_services() -> AdminServices:
     return cast("AdminServices", current_app.extensions[EXTENSION])
+
+
+def erasure_services() -> ErasureServices:
+    return cast("ErasureServices", current_app.extensions[EXTENSION])
+
+
+def backup_services() -> BackupServices:
+    return cast("BackupServices", current_app.extensions[EXTENSION])
 
 
 def export_services() -> ExportServices:

@@ -4,8 +4,9 @@ import argparse
 import importlib
 import sys
 
+from clinic.json_log import start_logging
 from clinic.master_key import MasterKeyError
-from config import BEAT, KEEPER, RECONCILER, RELAY, WORKER, Settings, SettingsError
+from config import BEAT, KEEPER, METRICS, RECONCILER, RELAY, WORKER, Settings, SettingsError
 from worker.programs.parts import CannotStartError
 
 CANNOT_START = 78  # EX_CONFIG of sysexits.h: a restart will not help
@@ -18,6 +19,7 @@ PROGRAMS = {
     "relay": RELAY,
     "reconciler": RECONCILER,
     "beat": BEAT,
+    "metrics": METRICS,
 }
 
 
@@ -27,6 +29,7 @@ def main() -> int:
     wanted = parser.parse_args().program
     try:
         settings = Settings.from_env(PROGRAMS[wanted])
+        start_logging(PROGRAMS[wanted], settings.log_level)
         importlib.import_module(f"worker.programs.{wanted}").run(settings)
     except (SettingsError, MasterKeyError, CannotStartError) as error:
         sys.stderr.write(f"{error}\n")

@@ -19,8 +19,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from clinic.photo import PhotoRejected, RejectReason, Rendition
+from clinic.photo import PhotoRejected, Rendition
 from clinic.photo_limits import PhotoLimits
+from clinic.photo_reject import RejectReason
 from worker.decode_child import CHUNK, OUT_OF_MEMORY
 
 ROOT: Final = Path(__file__).resolve().parents[1]

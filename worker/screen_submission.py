@@ -192,7 +192,6 @@ class Shift:
             self._give_back(case.held, fault)
             raise
         self._settled(case.held)
-        self._services.note_progress()
 
     def _give_back(self, held: Claim, fault: Exception) -> None:
         spent = not isinstance(fault, _OUTSIDE)
@@ -200,7 +199,9 @@ class Shift:
         self._settled(held)
 
     def _settled(self, held: Claim) -> None:
+        """Each end is progress, also a case given back: a keeper that is away is no stall."""
         self._held.pop(held.submission_id, None)
+        self._services.note_progress()
 
 
 def _reason(fault: Exception) -> str:

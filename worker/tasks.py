@@ -12,8 +12,9 @@ from celery.signals import worker_process_init
 
 from clinic.hints import PURGE_EXPIRED, SCREEN_SUBMISSION
 from ml.engine import DeviceLostError
-from worker import purge, screen_submission
+from worker import screen_submission
 from worker.programs.inference import DEVICE_LOST, progress_of_this_worker, screening_services
+from worker.retention import Retention
 
 _stop = threading.Event()
 
@@ -31,10 +32,10 @@ def screen_submission_task(submission_id: str) -> int:
 
 
 @shared_task(name=PURGE_EXPIRED, soft_time_limit=60, time_limit=90)
-def purge_expired_task() -> int:
+def purge_expired_task() -> dict[str, int]:
     services = screening_services()
     with _progress():
-        return purge.purge_expired(services.sessions, services.blobs)
+        return Retention(services.sessions, services.blobs, services.auditor).apply()
 
 
 @contextmanager

@@ -26,6 +26,7 @@ IDLE_LIFE = {
     Role.DERMATOLOGIST: timedelta(minutes=15),
     Role.ADMINISTRATOR: timedelta(minutes=15),
 }
+SEEN_EVERY = timedelta(seconds=30)
 LINK_LIFE = timedelta(minutes=10)
 CONSENT_TEXT_VERSION = "2026-11.2"
 RESEARCH = "research"
@@ -152,11 +153,16 @@ def start_login(session: Session, account: Account, *, second_factor: bool) -> s
 
 
 def live_login(session: Session, token: str) -> LoginSession | None:
-    """The session of a cookie's token, if it is still alive; idle time starts anew."""
+    """The session of a cookie's token, if it is still alive; idle time starts anew.
+
+    That is written once in SEEN_EVERY, so that not every page waits for a commit to reach the disk.
+    """
     found = session.scalar(select(LoginSession).where(LoginSession.token_hash == digest(token)))
-    if found is None or not is_alive(found, database_now(session)):
+    now = database_now(session)
+    if found is None or not is_alive(found, now):
         return None
-    found.last_seen_at = database_now(session)
+    if now - found.last_seen_at >= SEEN_EVERY:
+        found.last_seen_at = now
     return found
 
 

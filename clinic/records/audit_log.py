@@ -1,5 +1,6 @@
 """The audit chain in the database: written in the caller's transaction, verified row by row."""
 
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from clinic.audit_event import GENESIS, AuditAction, AuditEvent, chain_mac
 from clinic.records.db import database_now
-from clinic.records.models import AuditEntry, AuditHead
+from clinic.records.models import AuditCheck, AuditEntry, AuditHead
 
 _KNOWN_ACTIONS = frozenset(action.value for action in AuditAction)
 
@@ -27,13 +28,24 @@ class Auditor:
 
         `about` may hold clinic_id, patient_id, submission_id, allowed and detail (see AuditEvent).
         """
-        event = AuditEvent(at=database_now(session), action=action, actor=actor, **about)  # type: ignore[arg-type]
+        self.record_all(session, action, actor, [about])
+
+    def record_all(
+        self,
+        session: Session,
+        action: AuditAction,
+        actor: str,
+        abouts: Iterable[Mapping[str, str | bool | None]],
+    ) -> None:
+        """Add one entry for each of `abouts`, in their order; as `record` in all else."""
+        now = database_now(session)
         session.flush()
         head = _locked_head(session)
-        sequence = head.sequence + 1
-        mac = chain_mac(self.key, previous=head.mac, sequence=sequence, event=event)
-        session.add(_entry(sequence, event, mac))
-        head.sequence, head.mac = sequence, mac
+        for about in abouts:
+            event = AuditEvent(at=now, action=action, actor=actor, **about)  # type: ignore[arg-type]
+            head.sequence += 1
+            head.mac = chain_mac(self.key, previous=head.mac, sequence=head.sequence, event=event)
+            session.add(_entry(head.sequence, event, head.mac))
         session.flush()
 
 
@@ -81,6 +93,42 @@ def verify(session: Session, key: bytes) -> str | None:
                 return problem
             last = (entry.sequence, entry.mac)
     return _tail_problem(before=before, last=last, after=_head(session))
+
+
+@dataclass(frozen=True)
+class Walk:
+    """How far a walk along the chain has come: the last entry that held, and what it found.
+
+    `whole`: it is over, at the chain's end or at the first entry that is wrong.
+    """
+
+    sequence: int = 0
+    mac: str = GENESIS
+    problem: str | None = None
+    whole: bool = False
+
+
+def walk_on(session: Session, key: bytes, walk: Walk, *, limit: int) -> Walk:
+    """Verify the next `limit` entries after `walk`; the end is compared with the head."""
+    before, last = _head(session), (walk.sequence, walk.mac)
+    following = select(AuditEntry).where(AuditEntry.sequence > last[0])
+    entries = session.scalars(following.order_by(AuditEntry.sequence).limit(limit)).all()
+    for entry in entries:
+        problem = _link_problem(entry, key, last=last, head=before)
+        if problem is not None:
+            return Walk(*last, problem=problem, whole=True)
+        last = (entry.sequence, entry.mac)
+    if len(entries) == limit:
+        return Walk(*last)
+    return Walk(*last, _tail_problem(before=before, last=last, after=_head(session)), whole=True)
+
+
+def keep_finding(session: Session, walk: Walk) -> None:
+    """Keep what a whole walk found, for the operations page and the alerts."""
+    found = AuditCheck(
+        id=1, entries=walk.sequence, checked_at=database_now(session), problem=walk.problem
+    )
+    session.merge(found)
 
 
 def _link_problem(
@@ -144,6 +192,12 @@ def about_patient(session: Session, patient_id: str, *, limit: int) -> list[Audi
     """Who touched this patient's record, newest first."""
     query = select(AuditEntry).where(AuditEntry.patient_id == patient_id)
     return list(session.scalars(query.order_by(AuditEntry.sequence.desc()).limit(limit)))
+
+
+def names_case(session: Session, submission_id: str, *, clinic_id: str) -> bool:
+    """Whether this clinic ever had a case with this id."""
+    query = select(AuditEntry.sequence).where(AuditEntry.submission_id == submission_id)
+    return session.scalar(query.where(AuditEntry.clinic_id == clinic_id).limit(1)) is not None
 
 
 @dataclass(frozen=True)

@@ -52,10 +52,12 @@ def new_id() -> str:
 
 
 def engine_options(url: str) -> dict[str, Any]:
-    """What `create_engine` needs besides the address."""
+    """What `create_engine` needs besides the address. Errors never quote a statement's values."""
     if url.startswith("sqlite"):
-        return {"connect_args": {"timeout": SQLITE_BUSY_SECONDS, "check_same_thread": False}}
-    return {"pool_pre_ping": True, "connect_args": {"connect_timeout": 5}}
+        connecting = {"timeout": SQLITE_BUSY_SECONDS, "check_same_thread": False}
+        return {"hide_parameters": True, "connect_args": connecting}
+    connecting = {"connect_timeout": 5}
+    return {"hide_parameters": True, "pool_pre_ping": True, "connect_args": connecting}
 
 
 def make_engine(url: str) -> Engine:

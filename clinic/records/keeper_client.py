@@ -1,9 +1,8 @@
 """Asking the keeper for file keys under this process's own public key, and waiting for them."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-
-from sqlalchemy.orm import Session
 
 from clinic.envelope import parse_header, unwrap
 from clinic.hints import ANSWER_KEY_REQUEST, BrokerDownError, Hints
@@ -48,25 +47,40 @@ class KeeperClient:
             KeeperCannotOpenError: an object does not open under its key.
 
         """
-        public = self.identity.private_key.public_key().public_bytes_raw()
-        mine = replace(wanted, recipient_key=public, process_id=self.identity.id)
-        with self.sessions() as session, session.begin():
-            request_id = key_requests.ask(session, mine).id
-        answer = self._await(request_id)
-        return {object_id: self._unwrap(header) for object_id, header in answer.items()}
+        return self.all_file_keys([wanted])[0]
 
-    def _await(self, request_id: str) -> dict[str, str]:
+    def all_file_keys(self, wanted: Sequence[NewKeyRequest]) -> list[dict[str, bytes]]:
+        """The file keys of several requests: all are asked at once, then waited for together."""
+        public = self.identity.private_key.public_key().public_bytes_raw()
+        mine = [replace(one, recipient_key=public, process_id=self.identity.id) for one in wanted]
+        with self.sessions() as session, session.begin():
+            request_ids = [row.id for row in key_requests.ask_all(session, mine)]
+        answers = self._await(request_ids)
+        return [
+            {object_id: self._unwrap(header) for object_id, header in answers[one].items()}
+            for one in request_ids
+        ]
+
+    def _await(self, request_ids: Sequence[str]) -> dict[str, dict[str, str]]:
+        """The answers by request. Patience begins anew with each one that comes."""
+        answers: dict[str, dict[str, str]] = {}
         give_up_at = time.monotonic() + self.patience_seconds
         ask_again_at = 0.0
         while time.monotonic() < give_up_at:
+            waiting = [one for one in request_ids if one not in answers]
+            if not waiting:
+                return answers
             if time.monotonic() >= ask_again_at:
-                self._hint(request_id)
+                for one in waiting:
+                    self._hint(one)
                 ask_again_at = time.monotonic() + ASK_AGAIN_SECONDS
             with self.sessions() as session:
-                answer = _answer(session, request_id)
-            if answer is not None:
-                return answer
-            time.sleep(POLL_SECONDS)
+                found = {row.id: _headers(row) for row in key_requests.answered(session, waiting)}
+            if found:
+                answers |= found
+                give_up_at = time.monotonic() + self.patience_seconds
+            else:
+                time.sleep(POLL_SECONDS)
         raise KeeperUnavailableError("The key service does not answer.")
 
     def _hint(self, request_id: str) -> None:
@@ -80,10 +94,7 @@ class KeeperClient:
         return unwrap(header, kid=RECIPIENT_KID, private_key=self.identity.private_key)
 
 
-def _answer(session: Session, request_id: str) -> dict[str, str] | None:
-    row: KeyRequest | None = key_requests.find(session, request_id)
-    if row is None or row.state == "waiting":
-        return None
+def _headers(row: KeyRequest) -> dict[str, str]:
     if row.answer is None:
         refusal = row.refusal or "The request was refused."
         raise (KeeperCannotOpenError if refusal.startswith(CANNOT_OPEN) else KeeperRefusedError)(

@@ -52,9 +52,9 @@ def publish_epoch(
     return epoch.kid
 
 
-def current_epoch(session: Session) -> SignedEpochKey:
+def current_epoch(session: Session, *, now: datetime | None = None) -> SignedEpochKey:
     """The newest epoch key that is valid now, as signed by the root."""
-    now = database_now(session)
+    now = now or database_now(session)
     row = session.scalar(
         select(EpochKeyRow)
         .where(EpochKeyRow.not_before <= now, EpochKeyRow.not_after > now)
@@ -69,8 +69,9 @@ def current_epoch(session: Session) -> SignedEpochKey:
 
 def sealing_recipient(session: Session, root_public: bytes) -> PublicKey:
     """The epoch key to seal to, after checking the root's signature."""
-    signed = current_epoch(session)
-    return verify_epoch_key(signed, root_public, now=database_now(session)).recipient()
+    now = database_now(session)
+    signed = current_epoch(session, now=now)
+    return verify_epoch_key(signed, root_public, now=now).recipient()
 
 
 def epoch_is_usable(session: Session, kid: str) -> bool:

@@ -31,13 +31,26 @@ from clinic.submission import CaseState, ScreeningState
 
 ID = String(32)
 SHA256 = String(64)
-# Indexes of what the computer has yet to do, or does: few rows of very many.
-_WAITING = text("screening_state = 'queued'")
-_HELD = text("screening_state = 'running'")
 
 
 def _one_of(column: str, values: Any) -> str:
     return f"{column} IN (" + ", ".join(f"'{value}'" for value in values) + ")"
+
+
+# What partial indexes hold: few rows of very many.
+_WAITING = f"screening_state = '{ScreeningState.QUEUED}'"
+_HELD = f"screening_state = '{ScreeningState.RUNNING}'"
+_DEAD_IN_REVIEW = (
+    f"screening_state = '{ScreeningState.DEAD}' AND case_state = '{CaseState.AWAITING_REVIEW}'"
+)
+_OPEN = f"case_state = '{CaseState.AWAITING_REVIEW}'"
+_SIGNED = f"case_state = '{CaseState.SIGNED}'"
+
+
+def _partial(name: str, *columns: str, where: str) -> Index:
+    """An index of the rows that `where` names; a query must say the same without a parameter."""
+    condition = text(where)
+    return Index(name, *columns, postgresql_where=condition, sqlite_where=condition)
 
 
 class Clinic(Base):
@@ -189,17 +202,14 @@ class Submission(Base):
             "screening_state <> 'dead' OR last_failure IS NOT NULL",
             name="submission_dead_has_reason",
         ),
-        Index(
-            "submission_to_claim",
-            *("attempt", "received_at"),
-            postgresql_where=_WAITING,
-            sqlite_where=_WAITING,
-        ),
-        Index(
-            "submission_to_hint", "received_at", postgresql_where=_WAITING, sqlite_where=_WAITING
-        ),
-        Index("submission_held", "lease_until", postgresql_where=_HELD, sqlite_where=_HELD),
-        Index("submission_review_order", "clinic_id", "case_state", "urgency", "due_at", "id"),
+        _partial("submission_to_claim", "attempt", "received_at", where=_WAITING),
+        _partial("submission_to_hint", "received_at", where=_WAITING),
+        _partial("submission_held", "lease_until", where=_HELD),
+        # The next two hold open cases alone: however many are signed, the queue stays small.
+        _partial("submission_review_order", "clinic_id", "urgency", "due_at", "id", where=_OPEN),
+        _partial("submission_claims", "claimed_by", where=f"{_OPEN} AND claimed_by IS NOT NULL"),
+        _partial("submission_signed_by_sending", "clinic_id", "received_at", "id", where=_SIGNED),
+        _partial("submission_dead_in_review", "received_at", where=_DEAD_IN_REVIEW),
     )
 
 
@@ -251,12 +261,13 @@ class ScreeningResult(Base):
     explained_class: Mapped[str | None] = mapped_column(String(10))
     analysed_view: Mapped[str | None] = mapped_column(String(20))
     quality_flags: Mapped[list[str]] = mapped_column(JSON)
+    quality_measures: Mapped[dict[str, float] | None] = mapped_column(JSON(none_as_null=True))
     urgency: Mapped[int] = mapped_column(Integer)
     reasons: Mapped[list[str]] = mapped_column(JSON)
     rule_reasons: Mapped[list[str]] = mapped_column(JSON)  # no class, no probability: read blind
     seven_point_score: Mapped[int | None] = mapped_column(Integer)
     model_version: Mapped[str | None] = mapped_column(String(40))
-    model_fingerprint: Mapped[str | None] = mapped_column(SHA256)
+    model_fingerprint: Mapped[str | None] = mapped_column(SHA256, index=True)
     engine: Mapped[str | None] = mapped_column(String(40))  # what computed it, and on what
     device: Mapped[str | None] = mapped_column(String(80))
     stage_seconds: Mapped[dict[str, float]] = mapped_column(JSON)
@@ -270,6 +281,8 @@ class ScreeningResult(Base):
         CheckConstraint(
             "ai_used OR probabilities IS NULL", name="screening_result_without_ai_invents_nothing"
         ),
+        Index("screening_result_finished", "finished_at"),
+        Index("screening_result_of_model", "model_version", "finished_at"),
     )
 
 
@@ -316,7 +329,8 @@ class SignedReport(Base):
             "agreement <> 'override' OR override_reason IS NOT NULL",
             name="signed_report_override_has_reason",
         ),
-        Index("signed_report_by_clinic", "clinic_id", "signed_at", "id"),
+        Index("signed_report_by_clinic", "clinic_id", "signed_at", "submission_id"),
+        Index("signed_report_by_signer", "signer_id", "signed_at", "submission_id"),
     )
 
 
@@ -341,12 +355,15 @@ class EpochKeyRow(Base):
 
 
 class PatientKey(Base):
-    """The key that all of a patient's objects end under. Destroying it erases the patient."""
+    """The key that all of a patient's objects end under. Destroying it erases the patient.
+
+    The row outlives the patient's, so `patient_id` is no foreign key.
+    """
 
     __tablename__ = "patient_key"
 
     kid: Mapped[str] = mapped_column(String(64), primary_key=True)
-    patient_id: Mapped[str] = mapped_column(ForeignKey("patient.id"))
+    patient_id: Mapped[str] = mapped_column(ID)
     version: Mapped[int] = mapped_column(Integer)
     wrapped: Mapped[bytes | None] = mapped_column(LargeBinary)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
@@ -405,6 +422,8 @@ class KeyRequest(Base):
         CheckConstraint(
             "(state = 'refused') = (refusal IS NOT NULL)", name="key_request_refused_has_reason"
         ),
+        Index("key_request_by_login", "login_session_id", "created_at"),
+        Index("key_request_by_client", "ehr_client_id", "created_at"),
     )
 
 
@@ -452,6 +471,19 @@ class AuditHead(Base):
     mac: Mapped[str] = mapped_column(SHA256)
 
     __table_args__ = (CheckConstraint("id = 1", name="audit_head_is_one_row"),)
+
+
+class AuditCheck(Base):
+    """What the last walk along the whole chain found. For display: it is not part of the chain."""
+
+    __tablename__ = "audit_check"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    entries: Mapped[int] = mapped_column(BigInteger)
+    checked_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    problem: Mapped[str | None] = mapped_column(Text)
+
+    __table_args__ = (CheckConstraint("id = 1", name="audit_check_is_one_row"),)
 
 
 class Holiday(Base):

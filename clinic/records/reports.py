@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Select, and_, func, or_, select
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy import ColumnElement, Select, func, literal, select, tuple_
+from sqlalchemy.orm import InstrumentedAttribute, Session, joinedload
 
 from clinic.fhir_mapping import KeyKind, ReportKey, device_id
 from clinic.fhir_search import PageKey, ReportQuery, Token
@@ -16,9 +16,15 @@ from clinic.records.models import (
     Submission,
 )
 from clinic.report_values import ReportStatus
+from clinic.submission import CaseState
 from clinic.terminology import PATIENT_IDENTIFIER_SYSTEM
 
 Found = Select[SignedReport]
+
+_SIGNING = (SignedReport.signed_at, SignedReport.submission_id)
+_SENDING = (Submission.received_at, Submission.id)
+# Written out, not sent as a parameter: only so does a database see that the partial index fits.
+_SIGNED = Submission.case_state == literal(CaseState.SIGNED, literal_execute=True)
 
 
 def by_key(session: Session, *, clinic_id: str, key: ReportKey) -> SignedReport | None:
@@ -43,33 +49,35 @@ def by_key(session: Session, *, clinic_id: str, key: ReportKey) -> SignedReport 
 def search(
     session: Session, *, clinic_id: str, query: ReportQuery, after: PageKey | None, limit: int
 ) -> Sequence[SignedReport]:
-    """At most `limit` reports behind `after`, newest (signed_at, case id) first."""
+    """At most `limit` reports behind `after`, newest (see PageKey) first."""
     found = _matching(clinic_id, query)
     if found is None or limit == 0:
         return []
+    at, case_id = _SENDING if query.by_sending else _SIGNING
     if after is not None:
-        found = found.where(
-            or_(
-                SignedReport.signed_at < after.signed_at,
-                and_(
-                    SignedReport.signed_at == after.signed_at,
-                    SignedReport.submission_id < after.case_id,
-                ),
-            )
-        )
-    newest = (SignedReport.signed_at.desc(), SignedReport.submission_id.desc())
-    return session.scalars(found.order_by(*newest).limit(limit)).all()
+        found = found.where(tuple_(at, case_id) < (after.at, after.case_id))
+    found = found.order_by(at.desc(), case_id.desc()).limit(limit)
+    return session.scalars(found).all()
 
 
-def count(session: Session, *, clinic_id: str, query: ReportQuery) -> int:
+def count(session: Session, *, clinic_id: str, query: ReportQuery, limit: int | None = None) -> int:
+    """How many reports match; with a `limit` counting stops there."""
     found = _matching(clinic_id, query)
     if found is None:
         return 0
-    return session.scalar(select(func.count()).select_from(found.subquery())) or 0
+    ids = found.with_only_columns(SignedReport.id).limit(limit).subquery()
+    return session.scalar(select(func.count()).select_from(ids)) or 0
 
 
 def _of_clinic(clinic_id: str) -> Found:
-    return select(SignedReport).where(SignedReport.clinic_id == clinic_id)
+    """Each report with its case, patient and signer, in one query."""
+    case = joinedload(SignedReport.submission, innerjoin=True)
+    return (
+        select(SignedReport)
+        .where(SignedReport.clinic_id == clinic_id)
+        .options(case.joinedload(Submission.patient, innerjoin=True))
+        .options(joinedload(SignedReport.signer, innerjoin=True))
+    )
 
 
 def _matching(clinic_id: str, query: ReportQuery) -> Found | None:
@@ -87,9 +95,10 @@ def _matching(clinic_id: str, query: ReportQuery) -> Found | None:
     if query.case_ids is not None:
         found = found.where(SignedReport.submission_id.in_(query.case_ids))
     found = _within(found, SignedReport.signed_at, query.signed.start, query.signed.end)
-    sent = query.effective
-    if sent.start is not None or sent.end is not None:
+    if query.by_sending:
         found = found.join(Submission, Submission.id == SignedReport.submission_id)
+        found = found.where(Submission.clinic_id == clinic_id, _SIGNED)
+        sent = query.effective
         found = _within(found, Submission.received_at, sent.start, sent.end)
     return found
 

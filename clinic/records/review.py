@@ -1,14 +1,28 @@
 """The dermatologists' queue: order, claims, first reads and signatures."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Select, Update, func, or_, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    ScalarSelect,
+    Select,
+    Update,
+    func,
+    literal,
+    or_,
+    select,
+    tuple_,
+    union_all,
+    update,
+)
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import Session
 
 from clinic.records.db import database_now
 from clinic.records.models import (
+    Account,
     FirstRead,
     ScreeningResult,
     SealedObject,
@@ -16,9 +30,15 @@ from clinic.records.models import (
     Submission,
 )
 from clinic.submission import CaseEvent, CaseState, next_case_state, source_states
+from clinic.urgency import ORDER
 
 CLAIM_LIFE = timedelta(minutes=30)
 PAGE_SIZE = 25
+COUNT_LIMIT = 1000
+
+# Written out, not sent as a parameter: only so does a database see that the partial indexes fit.
+_IN_REVIEW = Submission.case_state == literal(CaseState.AWAITING_REVIEW, literal_execute=True)
+_ORDER = (Submission.urgency, Submission.due_at, Submission.id)
 
 
 class NotOwnerError(Exception):
@@ -46,8 +66,11 @@ class Filters:
 
 @dataclass(frozen=True)
 class QueueRow:
+    """`holder` is who claimed the case last, whether or not the claim still counts."""
+
     submission: Submission
     result: ScreeningResult | None
+    holder: Account | None
 
 
 def queue_page(
@@ -55,27 +78,38 @@ def queue_page(
 ) -> list[QueueRow]:
     """One page plus one row (which tells that there is more): urgency, then time left."""
     now = database_now(session)
-    query = (
-        select(Submission, ScreeningResult)
-        .outerjoin(ScreeningResult, ScreeningResult.submission_id == Submission.id)
-        .where(Submission.clinic_id == clinic_id)
-        .where(Submission.case_state == CaseState.AWAITING_REVIEW)
-        .order_by(Submission.urgency, Submission.due_at, Submission.id)
-        .limit(PAGE_SIZE + 1)
-    )
+    found = _filtered(_open_ids(clinic_id), filters, reader_id, now)
     if after is not None:
-        place = tuple_(Submission.urgency, Submission.due_at, Submission.id)
-        query = query.where(place > (after.urgency, after.due_at, after.submission_id))
-    rows = session.execute(_filtered(query, filters, reader_id, now))
-    return [QueueRow(row[0], row[1]) for row in rows]
+        place = tuple_(*_ORDER)
+        found = found.where(place > (after.urgency, after.due_at, after.submission_id))
+    if filters.overdue:
+        found = _by_urgency(found, limit=PAGE_SIZE + 1)
+    query = (
+        select(Submission, ScreeningResult, Account)
+        .outerjoin(ScreeningResult, ScreeningResult.submission_id == Submission.id)
+        .outerjoin(Account, Account.id == Submission.claimed_by)
+        .where(Submission.id.in_(found.order_by(*_ORDER).limit(PAGE_SIZE + 1)))
+        .order_by(*_ORDER)
+    )
+    return [QueueRow(*row) for row in session.execute(query)]
 
 
-def _filtered(
-    query: Select[Submission, ScreeningResult],
-    filters: Filters,
-    reader_id: str,
-    now: datetime,
-) -> Select[Submission, ScreeningResult]:
+def _open_ids(clinic_id: str) -> Select[str]:
+    return select(Submission.id).where(Submission.clinic_id == clinic_id, _IN_REVIEW)
+
+
+def _by_urgency(found: Select[str], *, limit: int) -> Select[str]:
+    """The first of each urgency: within one, the index of the order is an index of due times."""
+    parts = [
+        found.where(Submission.urgency == place).order_by(*_ORDER).limit(limit).subquery()
+        for place in range(len(ORDER))
+    ]
+    return select(Submission.id).where(
+        Submission.id.in_(union_all(*(select(part.c.id) for part in parts)))
+    )
+
+
+def _filtered(query: Select[str], filters: Filters, reader_id: str, now: datetime) -> Select[str]:
     if filters.mine:
         query = query.where(Submission.claimed_by == reader_id, Submission.claim_until > now)
     if filters.unclaimed:
@@ -92,19 +126,29 @@ def _free(now: datetime) -> ColumnElement[bool]:
 
 
 def counts(session: Session, *, clinic_id: str, reader_id: str) -> dict[str, int]:
-    """How many cases each filter of the queue would show."""
+    """How many cases each filter of the queue would show; COUNT_LIMIT + 1 stands for any more."""
     now = database_now(session)
-    mine = (Submission.claimed_by == reader_id) & (Submission.claim_until > now)
+    shown = {
+        "all": Filters(),
+        "mine": Filters(mine=True),
+        "unclaimed": Filters(unclaimed=True),
+        "urgent": Filters(urgent=True),
+        "overdue": Filters(overdue=True),
+    }
     query = select(
-        func.count(),
         *(
-            func.count().filter(condition)
-            for condition in (mine, _free(now), Submission.urgency == 0, Submission.due_at < now)
-        ),
+            _bounded_count(_filtered(_open_ids(clinic_id), filters, reader_id, now), filters)
+            for filters in shown.values()
+        )
     )
-    query = query.where(Submission.clinic_id == clinic_id)
-    row = session.execute(query.where(Submission.case_state == CaseState.AWAITING_REVIEW)).one()
-    return dict(zip(("all", "mine", "unclaimed", "urgent", "overdue"), row, strict=True))
+    return dict(zip(shown, session.execute(query).one(), strict=True))
+
+
+def _bounded_count(found: Select[str], filters: Filters) -> ScalarSelect[int]:
+    limit = COUNT_LIMIT + 1
+    if filters.overdue:
+        found = _by_urgency(found, limit=limit)
+    return select(func.count()).select_from(found.limit(limit).subquery()).scalar_subquery()
 
 
 def claim_next(session: Session, *, clinic_id: str, reader_id: str) -> Submission | None:
@@ -113,9 +157,9 @@ def claim_next(session: Session, *, clinic_id: str, reader_id: str) -> Submissio
     found = session.scalar(
         select(Submission)
         .where(Submission.clinic_id == clinic_id)
-        .where(Submission.case_state == CaseState.AWAITING_REVIEW)
+        .where(_IN_REVIEW)
         .where(_free(now))
-        .order_by(Submission.urgency, Submission.due_at, Submission.id)
+        .order_by(*_ORDER)
         .limit(1)
         .with_for_update(skip_locked=True)
     )
@@ -183,6 +227,13 @@ def first_read(session: Session, submission_id: str) -> FirstRead | None:
 
 def result_of(session: Session, submission_id: str) -> ScreeningResult | None:
     return session.get(ScreeningResult, submission_id)
+
+
+def results_of(session: Session, submission_ids: Iterable[str]) -> dict[str, ScreeningResult]:
+    """What the computer found, by submission; one without a result is left out."""
+    ids = list(submission_ids)
+    query = select(ScreeningResult).where(ScreeningResult.submission_id.in_(ids))
+    return {row.submission_id: row for row in session.scalars(query)}
 
 
 @dataclass(frozen=True)

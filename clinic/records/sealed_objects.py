@@ -116,17 +116,32 @@ def of_submission(
     session: Session, submission_id: str, kinds: Iterable[ObjectKind]
 ) -> list[SealedObject]:
     """The current objects of these kinds, in slot order."""
+    return of_submissions(session, [submission_id], kinds)[submission_id]
+
+
+def of_submissions(
+    session: Session, submission_ids: Iterable[str], kinds: Iterable[ObjectKind]
+) -> dict[str, list[SealedObject]]:
+    """The current objects of these kinds by submission, in slot order, with one query."""
+    found: dict[str, list[SealedObject]] = {one: [] for one in submission_ids}
     query = (
         select(SealedObject)
-        .where(SealedObject.submission_id == submission_id, SealedObject.current)
+        .where(SealedObject.submission_id.in_(list(found)), SealedObject.current)
         .where(SealedObject.kind.in_(list(kinds)))
     )
-    return list(session.scalars(query.order_by(SealedObject.slot)))
+    for row in session.scalars(query.order_by(SealedObject.slot)):
+        found[row.submission_id or ""].append(row)
+    return found
 
 
 def identity_of(session: Session, patient_id: str) -> SealedObject | None:
     """The newest identity of a patient."""
+    return identities_of(session, [patient_id]).get(patient_id)
+
+
+def identities_of(session: Session, patient_ids: Iterable[str]) -> dict[str, SealedObject]:
+    """The newest identity of each patient."""
     query = select(SealedObject).where(
-        SealedObject.patient_id == patient_id, SealedObject.kind == ObjectKind.IDENTITY
+        SealedObject.patient_id.in_(list(patient_ids)), SealedObject.kind == ObjectKind.IDENTITY
     )
-    return session.scalar(query.order_by(SealedObject.slot.desc()).limit(1))
+    return {row.patient_id: row for row in session.scalars(query.order_by(SealedObject.slot))}

@@ -89,6 +89,13 @@ def replace_photos(session: Session, row: Submission) -> None:
     session.flush()
 
 
+def stop_ai(session: Session, patient_id: str) -> None:
+    """Let the computer judge none of a patient's cases that no worker has taken yet."""
+    waiting = update(Submission).where(Submission.patient_id == patient_id)
+    waiting = waiting.where(Submission.screening_state == ScreeningState.QUEUED)
+    session.execute(waiting.values(ai_permitted=False))
+
+
 def next_photo_slot(session: Session, submission_id: str) -> int:
     """The first free slot: every photo of a case has its own, also after a retake."""
     query = select(SealedObject.slot).where(
@@ -100,6 +107,13 @@ def next_photo_slot(session: Session, submission_id: str) -> int:
 def of_patient(session: Session, patient_id: str) -> Sequence[Submission]:
     query = select(Submission).where(Submission.patient_id == patient_id)
     return session.scalars(query.order_by(Submission.received_at.desc())).all()
+
+
+def patients_of(session: Session, submission_ids: Sequence[str]) -> dict[str, str]:
+    """Whose each of these submissions is: patients' ids by submission."""
+    query = select(Submission.id, Submission.patient_id)
+    rows = session.execute(query.where(Submission.id.in_(submission_ids)))
+    return {row.id: row.patient_id for row in rows}
 
 
 def find(session: Session, submission_id: str) -> Submission | None:

@@ -5,6 +5,7 @@ import pytest
 from tools.chaos.catalogue import FAULTS, NoSuchFaultError, chosen
 from tools.chaos.stacks import Broker, Database, Stack
 
+NEED_MORE = {26}  # a clone with its history
 STACKS = [Stack(database, broker) for database in Database for broker in Broker]
 
 
@@ -15,7 +16,7 @@ def test_every_fault_has_a_name_of_its_own_and_says_what_must_hold() -> None:
     assert [one.number for one in FAULTS] == sorted(one.number for one in FAULTS)
 
 
-@pytest.mark.parametrize("number", [1, 2, 3, 4, 5, 6, 7, 8, 13, 14, 19, 27, 30])
+@pytest.mark.parametrize("number", sorted(set(range(1, 31)) - NEED_MORE))
 def test_the_number_is_tried(number: int) -> None:
     assert chosen([str(number)])
 

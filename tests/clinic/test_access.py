@@ -36,6 +36,7 @@ ALLOWED = {
     ("bob", "claimed"): HOLDS,
     ("bob", "read"): HOLDS | {Permission.SEE_COMPUTER_VIEW, Permission.SIGN},
     ("bob", "signed"): HOLDS | {Permission.SEE_COMPUTER_VIEW},
+    ("erin", "free"): {Permission.RETRY_SCREENING},
     ("erin", "signed"): {Permission.EXPORT_FOR_TRAINING},
     **{("dan", case): {Permission.SEE_IN_QUEUE} for case in CASES},
 }

@@ -8,6 +8,7 @@ from clinic.fhir_search import (
     MAX_COUNT,
     PageKey,
     Period,
+    ReportQuery,
     Search,
     SearchError,
     Token,
@@ -186,10 +187,25 @@ def test_only_what_counted_is_echoed():
 
 def test_the_place_of_a_page_survives_its_token():
     report = make_report(signed_at=datetime(2026, 11, 21, 14, 0, 5, 123456, tzinfo=UTC))
-    key = PageKey.of(report)
+    key = PageKey.of(report, ReportQuery())
     again = parse(("_page", key.to_token()), ("patient", "p"))
     assert again.after == key
     assert again.filters == (("patient", "p"),)
+
+
+def test_the_place_of_a_page_is_a_time_of_what_was_searched_by():
+    report = make_report()
+    by_sending = ReportQuery(effective=Period(start=report.case.submitted_at))
+    assert PageKey.of(report, ReportQuery()).at == report.signed_at
+    assert PageKey.of(report, by_sending).at == report.case.submitted_at
+
+
+@pytest.mark.parametrize(
+    ("value", "accurate"), [("accurate", True), ("estimate", False), ("none", False)]
+)
+def test_who_wants_an_accurate_total_says_so(value, accurate):
+    assert parse(("_total", value)).exact is accurate
+    assert parse(("_total", value), ("_count", "0")).exact
 
 
 @pytest.mark.parametrize("token", ["x", "é", "e30=", "W10=", "WyJhIiwxXQ==", "[" * 5000, "A" * 8])

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageDraw, PngImagePlugin
 
-from clinic.photo import PhotoLimits, PhotoRejected, RejectReason, Rendition, clean_photo
+from clinic.photo import PhotoLimits, PhotoRejected, Rendition, clean_photo
+from clinic.photo_reject import RejectReason
 
 LIMITS = PhotoLimits()
 MARKER = b"GPS-of-the-patients-home"

@@ -26,11 +26,11 @@ DONE      .        .       .          .        QUEUED
 DEAD      .        .       .          .        QUEUED
 """
 CASE = """
-                 SCREENED         AI_UNAVAILABLE   RETAKE_REQUESTED  PHOTOS_REPLACED  SIGN
-RECEIVED         AWAITING_REVIEW  AWAITING_REVIEW  UNREADABLE        .                .
-AWAITING_REVIEW  .                .                UNREADABLE        .                SIGNED
-UNREADABLE       .                .                .                 RECEIVED         .
-SIGNED           .                .                .                 .                .
+                 SCREENED         AI_UNAVAILABLE  RETAKE_REQUESTED PHOTOS_REPLACED  RETRY     SIGN
+RECEIVED         AWAITING_REVIEW  AWAITING_REVIEW UNREADABLE       .                .         .
+AWAITING_REVIEW  .                .               UNREADABLE       .                RECEIVED  SIGNED
+UNREADABLE       .                .               .                RECEIVED         .         .
+SIGNED           .                .               .                .                .         .
 """
 
 

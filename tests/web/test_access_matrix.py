@@ -46,6 +46,8 @@ TABLE = """
     GET    /ai-label                    200 200 200 200 200 200 200 200
     GET    /healthz                     200 200 200 200 200 200 200 200
     GET    /readyz                      503 503 503 503 503 503 503 503
+    GET    /metrics                     404 404 404 404 404 404 404 404
+    GET    /invariants                  404 404 404 404 404 404 404 404
     GET    /static/js/viewer.js         200 200 200 200 200 200 200 200
     GET    /register                    200 200 200 200 200 200 200 200
     POST   /register                    422 422 422 422 422 422 422 422
@@ -95,6 +97,11 @@ TABLE = """
     GET    /objects/{letter_signed}     302 404 404 404 404 403 404 302
     GET    /my-record/access            302 200 200 403 403 403 403 403
     GET    /operations                  302 403 403 403 403 200 403 403
+    GET    /operations/live             302 403 403 403 403 200 403 403
+    POST   /operations/dead/{unknown}/retry 302 403 403 403 403 404 403 403
+    POST   /operations/dead/{fresh}/retry   302 403 403 403 403 409 403 403
+    POST   /operations/dead/{claimed}/retry 302 403 403 403 403 403 403 403
+    POST   /operations/dead/{signed}/retry  302 403 403 403 403 403 403 403
     GET    /audit                       302 403 403 403 403 200 403 403
     GET    /review                      302 403 403 200 200 403 200 302
     GET    /review/{unknown}            302 403 403 404 404 403 404 302

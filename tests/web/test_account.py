@@ -6,7 +6,7 @@ from collections.abc import Callable
 from clinic.audit_event import AuditAction
 from clinic.records import accounts
 from tests.browser_session import BrowserSession
-from tests.portal_tools import entries, words
+from tests.portal_tools import change_row, entries, row_of, words
 from tests.world import World
 
 SignedIn = Callable[[str], BrowserSession]
@@ -28,6 +28,33 @@ def test_a_consent_is_withdrawn_and_given_again(world: World, signed_in: SignedI
 
     recorded = entries(world, AuditAction.CONSENT_RECORDED)
     assert [one.patient_id for one in recorded] == [world.alice.patient_id] * 2
+
+
+def test_without_consent_the_computer_judges_no_case_that_still_waits(
+    world: World, signed_in: SignedIn
+) -> None:
+    waiting, held, of_another = (
+        world.submit(who) for who in (world.alice, world.alice, world.carol)
+    )
+    change_row(
+        world, held, screening_state="running", token=held, lease_until=row_of(world, held).due_at
+    )
+
+    signed_in("alice").post("/account/consents", {"consent_research": "y"})
+
+    assert not row_of(world, waiting).ai_permitted
+    assert row_of(world, held).ai_permitted
+    assert row_of(world, of_another).ai_permitted
+
+
+def test_a_case_keeps_its_consent_when_another_one_changes(
+    world: World, signed_in: SignedIn
+) -> None:
+    waiting = world.submit(world.alice)
+
+    signed_in("alice").post("/account/consents", {"consent_ai": "y"})
+
+    assert row_of(world, waiting).ai_permitted
 
 
 def test_earlier_decisions_stay_on_record(world: World, signed_in: SignedIn) -> None:

@@ -10,6 +10,7 @@ from clinic.reading_grade import LIMIT, reading_grade
 from clinic.records.blobs import BlobStoreAwayError, MissingBlobError, StorageFullError
 from clinic.records.keeper_client import KeeperRefusedError, KeeperUnavailableError
 from clinic.records.keys import NoEpochKeyError
+from clinic.records.sealed_objects import AlteredObjectError
 from tests.browser_session import BrowserSession
 from tests.portal_tools import JSON, words
 from web.errors import WORDS
@@ -83,6 +84,7 @@ FAILURES: dict[str, tuple[Exception, int]] = {
     "no clinic key": (NoEpochKeyError(SECRET), 503),
     "database": (OperationalError(SECRET, {}, Exception(SECRET)), 503),
     "lost body": (MissingBlobError(SECRET), 503),
+    "altered body": (AlteredObjectError(SECRET), 503),
     "object store away": (BlobStoreAwayError(SECRET), 503),
     "full disk": (StorageFullError(SECRET), 507),
 }

@@ -21,7 +21,9 @@ from clinic.records.db import database_now
 from clinic.records.models import EhrClient, Patient
 from clinic.terminology import PATIENT_IDENTIFIER_SYSTEM, SNOMED
 from tests.portal_tools import another_app, both_databases, entries
+from tests.query_plans import statements
 from tests.world import World
+from web import fhir_adapter
 from web.database import db
 
 EVERYTHING = [("_include", name) for name in INCLUDES] + [
@@ -177,6 +179,38 @@ def test_pages_of_a_search_follow_each_other(world: World, system: RecordSystem)
 
     assert len(seen) == len(set(seen)) == 3
     assert "next" not in links
+
+
+def test_many_matches_are_not_counted_unless_asked(
+    world: World, system: RecordSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fhir_adapter, "COUNT_LIMIT", 1)
+    world.signed(world.alice, world.bob)
+    assert system.get("DiagnosticReport").json["total"] == 1
+    world.signed(world.alice, world.bob)
+    assert "total" not in system.get("DiagnosticReport").json
+    assert system.get("DiagnosticReport", ("_total", "accurate")).json["total"] == 2
+    assert system.get("DiagnosticReport", ("_summary", "count")).json["total"] == 2
+
+
+def test_a_page_of_many_reports_asks_the_database_no_more_often_than_one_of_one(
+    app: Flask, world: World, system: RecordSystem
+) -> None:
+    """The keeper decides case by case, in connections of its own; those are not counted here."""
+
+    def asked() -> int:
+        with app.app_context():
+            engine = db.engine
+        with statements(engine) as seen:
+            system.found()
+        return len([one for one in seen if one[0].startswith("SELECT")])
+
+    world.signed(world.alice, world.bob)
+    asked()
+    one = asked()
+    world.signed(world.carol, world.bob)
+    world.signed(world.carol, world.dan)
+    assert asked() == one
 
 
 def test_what_is_not_signed_is_not_there(world: World, system: RecordSystem) -> None:

@@ -35,11 +35,15 @@ SIGNED = datetime(2026, 11, 21, 14, 0, 5, tzinfo=UTC)
 
 
 class MemorySource:
-    """Reports in a list; `leaks` makes it forget the clinic, as a faulty source would."""
+    """Reports in a list; `leaks` makes it forget the clinic, as a faulty source would.
 
-    def __init__(self, reports, *, leaks=False):
+    More than `counted` it counts only when asked to.
+    """
+
+    def __init__(self, reports, *, leaks=False, counted=1000):
         self.reports = list(reports)
         self.leaks = leaks
+        self.counted = counted
 
     def _of(self, clinic_id):
         mine = [r for r in self.reports if self.leaks or r.organization.id == clinic_id]
@@ -76,16 +80,17 @@ class MemorySource:
             )
         )
 
-    def search(self, *, clinic_id, query, count, after):
-        found = [r for r in self._of(clinic_id) if self._matches(r, query)]
-        behind = [r for r in found if after is None or self._place(r) < self._place(after)]
-        return ReportPage(tuple(behind[:count]), len(found), more=len(behind) > count)
+    def search(self, *, clinic_id, query, count, after, exact):
+        def place(report):
+            key = PageKey.of(report, query)
+            return key.at, key.case_id
 
-    @staticmethod
-    def _place(thing):
-        if isinstance(thing, PageKey):
-            return thing.signed_at, thing.case_id
-        return thing.signed_at, thing.case.id
+        found = [r for r in self._of(clinic_id) if self._matches(r, query)]
+        found.sort(key=place, reverse=True)
+        behind = [r for r in found if after is None or place(r) < (after.at, after.case_id)]
+        many = len(found) > self.counted and not exact
+        total = None if many else len(found)
+        return ReportPage(tuple(behind[:count]), total, more=len(behind) > count)
 
 
 class Journal(list):
@@ -93,11 +98,11 @@ class Journal(list):
         self.append(access)
 
 
-def make_client(reports, *, leaks=False, audit=None, **settings):
+def make_client(reports, *, leaks=False, counted=1000, audit=None, **settings):
     app = Flask(__name__)
     app.register_blueprint(
         create_fhir_blueprint(
-            reports=MemorySource(reports, leaks=leaks),
+            reports=MemorySource(reports, leaks=leaks, counted=counted),
             authenticate=CLIENTS.get,
             base_url=BASE,
             audit=Journal() if audit is None else audit,
@@ -552,6 +557,35 @@ def test_a_count_of_zero_gives_the_total_alone(http, parameters):
     bundle = body(ask(http, f"DiagnosticReport?patient=patient-1&{parameters}"))
     assert bundle["total"] == 5
     assert "entry" not in bundle
+
+
+def test_many_matches_are_counted_only_for_who_asks():
+    http = make_client(some_reports(), counted=2)
+    assert "total" not in body(ask(http, "DiagnosticReport?patient=patient-1"))
+    assert "total" not in body(ask(http, "DiagnosticReport?patient=patient-1&_total=estimate"))
+    assert body(ask(http, "DiagnosticReport?patient=patient-1&_total=accurate"))["total"] == 5
+    assert body(ask(http, "DiagnosticReport?patient=patient-1&_summary=count"))["total"] == 5
+    assert body(ask(http, "DiagnosticReport?patient=patient-2"))["total"] == 1
+    refused(ask(http, "DiagnosticReport?_total=all"), 400, "invalid")
+
+
+def test_a_search_by_date_is_paged_by_when_the_photos_were_sent():
+    case = make_report().case
+    reports = [
+        make_report(
+            case=replace(case, id=f"case-{n}", submitted_at=case.submitted_at - timedelta(hours=n)),
+            signed_at=SIGNED + timedelta(hours=n % 3),
+            photos=(),
+        )
+        for n in range(7)
+    ]
+    path, seen = "DiagnosticReport?date=ge2026-01-01&_count=3", []
+    while path:
+        bundle = body(ask(make_client(reports), path))
+        seen += ids(bundle)
+        links = {link["relation"]: link["url"] for link in bundle["link"]}
+        path = links.get("next", "").removeprefix(f"{BASE}/")
+    assert seen == [f"DiagnosticReport/case-{n}" for n in range(7)]
 
 
 def test_includes_come_once_and_do_not_count(http):

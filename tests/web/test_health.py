@@ -88,3 +88,42 @@ def test_without_the_database_the_process_is_up_but_not_ready(migrated: Flask) -
     assert client.get("/healthz").status_code == 200
     answer = client.get("/readyz")
     assert (answer.status_code, answer.json) == (503, {"ready": False, "database": False})
+
+
+INSIDE = {"SERVER_PORT": "9101"}
+
+
+@both_databases
+def test_the_invariants_are_told_on_the_internal_port_alone(migrated: Flask, world: World) -> None:
+    world.submit(world.alice)
+    with world.sessions() as session, session.begin():
+        keys.enrol_process(
+            session, b"s", program="worker", model_version="v9", model_fingerprint="a" * 64
+        )
+    client = migrated.test_client()
+
+    inside = client.get("/invariants", environ_overrides=INSIDE)
+
+    assert inside.status_code == 200
+    assert inside.json["oldest_due"] is not None
+    assert (inside.json["expired_leases"], inside.json["dead"]) == (0, 0)
+    assert (inside.json["workers_alive"], inside.json["model_fingerprint"]) == (1, "a" * 64)
+    assert client.get("/invariants").status_code == 404
+    assert client.get("/metrics").status_code == 404
+    believed = client.get(
+        "/metrics", headers={"Host": "localhost:9101", "X-Forwarded-Port": "9101"}
+    )
+    assert believed.status_code == 404
+
+
+def test_requests_are_counted_by_route_and_never_by_address(client: FlaskClient) -> None:
+    client.get("/sign-in-link/a-secret-token")
+    client.get("/no/such/page?patient=Jane")
+
+    text = client.get("/metrics", environ_overrides=INSIDE).text
+
+    assert 'route="portal.sign_in_link",status="404"' in text
+    assert 'route="unknown",status="404"' in text
+    assert 'dermqueue_http_request_seconds_bucket{le="0.005",part="portal"}' in text
+    assert "secret" not in text
+    assert "Jane" not in text

@@ -11,10 +11,14 @@ from clinic.audit_event import AuditAction
 from clinic.records import keys, screening_queue
 from clinic.records.db import database_now
 from clinic.records.models import AuditEntry, ProcessKey
+from ml.drift import REFERENCE_SIZE, SMALLEST_WINDOW
 from tests.browser_session import BrowserSession
-from tests.portal_tools import both_databases, entries, words
+from tests.portal_tools import both_databases, entries, row_of, words
+from tests.results import keep_results
 from tests.world import World
 from web.portal.wording import reference
+from worker.audit_walk import AuditWalker
+from worker.screen_submission import screen
 
 SignedIn = Callable[[str], BrowserSession]
 PATHS = ("/operations", "/audit")
@@ -50,10 +54,12 @@ def test_queue_depths_are_counted(world: World, erin: BrowserSession) -> None:
         world.submit(world.alice)
 
     page = erin.get("/operations").text
-    rows = {row[0]: row[1:] for row in table_rows(page)}
+    rows = {row[0]: row[1:] for row in table_rows(page) if row}
 
-    assert rows["screening: queued"][-2] == "3"
-    assert rows["case: awaiting review"][-2] == "1"
+    assert rows["Wait for the computer"][-1] == "3"
+    assert rows["Wait for a dermatologist"][-1] == "1"
+    live = {row[0]: row[1:] for row in table_rows(erin.get("/operations/live").text) if row}
+    assert live["Wait for the computer"] == rows["Wait for the computer"]
 
 
 def table_rows(page: str) -> list[list[str]]:
@@ -61,9 +67,7 @@ def table_rows(page: str) -> list[list[str]]:
     return [[words(one).strip() for one in re.findall(r"<t[hd].*?</t[hd]>", row)] for row in rows]
 
 
-def test_a_case_that_the_computer_gave_up_on_is_listed_with_its_reason(
-    world: World, erin: BrowserSession
-) -> None:
+def dead(world: World) -> str:
     case = world.submit(world.alice)
     with world.sessions() as session, session.begin():
         (held,) = screening_queue.claim_batch(
@@ -71,18 +75,81 @@ def test_a_case_that_the_computer_gave_up_on_is_listed_with_its_reason(
         )
         assert held is not None
         screening_queue.give_up(session, held, reason="DecodeTimeout")
+    return case
+
+
+def retry(browser: BrowserSession, case: str) -> int:
+    return browser.post(f"/operations/dead/{case}/retry").status_code
+
+
+@both_databases
+def test_a_case_that_the_computer_gave_up_on_is_listed_and_sent_back_once(
+    world: World, signed_in: SignedIn
+) -> None:
+    erin, case = signed_in("erin"), dead(world)
+    listed = [row for row in table_rows(erin.get("/operations").text) if "DecodeTimeout" in row]
+    assert [row[0] for row in listed] == [reference(case)]
+
+    assert retry(erin, case) == 302
+    page = words(erin.get("/operations").text)
+    assert f"Case {reference(case)} goes to the computer once more." in page
+    assert "DecodeTimeout" not in page
+    assert retry(erin, case) == 409
+
+    assert row_of(world, case).screening_state == "queued"
+    (entry,) = entries(world, AuditAction.SCREENING_RETRIED)
+    assert (entry.actor, entry.submission_id) == (world.erin.account_id, case)
+    assert screen(world.screening(), case) == 1
+    assert row_of(world, case).case_state == "awaiting_review"
+
+
+def test_a_case_that_a_reader_holds_is_not_sent_back(
+    world: World, erin: BrowserSession, signed_in: SignedIn
+) -> None:
+    case = dead(world)
+    signed_in("bob").post(f"/review/{case}/claim")
+
+    assert "A reader has it" in erin.get("/operations").text
+    assert retry(erin, case) == 403
+    assert row_of(world, case).screening_state == "dead"
+
+
+def test_a_retry_without_the_forms_token_is_refused(world: World, erin: BrowserSession) -> None:
+    case = dead(world)
+
+    assert erin.client.post(f"/operations/dead/{case}/retry").status_code == 400
+    assert row_of(world, case).screening_state == "dead"
+
+
+def test_the_numbers_that_refresh_themselves_name_no_case_and_leave_no_entry(
+    world: World, erin: BrowserSession
+) -> None:
+    case = dead(world)
+    before = len(entries(world, AuditAction.OPERATIONS_READ))
+
+    part = erin.get("/operations/live").text
+
+    assert case not in part
+    assert reference(case) not in part
+    assert len(entries(world, AuditAction.OPERATIONS_READ)) == before
+
+
+def test_drift_is_drawn_with_a_table_beside_each_chart(world: World, erin: BrowserSession) -> None:
+    assert "The model has not answered yet." in erin.get("/operations").text
+    with world.sessions() as session, session.begin():
+        keep_results(session, world, [0.9] * REFERENCE_SIZE + [0.4] * SMALLEST_WINDOW)
 
     page = erin.get("/operations").text
 
-    assert [reference(case), "DecodeTimeout"] == [
-        one for row in table_rows(page) for one in row if one in {reference(case), "DecodeTimeout"}
-    ]
+    assert page.count("<svg") == page.count('role="img"') == page.count(" in numbers</span>") > 3
+    assert "One side moved" in page
+    assert "The largest change is at" in page
 
 
 def test_a_silent_worker_is_shown_as_not_seen_and_its_model_as_gone(
     world: World, erin: BrowserSession
 ) -> None:
-    assert "Never seen" in erin.get("/operations").text
+    assert "No worker was seen for a day" in erin.get("/operations").text
     with world.sessions() as session, session.begin():
         keys.enrol_process(
             session,
@@ -103,6 +170,7 @@ def test_a_silent_worker_is_shown_as_not_seen_and_its_model_as_gone(
 
     page = erin.get("/operations").text
     assert "Not seen" in page
+    assert "None alive" in page
     assert "a" * 64 not in page
 
 
@@ -177,6 +245,10 @@ def test_looking_at_the_pages_is_itself_audited(world: World, erin: BrowserSessi
     assert (searched.actor, searched.detail) == (world.erin.account_id, AuditAction.SIGNED_IN)
 
 
+def walk(world: World) -> None:
+    AuditWalker(world.sessions, world.auditor.key).step()
+
+
 CHANGES = {
     "changed": update(AuditEntry).where(AuditEntry.sequence == 2).values(actor="somebody else"),
     "removed": delete(AuditEntry).where(AuditEntry.sequence == 2),
@@ -190,10 +262,13 @@ def test_a_broken_chain_is_shown_with_its_place(
 ) -> None:
     world.screened(world.alice)
     erin = signed_in("erin")
+    assert "not checked yet" in erin.get("/audit").text
+    walk(world)
     for path in PATHS:
         assert "ntact" in erin.get(path).text
     with world.sessions() as session, session.begin():
         session.execute(CHANGES[how])
+    walk(world)
 
     said = {"changed": "Entry 2 was changed.", "removed": "Entry 2 is missing"}[how]
     for path in PATHS:

@@ -8,11 +8,13 @@ from datetime import timedelta
 import pytest
 
 from clinic.audit_event import AuditAction
+from clinic.records import review
 from clinic.records.db import database_now
 from clinic.records.review import PAGE_SIZE
 from tests.browser_session import BrowserSession
 from tests.portal_tools import both_databases, change_row, entries, row_of, words
 from tests.world import World
+from web.portal import review_queue
 
 SignedIn = Callable[[str], BrowserSession]
 CASE_LINK = re.compile(r'href="/review/([0-9a-f]{32})"')
@@ -42,6 +44,17 @@ def test_the_most_urgent_comes_first_and_then_what_is_due_first(
     change_row(world, later, urgency=0, due_at=row_of(world, urgent).due_at + timedelta(hours=1))
 
     assert listed(signed_in("bob").get("/review").text) == [urgent, later, suspicious, routine]
+
+
+def test_many_cases_are_counted_no_further_than_anybody_reads(
+    world: World, signed_in: SignedIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    three_cases(world)
+    for module in (review, review_queue):
+        monkeypatch.setattr(module, "COUNT_LIMIT", 2)
+    page = words(signed_in("bob").get("/review").text)
+    assert "All open 2+" in page
+    assert "Urgent 1 " in page
 
 
 @both_databases

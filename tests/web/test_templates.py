@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from html.parser import HTMLParser
@@ -35,9 +36,25 @@ from clinic.intake import (
     Symptom,
     urgent_reasons,
 )
+from clinic.photo_reject import RejectReason
 from clinic.reading_grade import LIMIT, reading_grade
+from clinic.records.models import ProcessKey
+from clinic.records.operations import (
+    OTHER_REASON,
+    AuditChain,
+    Depth,
+    KeyService,
+    Promise,
+    Recent,
+    Snapshot,
+    Times,
+)
+from ml import drift as model_drift
+from ml.drift import Bar, Drift, Level, Signal
 from web.errors import WORDS
 from web.portal import forms
+from web.portal.drift_chart import LEVEL_SENTENCES, LEVEL_WORDS, charts
+from web.portal.operations_view import live_part
 
 PORTAL = Path(__file__).resolve().parents[2] / "web" / "portal"
 NOTICE = (
@@ -45,6 +62,7 @@ NOTICE = (
     "not for clinical use. Not an NHS service."
 )
 NOW = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
+EARLIER = NOW - timedelta(hours=30)
 ENDPOINTS = {
     "home": "/",
     "help": "/help",
@@ -74,6 +92,8 @@ ENDPOINTS = {
     "request_retake": "/review/<case_id>/retake",
     "sign_case": "/review/<case_id>/sign",
     "operations": "/operations",
+    "operations_live": "/operations/live",
+    "retry_dead_case": "/operations/dead/<case_id>/retry",
     "audit_log": "/audit",
 }
 PATIENT = SimpleNamespace(role="patient", name="Ada Okafor")
@@ -170,8 +190,9 @@ COMPUTER = {
     "model_version": "0.3.0",
     "fingerprint": "9f2c41d07ab3e8861122334455667788",
 }
-AUDIT = {"intact": True, "entries": 48211, "checked_at": NOW, "first_bad": None}
-BROKEN_AUDIT = AUDIT | {"intact": False, "first_bad": "Entry 77 was changed."}
+AUDIT = AuditChain(48211, NOW, 48200, None)
+BROKEN_AUDIT = replace(AUDIT, problem="Entry 77 was changed.")
+UNCHECKED_AUDIT = AuditChain(48211, None, 0, None)
 CARD = Markup(
     "<h2>Model card</h2>"
     '<div class="dq-table-frame" tabindex="0" role="region" aria-label="Figures">'
@@ -209,11 +230,6 @@ def row(number: int, **change: Any) -> dict[str, Any]:
         "mine": False,
         "ai_available": number != 3,
     } | change
-
-
-def program(name: str, *, alive: bool) -> dict[str, Any]:
-    seen = NOW if alive else None
-    return {"name": name, "alive": alive, "last_seen": seen, "detail": "Started today"}
 
 
 def filled(kind: type, **values: str) -> Any:
@@ -293,22 +309,88 @@ def queue(**change: Any) -> dict[str, Any]:
     } | change
 
 
-def operations() -> dict[str, Any]:
-    counts = {"urgent": 3, "suspicious": 9, "routine": 40, "unsorted": 2, "total": 54}
-    return {
-        "queue": [{"state": "Waiting for a reader", "oldest": timedelta(hours=30)} | counts],
-        "dead_cases": [
-            {
-                "reference": "K4M-009",
-                "attempts": 3,
-                "reason": "decoder ran out of memory",
-                "since": NOW,
-            }
-        ],
-        "programs": [program("Worker", alive=True), program("Keeper", alive=False)],
-        "model": {"version": "0.3.0", "fingerprint": COMPUTER["fingerprint"]},
+def snapshot(**change: Any) -> Snapshot:
+    states = ("queued", "running", "awaiting_review", "unreadable")
+    worker = ProcessKey(
+        id="3f2a99c1" * 4,
+        program="worker",
+        started_at=NOW - timedelta(days=1),
+        last_seen_at=NOW - timedelta(seconds=4),
+        model_version="2026.11.2",
+        model_fingerprint=COMPUTER["fingerprint"],
+    )
+    silent = ProcessKey(id="0" * 32, started_at=NOW - timedelta(days=3), last_seen_at=EARLIER)
+    full = {
+        "taken_at": NOW,
+        "depths": tuple(
+            Depth(state, urgency, 3 * place, EARLIER if place else None)
+            for place, state in enumerate(states)
+            for urgency in (0, 1, 2, None)
+        ),
+        "oldest_due": NOW - timedelta(seconds=3),
+        "never_hinted": None,
+        "expired_leases": 0,
+        "dead": 1,
+        "promises": (Promise(0, 1, 2), Promise(1, 0, 3), Promise(2, 0, 10_000)),
+        "retakes": {**dict.fromkeys(RejectReason, 1), OTHER_REASON: 2},
+        "recent": Recent(214, (Times("analyse", 0.42, 0.9, 2.0),), {1: 498, 2: 2}, 3, None),
+        "key_service": KeyService(0, None, 120, 1),
+        "workers": (worker, silent),
         "audit": AUDIT,
+        "epoch_ends_at": NOW + timedelta(days=9),
     }
+    return Snapshot(**full | change)
+
+
+def drift(level: Level) -> dict[str, Any]:
+    bars = (Bar("mel", 0.11, 0.2), Bar("nv", 0.67, 0.5), Bar("below 0.10", 0.0, 0.0))
+    words, colour = LEVEL_WORDS[level]
+    signals = (
+        Signal("Outlier score", model_drift.Side.PHOTOS, 0.3, 1e-9, bars),
+        Signal("Likeliest class", model_drift.Side.ANSWERS, 0.02, 0.4, bars),
+    )
+    return {
+        "version": "2026.11.2",
+        "words": words,
+        "colour": colour,
+        "sentence": LEVEL_SENTENCES[level],
+        "reference_size": 500,
+        "window_size": 480,
+        "charts": charts(Drift(500, 480, signals)) if level is not Level.COLLECTING else [],
+    }
+
+
+def operations(**change: Any) -> dict[str, Any]:
+    dead = {
+        "id": "0" * 32,
+        "reference": "K4M-009",
+        "attempts": 3,
+        "reason": "decoder ran out of memory",
+        "since": NOW,
+        "free": True,
+    }
+    return {
+        "live": live_part(snapshot()),
+        "dead_cases": [dead, dead | {"free": False}],
+        "drift": drift(Level.WATCH),
+    } | change
+
+
+EMPTY = {
+    "depths": (),
+    "recent": Recent(0, (), {}, 0, None),
+    "workers": (),
+    "retakes": dict.fromkeys([*RejectReason, OTHER_REASON], 0),
+    "epoch_ends_at": None,
+    "audit": UNCHECKED_AUDIT,
+}
+TROUBLE = {
+    "oldest_due": NOW - timedelta(hours=1),
+    "expired_leases": 2,
+    "key_service": KeyService(4, NOW - timedelta(seconds=9), 0, 0),
+    "epoch_ends_at": NOW + timedelta(hours=30),
+    "audit": BROKEN_AUDIT,
+}
 
 
 def audit_search() -> dict[str, Any]:
@@ -481,12 +563,18 @@ SAMPLES: dict[str, tuple[Any, Callable[[], dict[str, Any]]]] = {
     "sign_review+hard_to_read": (READER, lambda: sign_review(9.3)),
     "signed_case": (READER, signed),
     "operations": (ADMINISTRATOR, operations),
-    "operations+alarm": (
+    "operations+trouble": (
         ADMINISTRATOR,
-        lambda: operations() | {"model": None, "audit": BROKEN_AUDIT, "dead_cases": []},
+        lambda: operations(live=live_part(snapshot(**TROUBLE)), drift=drift(Level.ALARM)),
     ),
+    "operations+new": (
+        ADMINISTRATOR,
+        lambda: operations(live=live_part(snapshot(**EMPTY)), dead_cases=[], drift=None),
+    ),
+    "operations+collecting": (ADMINISTRATOR, lambda: operations(drift=drift(Level.COLLECTING))),
     "audit_search": (ADMINISTRATOR, audit_search),
     "audit_search+empty": (ADMINISTRATOR, lambda: audit_search() | {"entries": []}),
+    "audit_search+broken": (ADMINISTRATOR, lambda: audit_search() | {"audit": BROKEN_AUDIT}),
     "help": (None, dict),
     "privacy": (None, dict),
     "ai_label": (None, lambda: {"card": CARD}),
@@ -568,7 +656,9 @@ every_state = pytest.mark.parametrize("state", list(SAMPLES))
 def test_every_template_is_rendered_in_at_least_one_state() -> None:
     pages = {path.stem for path in (PORTAL / "templates").glob("*.html")}
 
-    assert pages - {"layout", "_patient_result"} == {state.partition("+")[0] for state in SAMPLES}
+    assert pages - {"layout", "_patient_result", "_operations_live"} == {
+        state.partition("+")[0] for state in SAMPLES
+    }
 
 
 def test_every_page_says_which_variables_it_needs() -> None:

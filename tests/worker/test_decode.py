@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from clinic.photo import PhotoLimits, PhotoRejected, RejectReason, Rendition, clean_photo
+from clinic.photo import PhotoLimits, PhotoRejected, Rendition, clean_photo
+from clinic.photo_reject import RejectReason
 from tests.threads import at_once
 from worker import decode
 from worker.decode import DeathReason, DecodeLimits, DecoderDied, DecoderPool

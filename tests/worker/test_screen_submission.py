@@ -20,7 +20,8 @@ from clinic.audit_event import AuditAction
 from clinic.envelope import seal
 from clinic.keeper_protocol import ObjectKind
 from clinic.master_key import LocalMasterKey
-from clinic.photo import RejectReason, Rendition
+from clinic.photo import Rendition
+from clinic.photo_reject import RejectReason
 from clinic.records import keys, review, screening_queue, sealed_objects, submissions
 from clinic.records.blobs import StorageFullError
 from clinic.records.db import database_now

@@ -1,9 +1,11 @@
 """The processes of one program, by their ids (Linux: /proc)."""
 
 import os
+import resource
 import signal
 import subprocess
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tools.supervisor import Program
@@ -53,3 +55,54 @@ def end(program: Program, *, seconds: float) -> bool:
     except subprocess.TimeoutExpired:
         return False
     return True
+
+
+@contextmanager
+def frozen(program: Program) -> Iterator[None]:
+    """Stop a program and all of its children where they are while the block runs."""
+    signal_group(program, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        signal_group(program, signal.SIGCONT)
+
+
+@contextmanager
+def file_size_limit(program: Program, most: int) -> Iterator[None]:
+    """Let no file that a program writes grow beyond `most` bytes while the block runs."""
+    before = {
+        one: resource.prlimit(one, resource.RLIMIT_FSIZE)
+        for one in _with_descendants(parent(program))
+    }
+    for one, (_, hard) in before.items():
+        resource.prlimit(one, resource.RLIMIT_FSIZE, (most, hard))
+    try:
+        yield
+    finally:
+        for one, limits in before.items():
+            with suppress(ProcessLookupError):
+                resource.prlimit(one, resource.RLIMIT_FSIZE, limits)
+
+
+def resident_bytes(program: Program) -> int:
+    """The memory of a program and of every process below it at this moment."""
+    return sum(_resident(one) for one in _with_descendants(parent(program)))
+
+
+def _with_descendants(process_id: int) -> list[int]:
+    children: dict[int, list[int]] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            status = (folder / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+            children.setdefault(int(status[1]), []).append(int(folder.name))
+    found = [process_id]
+    for one in found:
+        found += children.get(one, [])
+    return found
+
+
+def _resident(process_id: int) -> int:
+    with suppress(OSError):
+        pages = Path(f"/proc/{process_id}/statm").read_text(encoding="utf-8").split()[1]
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+    return 0  # it has ended

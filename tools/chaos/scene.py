@@ -20,6 +20,7 @@ from clinic.submission import CaseState, ScreeningState
 from tools import installation as setup
 from tools.chaos import canary
 from tools.chaos.canary import MarkedPhoto
+from tools.chaos.people import Patient, new_patient
 from tools.chaos.processes import end, kill_group
 from tools.chaos.stacks import ChaosInstallation, Stack
 from tools.demo import HISTORY
@@ -71,7 +72,7 @@ class Scene:
     stack: Stack
     server: PostgresServer | None
     running: Running
-    patients: list[PortalClient]
+    patients: list[Patient]
     desk: PortalClient
     photos: list[MarkedPhoto]
     random: np.random.Generator
@@ -80,6 +81,7 @@ class Scene:
     trial: list[str] = field(default_factory=list)  # ids of the cases of the present trial
     sendings: list[Sending] = field(default_factory=list)  # of the present trial
     unanswered: list[tuple[PortalClient, SealedCase]] = field(default_factory=list)
+    guests: list[PortalClient] = field(default_factory=list)  # patients of one fault
     _patients_turn: Iterator[int] = field(default_factory=itertools.count)
     _photos_turn: Iterator[int] = field(default_factory=itertools.count)
 
@@ -147,7 +149,7 @@ class Scene:
         for _ in range(count):
             try:
                 patient, form = self.form(photo)
-                self._post(patient, form)
+                self.post(patient, form)
             except (PortalError, httpx.TransportError) as error:
                 raise NotSurvived(f"A case could not be sent: {error}") from error
             self.must(
@@ -168,13 +170,22 @@ class Scene:
     def form(self, photo: bytes | None = None) -> tuple[PortalClient, SealedCase]:
         """A form that a patient has filled in and not sent yet."""
         patient = self.patients[next(self._patients_turn) % len(self.patients)]
+        return patient, self.form_of(patient, photo)
+
+    def form_of(self, patient: PortalClient, photo: bytes | None = None) -> SealedCase:
         data = photo or self.photos[next(self._photos_turn) % len(self.photos)].data
-        return patient, patient.seal_case({**HISTORY, "notes": canary.NOTES}, {"close_up": data})
+        return patient.seal_case({**HISTORY, "notes": canary.NOTES}, {"close_up": data})
+
+    def newcomer(self) -> Patient:
+        """A patient who has just registered and has sent nothing yet."""
+        patient = new_patient(self.running)
+        self.guests.append(patient)
+        return patient
 
     def try_to_send(self, patient: PortalClient, form: SealedCase) -> Sending:
         """Send a form; without an answer, or with a 5xx, it is kept and sent again by `retry`."""
         try:
-            sent = self._post(patient, form)
+            sent = self.post(patient, form)
         except httpx.TransportError:
             sent = Sending(0.0, None)
             self.sendings.append(sent)
@@ -194,7 +205,7 @@ class Scene:
 
             def accepted(patient: PortalClient = patient, form: SealedCase = form) -> bool:
                 try:
-                    return self._post(patient, form).status == httpx.codes.ACCEPTED
+                    return self.post(patient, form).status == httpx.codes.ACCEPTED
                 except httpx.TransportError:
                     return False
 
@@ -219,7 +230,8 @@ class Scene:
             stop.set()
             thread.join()
 
-    def _post(self, patient: PortalClient, form: SealedCase) -> Sending:
+    def post(self, patient: PortalClient, form: SealedCase) -> Sending:
+        """Send a form once. Accepted, it is a case of this trial."""
         began = time.perf_counter()
         answer = patient.post_case(form)
         sent = Sending(
@@ -230,6 +242,11 @@ class Scene:
             self.cases[form.submission_id] = Case(form.submission_id, patient)
             self.trial.append(form.submission_id)
         return sent
+
+    def forget(self, case_id: str) -> None:
+        """A case that is gone, as it should be."""
+        del self.cases[case_id]
+        self.trial.remove(case_id)
 
     def expect(self, case_id: str, *endings: Ending) -> None:
         """Say that a case may end otherwise than done."""

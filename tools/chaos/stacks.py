@@ -11,7 +11,7 @@ from tools.installation import Installation
 from tools.ports import free_port
 from tools.postgres import PostgresServer
 
-LEASE_SECONDS = 4
+LEASE_SECONDS = 10
 
 
 class Database(StrEnum):

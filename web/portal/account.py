@@ -5,7 +5,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from clinic.access import Role
 from clinic.audit_event import AuditAction
-from clinic.records import accounts
+from clinic.records import accounts, submissions
 from clinic.records.models import LoginSession, Patient
 from web.database import db
 from web.guard import audit, me
@@ -62,6 +62,8 @@ def change_consents() -> AnyResponse:
         "teaching": bool(form.consent_teaching.data),
     }
     accounts.record_consents(db.session(), patient, decisions)
+    if not decisions["ai_assistance"]:
+        submissions.stop_ai(db.session(), patient.id)
     audit(AuditAction.CONSENT_RECORDED)
     db.session.commit()
     flash("Your choices are saved.")

@@ -1,6 +1,6 @@
 """The patient's own cases: status first, the dermatologist's words after signing only."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from flask import render_template
@@ -53,7 +53,8 @@ _PROGRAM_WORDS = {
 @roles(Role.PATIENT)
 def my_cases() -> str:
     rows = submissions.of_patient(db.session(), me().actor.patient_id or "")
-    cases = [_card(row) for row in rows]
+    now = database_now(db.session())
+    cases = [_card(row, now) for row in rows]
     audit(AuditAction.STATUS_READ, detail="list")
     db.session.commit()
     return render_template("dashboard.html", cases=cases)
@@ -69,7 +70,7 @@ def my_case(case_id: str) -> str:
         for one in pictures_of(row)
     ]
     context: dict[str, Any] = {
-        "case": _card(row),
+        "case": _card(row, database_now(db.session())),
         "photos": photos,
         "grant_url": f"/cases/{row.id}/grants",
         "result": None,
@@ -97,7 +98,7 @@ def my_access_log() -> str:
     return render_template("my_record_access.html", entries=shown, next_cursor=None)
 
 
-def _card(row: Submission) -> dict[str, Any]:
+def _card(row: Submission, now: datetime) -> dict[str, Any]:
     return {
         "id": row.id,
         "reference": reference(row.id),
@@ -105,7 +106,7 @@ def _card(row: Submission) -> dict[str, Any]:
         "site": site_words(row),
         "sent_at": row.received_at,
         "promised_at": row.due_at,
-        "late": row.case_state != CaseState.SIGNED and is_late(row, database_now(db.session())),
+        "late": row.case_state != CaseState.SIGNED and is_late(row, now),
     }
 
 

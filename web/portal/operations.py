@@ -1,25 +1,27 @@
 """For administrators: the state of the machine and the audit log. No photo, no clinical text."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from flask import abort, render_template, request
+from flask import abort, flash, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response as AnyResponse
 
-from clinic.access import Role
+from clinic.access import Permission, Role
 from clinic.audit_event import AuditAction
-from clinic.records import audit_log
+from clinic.records import audit_log, live_answers
 from clinic.records import operations as records
 from clinic.records.db import database_now
-from clinic.records.models import AuditEntry, ProcessKey
-from clinic.records.operations import Depth
+from clinic.records.live_answers import ModelDrift
+from clinic.records.models import AuditEntry, Submission
+from clinic.records.operations import AuditChain
 from web.database import db
-from web.guard import audit, me
+from web.guard import audit, case_for, me
 from web.permission import roles
 from web.portal.blueprint import portal
+from web.portal.drift_chart import LEVEL_SENTENCES, LEVEL_WORDS, charts
+from web.portal.operations_view import live_part
 from web.portal.wording import reference
-from web.services import services
 
-ALIVE_WITHIN = timedelta(seconds=45)
 PAGE_SIZE = 50
 
 
@@ -27,28 +29,36 @@ PAGE_SIZE = 50
 @roles(Role.ADMINISTRATOR)
 def operations() -> str:
     now = database_now(db.session())
-    processes = records.newest_processes(db.session())
-    worker = processes.get("worker")
+    dead = records.dead_cases(db.session(), clinic_id=me().actor.clinic_id, limit=PAGE_SIZE)
     context = {
-        "queue": [_depth(one, now) for one in records.depths(db.session())],
-        "dead_cases": [
-            {
-                "reference": reference(row.id),
-                "attempts": row.attempt,
-                "reason": row.last_failure or "",
-                "since": row.received_at,
-            }
-            for row in records.dead_cases(db.session(), limit=PAGE_SIZE)
-        ],
-        "programs": [_program("worker", worker, now), _program("web", processes.get("web"), now)],
-        "model": {"version": worker.model_version, "fingerprint": worker.model_fingerprint}
-        if worker and now - worker.last_seen_at < ALIVE_WITHIN
-        else None,
-        "audit": _chain(now),
+        "live": live_part(records.snapshot(db.session())),
+        "dead_cases": [_dead_case(row, now) for row in dead],
+        "drift": _drift(live_answers.model_drift(db.session())),
     }
     audit(AuditAction.OPERATIONS_READ)
     db.session.commit()
     return render_template("operations.html", **context)
+
+
+@portal.get("/operations/live")
+@roles(Role.ADMINISTRATOR)
+def operations_live() -> str:
+    """The numbers alone, for the page that refreshes itself. No case is named: no audit entry."""
+    live = live_part(records.snapshot(db.session()))
+    return render_template("_operations_live.html", live=live)
+
+
+@portal.post("/operations/dead/<case_id>/retry")
+@roles(Role.ADMINISTRATOR)
+def retry_dead_case(case_id: str) -> AnyResponse:
+    row, _ = case_for(case_id, Permission.RETRY_SCREENING)
+    if not records.retry_dead(db.session(), row.id):
+        db.session.rollback()
+        abort(409, "This case is not waiting for the computer any more. Load the page again.")
+    audit(AuditAction.SCREENING_RETRIED, row, detail=f"after {row.attempt} attempts")
+    db.session.commit()
+    flash(f"Case {reference(row.id)} goes to the computer once more.")
+    return redirect(url_for("portal.operations"))
 
 
 @portal.get("/audit", endpoint="audit_log")
@@ -69,7 +79,7 @@ def search_audit_log() -> str:
         limit=PAGE_SIZE + 1,
     )
     more = str(found[PAGE_SIZE - 1].sequence) if len(found) > PAGE_SIZE else None
-    chain = _chain(database_now(db.session()))
+    chain: AuditChain = records.audit_chain(db.session())
     audit(AuditAction.AUDIT_SEARCHED, detail=action or "all")
     db.session.commit()
     filters = {name: request.args.get(name, "") for name in ("actor", "action", "reference")}
@@ -83,38 +93,29 @@ def search_audit_log() -> str:
     )
 
 
-def _depth(one: Depth, now: datetime) -> dict[str, Any]:
-    counts = one.by_urgency
+def _dead_case(row: Submission, now: datetime) -> dict[str, Any]:
     return {
-        "state": one.state,
-        "urgent": counts.get(0, 0),
-        "suspicious": counts.get(1, 0),
-        "routine": counts.get(2, 0),
-        "unsorted": counts.get(None, 0),
-        "total": sum(counts.values()),
-        "oldest": now - one.oldest if one.oldest else None,
+        "id": row.id,
+        "reference": reference(row.id),
+        "attempts": row.attempt,
+        "reason": row.last_failure or "",
+        "since": row.received_at,
+        "free": row.claim_until is None or row.claim_until <= now,
     }
 
 
-def _program(name: str, row: ProcessKey | None, now: datetime) -> dict[str, Any]:
-    if name == "web":
-        return {"name": name, "alive": True, "last_seen": now, "detail": "serves this page"}
-    alive = row is not None and now - row.last_seen_at < ALIVE_WITHIN
+def _drift(found: ModelDrift | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    words, colour = LEVEL_WORDS[found.drift.level]
     return {
-        "name": name,
-        "alive": alive,
-        "last_seen": row.last_seen_at if row else None,
-        "detail": row.model_version or "" if row else "",
-    }
-
-
-def _chain(now: datetime) -> dict[str, Any]:
-    broken = audit_log.verify(db.session(), services().auditor.key)
-    return {
-        "intact": broken is None,
-        "entries": records.audit_entries(db.session()),
-        "checked_at": now,
-        "first_bad": broken,
+        "version": found.model_version,
+        "words": words,
+        "colour": colour,
+        "sentence": LEVEL_SENTENCES[found.drift.level],
+        "reference_size": found.drift.reference_size,
+        "window_size": found.drift.window_size,
+        "charts": charts(found.drift),
     }
 
 

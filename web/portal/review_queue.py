@@ -13,8 +13,7 @@ from clinic.access import Permission, Role
 from clinic.audit_event import AuditAction
 from clinic.records import review
 from clinic.records.db import database_now
-from clinic.records.models import Account
-from clinic.records.review import PAGE_SIZE, Cursor, Filters, QueueRow
+from clinic.records.review import COUNT_LIMIT, PAGE_SIZE, Cursor, Filters, QueueRow
 from clinic.submission import ScreeningState
 from web.database import db
 from web.guard import audit, case_for, me
@@ -49,11 +48,12 @@ def review_queue() -> str:
     now = database_now(db.session())
     rows = [_row(one, now) for one in found[:PAGE_SIZE]]
     counts = review.counts(db.session(), clinic_id=actor.clinic_id, reader_id=actor.user_id)
+    words = {name: _count_words(count) for name, count in counts.items()}
     audit(AuditAction.CASE_LISTED, detail=f"{active}, {len(rows)} rows")
     db.session.commit()
     more = _to_text(found[PAGE_SIZE - 1]) if len(found) > PAGE_SIZE else None
     return render_template(
-        "review_queue.html", rows=rows, counts=counts, active=active, next_cursor=more
+        "review_queue.html", rows=rows, counts=words, active=active, next_cursor=more
     )
 
 
@@ -100,10 +100,14 @@ def release_case(case_id: str) -> AnyResponse:
     return redirect(url_for("portal.review_queue"))
 
 
+def _count_words(count: int) -> str:
+    return str(count) if count <= COUNT_LIMIT else f"{COUNT_LIMIT}+"
+
+
 def _row(one: QueueRow, now: datetime) -> dict[str, Any]:
     row = one.submission
     held = row.claim_until is not None and row.claim_until > now
-    owner = db.session.get(Account, row.claimed_by) if held and row.claimed_by else None
+    owner = one.holder if held else None
     return {
         "id": row.id,
         "reference": reference(row.id),

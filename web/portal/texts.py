@@ -64,16 +64,26 @@ def case_texts(row: Submission, kinds: Sequence[ObjectKind]) -> CaseTexts:
 
 def open_texts(rows: Sequence[SealedObject], wanted: NewKeyRequest) -> dict[ObjectKind, str]:
     """The texts by kind. The request's transaction ends here: the keeper works in its own."""
-    db.session.commit()
     if not rows:
+        db.session.commit()
         return {}
-    file_keys = services().keeper.file_keys(wanted)
-    return {
-        ObjectKind(row.kind): sealed_objects.open_object(
-            row, services().blobs, file_key=file_keys[row.id]
-        ).decode()
-        for row in rows
-    }
+    return open_all_texts([(rows, wanted)])[0]
+
+
+def open_all_texts(
+    asked: Sequence[tuple[Sequence[SealedObject], NewKeyRequest]],
+) -> list[dict[ObjectKind, str]]:
+    """The texts of several requests, none without objects; as `open_texts`, but asked at once."""
+    db.session.commit()
+    file_keys = services().keeper.all_file_keys([wanted for _, wanted in asked])
+    return [
+        {ObjectKind(row.kind): _opened(row, keys[row.id]) for row in rows}
+        for (rows, _), keys in zip(asked, file_keys, strict=True)
+    ]
+
+
+def _opened(row: SealedObject, file_key: bytes) -> str:
+    return sealed_objects.open_object(row, services().blobs, file_key=file_key).decode()
 
 
 def read_texts(opened: dict[ObjectKind, str]) -> CaseTexts:

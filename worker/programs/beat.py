@@ -9,4 +9,4 @@ IN_MEMORY = "celery.beat:Scheduler"  # the usual one keeps a file beside the pro
 
 def run(settings: Settings) -> None:
     app = celery_app(settings, queue=INFERENCE_QUEUE, tasks=None)
-    app.Beat(scheduler=IN_MEMORY, loglevel=settings.log_level).run()
+    app.Beat(scheduler=IN_MEMORY, loglevel=settings.log_level, quiet=True).run()

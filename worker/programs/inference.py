@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from clinic.audit_event import AuditAction
 from clinic.hints import INFERENCE_QUEUE, CeleryHints
+from clinic.json_log import start_logging
 from clinic.records import keys
 from clinic.records.audit_log import Auditor
 from clinic.records.blob_choice import open_blob_store
@@ -94,6 +95,7 @@ def screening_services() -> ScreeningServices:
     Only a process that is warm enrols, and only an enrolled one counts as ready.
     """
     settings = Settings.from_env(WORKER)
+    start_logging(WORKER, settings.log_level)  # the spawned child begins with none
     sessions = sessions_of(settings)
     auditor = Auditor(secret(settings.audit_key))
     analyst = EnsembleAnalyst.load(needed(settings.weights_dir), device=settings.device)

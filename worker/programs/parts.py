@@ -4,13 +4,18 @@ import signal
 import threading
 from collections.abc import Callable
 
-from celery import Celery
+from celery import Celery, signals
 
 from clinic.hints import BROKER_SETTINGS, INFERENCE_QUEUE, PURGE_EXPIRED
 from clinic.records.db import SessionFactory, make_engine, make_session_factory
 from config import Secret, Settings, needed
 
 PURGE_EVERY_SECONDS = 600.0
+
+
+@signals.setup_logging.connect
+def _keep_our_logs(**_: object) -> None:
+    """Celery sets up logs of its own unless somebody says that this is done: `__main__` did."""
 
 
 class CannotStartError(Exception):
@@ -48,7 +53,7 @@ def celery_app(settings: Settings, *, queue: str, tasks: str | None) -> Celery:
 def run_worker(app: Celery, *, queue: str, pool: str, log_level: str) -> None:
     app.worker_main(
         [
-            *("worker", "-Q", queue, "-P", pool, "-c", "1", "-n", f"{queue}@%h"),
+            *("--quiet", "worker", "-Q", queue, "-P", pool, "-c", "1", "-n", f"{queue}@%h"),
             *("-l", log_level, "--without-gossip", "--without-mingle"),
         ]
     )

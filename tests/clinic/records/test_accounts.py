@@ -1,6 +1,6 @@
 """Accounts and signed-in browsers: how sessions, codes and links end."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 import pytest
@@ -9,7 +9,14 @@ from sqlalchemy.exc import IntegrityError
 
 from clinic.access import Role
 from clinic.records import accounts
-from clinic.records.accounts import ABSOLUTE_LIFE, IDLE_LIFE, LINK_LIFE, EmailTakenError, NewAccount
+from clinic.records.accounts import (
+    ABSOLUTE_LIFE,
+    IDLE_LIFE,
+    LINK_LIFE,
+    SEEN_EVERY,
+    EmailTakenError,
+    NewAccount,
+)
 from clinic.records.db import database_now
 from clinic.records.models import Account, LoginSession, SignInLink
 from tests.threads import at_once
@@ -62,6 +69,21 @@ def test_being_seen_starts_the_idle_time_anew(world: World) -> None:
     for _ in range(3):
         set_back(world, "last_seen_at", IDLE_LIFE[Role.PATIENT] - MINUTE)
         assert alive(world, token)
+
+
+def test_being_seen_is_written_once_in_a_while(world: World) -> None:
+    def last_seen() -> datetime:
+        with world.sessions() as session:
+            return session.scalars(select(LoginSession)).one().last_seen_at
+
+    token = sign_in(world, world.alice)
+    before = last_seen()
+    assert alive(world, token)
+    assert last_seen() == before
+    set_back(world, "last_seen_at", SEEN_EVERY)
+    assert alive(world, token)
+    assert last_seen() >= before
+    assert all(idle > 2 * SEEN_EVERY for idle in IDLE_LIFE.values())
 
 
 def test_no_session_outlives_its_absolute_end(world: World) -> None:

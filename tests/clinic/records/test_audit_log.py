@@ -3,7 +3,7 @@
 from functools import partial
 
 import pytest
-from sqlalchemy import delete, update
+from sqlalchemy import delete, select, update
 
 from clinic.audit_event import GENESIS, AuditAction
 from clinic.records import audit_log
@@ -43,6 +43,18 @@ def test_an_empty_chain_and_an_honest_chain_hold(sessions: SessionFactory) -> No
     assert problem(sessions) is None
     record(sessions, 1)
     record(sessions, 2)
+    assert problem(sessions) is None
+
+
+def test_entries_of_one_act_are_linked_in_their_order(sessions: SessionFactory) -> None:
+    record(sessions, 1)
+    with sessions() as session, session.begin():
+        cases: list[dict[str, str | bool | None]] = [{"submission_id": one} for one in "abc"]
+        AUDITOR.record_all(session, AuditAction.EHR_READ, "ehr:x", cases)
+    record(sessions, 2)
+    with sessions() as session:
+        entries = session.scalars(select(AuditEntry).order_by(AuditEntry.sequence)).all()
+    assert [one.submission_id for one in entries] == [None, "a", "b", "c", None]
     assert problem(sessions) is None
 
 

@@ -49,6 +49,30 @@ def test_the_keys_come_back_for_this_process_and_open_the_object(
     assert b"Alice" in sealed_objects.open_object(row, world.blobs, file_key=file_key)
 
 
+def test_many_requests_are_asked_at_once_and_answered_in_their_order(
+    world: World, client: KeeperClient
+) -> None:
+    asked = [wanted(world), wanted(world)]
+    asked[1] = replace(asked[1], object_ids=(_identity(world, "carol"),))
+    asked[1] = replace(asked[1], login_session_id=login(world, "carol"))
+    found = client.all_file_keys(asked)
+    assert [tuple(one) for one in found] == [one.object_ids for one in asked]
+    assert len({*found[0].values(), *found[1].values()}) == 2
+
+
+def test_one_refusal_among_many_opens_nothing(world: World, client: KeeperClient) -> None:
+    foreign = replace(wanted(world), object_ids=(_identity(world, "carol"),))
+    with pytest.raises(KeeperRefusedError):
+        client.all_file_keys([wanted(world), foreign])
+
+
+def _identity(world: World, name: str) -> str:
+    with world.sessions() as session:
+        row = sealed_objects.identity_of(session, world.people[name].patient_id or "")
+    assert row is not None
+    return row.id
+
+
 def test_a_broker_that_is_down_is_said_at_once(world: World, client: KeeperClient) -> None:
     begun = time.monotonic()
     with pytest.raises(KeeperUnavailableError, match="cannot be reached"):

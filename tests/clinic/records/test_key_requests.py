@@ -50,6 +50,12 @@ def test_each_session_and_each_client_is_counted_for_itself(world: World) -> Non
     assert count(world, ask(world, ehr_client_id=client)) == 1
 
 
+def test_a_worker_s_requests_are_not_counted(world: World) -> None:
+    for _ in range(2):
+        last = ask(world, token="0" * 32)
+    assert count(world, last) == 0
+
+
 def test_what_is_older_than_an_hour_does_not_count(world: World) -> None:
     alice = login(world, "alice")
     ask(world, login_session_id=alice)

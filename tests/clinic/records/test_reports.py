@@ -1,17 +1,20 @@
 """Signed reports as record systems find them."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
 from sqlalchemy import update
+from sqlalchemy.orm import Session
 
 from clinic.fhir_mapping import KeyKind, ReportKey
 from clinic.fhir_search import PageKey, Period, ReportQuery, Token
 from clinic.keeper_protocol import ObjectKind
 from clinic.records import reports, sealed_objects
-from clinic.records.models import Patient, SignedReport
+from clinic.records.models import Patient, SignedReport, Submission
 from clinic.report_values import ReportStatus
+from tests.query_plans import plan_of
 from tests.world import World
 
 EVERYTHING = ReportQuery()
@@ -99,6 +102,56 @@ def test_the_pages_show_every_report_once_even_with_equal_times(world: World) ->
         seen.append(rows[0].submission_id)
         after = PageKey(rows[0].signed_at, rows[0].submission_id)
     assert sorted(seen) == sorted(cases)
+
+
+def test_a_search_by_when_photos_were_sent_is_paged_in_that_order(world: World) -> None:
+    cases = [world.signed(world.alice, world.bob) for _ in range(3)]
+    with world.sessions() as session, session.begin():
+        for age, case in enumerate(cases):
+            at = session.get_one(Submission, case).received_at - timedelta(days=age)
+            session.execute(update(Submission).where(Submission.id == case).values(received_at=at))
+    query = replace(EVERYTHING, effective=Period(signed_at(world, cases[0]) - timedelta(days=9)))
+    assert find(world, query) == cases
+    with world.sessions() as session:
+        second = session.get_one(Submission, cases[1])
+        rows = reports.search(
+            session,
+            clinic_id=world.clinic_id,
+            query=query,
+            after=PageKey(second.received_at, second.id),
+            limit=5,
+        )
+    assert [row.submission_id for row in rows] == cases[2:]
+
+
+def test_counting_stops_at_its_limit(world: World) -> None:
+    for _ in range(3):
+        world.signed(world.alice, world.bob)
+    with world.sessions() as session:
+        counted = [
+            reports.count(session, clinic_id=world.clinic_id, query=EVERYTHING, limit=limit)
+            for limit in (None, 5, 2)
+        ]
+    assert counted == [3, 3, 2]
+
+
+def test_each_order_of_a_search_reads_its_index(world: World) -> None:
+    start = signed_at(world, world.signed(world.alice, world.bob)) - timedelta(days=1)
+    orders = {
+        "signed_report_by_clinic": EVERYTHING,
+        "submission_signed_by_sending": replace(EVERYTHING, effective=Period(start)),
+    }
+    for index, query in orders.items():
+        key = PageKey(start + timedelta(days=2), "0")
+
+        def search(
+            session: Session, query: ReportQuery = query, key: PageKey = key
+        ) -> Sequence[SignedReport]:
+            return reports.search(
+                session, clinic_id=world.clinic_id, query=query, after=key, limit=9
+            )
+
+        assert index in plan_of(world.sessions, search)
 
 
 @pytest.mark.parametrize("kind", KeyKind)

@@ -5,6 +5,7 @@ from functools import partial
 
 import pytest
 from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
 
 from clinic.records import review, sealed_objects, submissions
 from clinic.records.db import database_now
@@ -20,6 +21,7 @@ from clinic.records.review import (
     QueueRow,
 )
 from clinic.submission import CaseState
+from tests.query_plans import plan_of
 from tests.threads import at_once
 from tests.world import Person, World
 
@@ -150,6 +152,57 @@ def test_each_filter_shows_its_cases_and_counts_them(world: World) -> None:
     with world.sessions() as session:
         counts = review.counts(session, clinic_id=world.clinic_id, reader_id=world.bob.account_id)
     assert counts == {name: len(cases) for name, cases in expected.items()}
+
+
+def test_counts_stop_where_nobody_reads_on(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(review, "COUNT_LIMIT", 2)
+    past = now(world) - timedelta(hours=1)
+    for urgency in (0, 0, 1, 1, 2):
+        waiting(world, urgency=urgency, due_at=past)
+    with world.sessions() as session:
+        found = review.counts(session, clinic_id=world.clinic_id, reader_id=world.bob.account_id)
+    assert found == {"all": 3, "mine": 0, "unclaimed": 3, "urgent": 2, "overdue": 3}
+
+
+def test_overdue_cases_come_by_urgency_page_by_page(world: World) -> None:
+    past = now(world) - timedelta(hours=1)
+    cases = [
+        waiting(world, urgency=urgency, due_at=past - timedelta(minutes=early))
+        for urgency in (0, 1, 2)
+        for early in (2, 1)
+    ]
+    waiting(world, urgency=0, due_at=now(world) + timedelta(hours=1))
+    assert shown(world, world.bob, Filters(overdue=True)) == cases
+    with world.sessions() as session:
+        third = session.get_one(Submission, cases[2])
+    behind = Cursor(third.urgency or 0, third.due_at, third.id)
+    rest = page(world, world.bob, Filters(overdue=True), behind)
+    assert [one.submission.id for one in rest] == cases[3:]
+
+
+@pytest.mark.parametrize("name", ["all", "unclaimed", "urgent", "overdue"])
+def test_each_filter_reads_the_small_index_of_open_cases(world: World, name: str) -> None:
+    filters = EVERYTHING if name == "all" else Filters(**{name: True})
+    plan = plan_of(world.sessions, lambda _: page(world, world.bob, filters))
+    assert "submission_review_order" in plan
+
+
+def test_the_next_case_and_the_counts_read_the_same_indexes(world: World) -> None:
+    def counts(session: Session) -> None:
+        review.counts(session, clinic_id=world.clinic_id, reader_id=world.bob.account_id)
+
+    assert "submission_review_order" in plan_of(world.sessions, counts)
+    assert "submission_review_order" in plan_of(
+        world.sessions, lambda _: claim_next(world, world.bob)
+    )
+
+
+def test_a_row_of_the_queue_names_its_holder(world: World) -> None:
+    case = world.claimed(world.alice, world.bob)
+    (row,) = page(world, world.dan)
+    assert row.submission.id == case
+    assert row.holder is not None
+    assert row.holder.id == world.bob.account_id
 
 
 def test_a_row_of_the_queue_carries_its_result(world: World) -> None:

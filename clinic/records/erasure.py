@@ -1,0 +1,198 @@
+"""Erasing a patient: keys destroyed, rows gone, bodies deleted, in an order that survives a crash.
+
+The patient's row goes too, so that the foreign keys refuse whatever still arrives for them: an
+upload under way, a consent, a second case. What stays are the destroyed keys and the audit chain,
+which know the patient by an opaque id alone. docs/adr/0014 gives the reasons.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import Select, delete, exists, func, or_, select, update
+from sqlalchemy.orm import Session
+
+from clinic.audit_event import AuditAction
+from clinic.erasure_ledger import ErasureLedger
+from clinic.records.audit_log import Auditor
+from clinic.records.blobs import BlobStore
+from clinic.records.db import Base, SessionFactory, database_now
+from clinic.records.models import (
+    Account,
+    AuditEntry,
+    Consent,
+    FirstRead,
+    KeyRequest,
+    LoginSession,
+    Patient,
+    PatientKey,
+    ScreeningResult,
+    SealedObject,
+    SignedReport,
+    SignInLink,
+    Submission,
+)
+
+# Whoever adds a table with a patient's data adds it here, before what it refers to.
+OF_A_CASE = (SignedReport, FirstRead, ScreeningResult)
+OF_A_PATIENT = (SealedObject, Submission, Consent)
+OF_AN_ACCOUNT = (SignInLink, LoginSession)
+
+
+@dataclass(frozen=True)
+class Erased:
+    """What one erasure took away: counts for the record, and the bodies still to delete."""
+
+    clinic_id: str
+    cases: int
+    keys: int
+    body_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class PatientSummary:
+    """What a person must know before they decide on an erasure."""
+
+    patient_id: str
+    record_number: str
+    cases: int
+    signed: int
+    last_contact: datetime
+
+
+def erase_patient(
+    sessions: SessionFactory,
+    blobs: BlobStore,
+    ledger: ErasureLedger,
+    auditor: Auditor,
+    *,
+    patient_id: str,
+    actor: str,
+) -> Erased | None:
+    """Erase all of a patient, or finish an erasure that was cut off; None when nothing was left.
+
+    The ledger comes first: what it names is erased by the next run or by a restore, whatever fails
+    after it. A body whose row is gone is swept as an orphan should its deletion here not happen.
+
+    Raises:
+        LedgerError: the ledger did not take the entry; nothing was erased.
+
+    """
+    ledger.add(patient_id, at=datetime.now(UTC))
+    with sessions() as session, session.begin():
+        erased = erase_rows(session, auditor, patient_id=patient_id, actor=actor)
+    for object_id in erased.body_ids if erased else ():
+        blobs.delete(object_id)
+    return erased
+
+
+def erase_rows(session: Session, auditor: Auditor, *, patient_id: str, actor: str) -> Erased | None:
+    """The database's half, in the caller's transaction; None for a patient who is not there.
+
+    A worker that screens one of the cases finds its row gone, so its result is never written.
+    """
+    patient = _locked(session, patient_id)
+    if patient is None:
+        return None
+    cases = select(Submission.id).where(Submission.patient_id == patient_id)
+    erased = Erased(
+        clinic_id=patient.clinic_id,
+        cases=session.scalar(select(func.count()).select_from(cases.subquery())) or 0,
+        keys=_destroy_keys(session, patient_id),
+        body_ids=tuple(session.scalars(_bodies(patient_id))),
+    )
+    _delete_rows(session, patient, cases)
+    auditor.record(
+        session,
+        AuditAction.PATIENT_ERASED,
+        actor,
+        clinic_id=erased.clinic_id,
+        patient_id=patient_id,
+        detail=f"{erased.cases} cases, {len(erased.body_ids)} bodies, {erased.keys} keys",
+    )
+    return erased
+
+
+def _locked(session: Session, patient_id: str) -> Patient | None:
+    """The patient, once nobody else is at work on them.
+
+    Cases and objects first, as worker and keeper take them, so that none waits for the other.
+    """
+    for table in (Submission, SealedObject):
+        of_patient = select(table.id).where(table.patient_id == patient_id)
+        session.scalars(of_patient.order_by(table.id).with_for_update()).all()
+    return session.get(Patient, patient_id, with_for_update=True, populate_existing=True)
+
+
+def _bodies(patient_id: str) -> Select[str]:
+    stored = SealedObject.body.is_(None)
+    return select(SealedObject.id).where(SealedObject.patient_id == patient_id, stored)
+
+
+def _destroy_keys(session: Session, patient_id: str) -> int:
+    living = PatientKey.patient_id == patient_id, PatientKey.destroyed_at.is_(None)
+    count = session.scalar(select(func.count()).select_from(PatientKey).where(*living)) or 0
+    gone = {"wrapped": None, "destroyed_at": database_now(session)}
+    session.execute(update(PatientKey).where(*living).values(**gone))
+    return count
+
+
+def _delete_rows(session: Session, patient: Patient, cases: Select[str]) -> None:
+    account_id = patient.account_id
+    logins = select(LoginSession.id).where(LoginSession.account_id == account_id)
+    asked = or_(KeyRequest.submission_id.in_(cases), KeyRequest.login_session_id.in_(logins))
+    _delete(session, KeyRequest, asked)
+    for of_case in OF_A_CASE:
+        _delete(session, of_case, of_case.submission_id.in_(cases))
+    for of_patient in OF_A_PATIENT:
+        _delete(session, of_patient, of_patient.patient_id == patient.id)
+    _delete(session, Patient, Patient.id == patient.id)
+    for of_account in OF_AN_ACCOUNT:
+        _delete(session, of_account, of_account.account_id == account_id)
+    _delete(session, Account, Account.id == account_id)
+    session.expire_all()
+
+
+def _delete(session: Session, table: type[Base], condition: object) -> None:
+    session.execute(
+        delete(table).where(condition),  # type: ignore[arg-type]
+        execution_options={"synchronize_session": False},
+    )
+
+
+def was_erased(session: Session, patient_id: str) -> datetime | None:
+    """When the audit chain says that this patient was erased."""
+    query = select(AuditEntry.at).where(AuditEntry.patient_id == patient_id)
+    query = query.where(AuditEntry.action == AuditAction.PATIENT_ERASED)
+    return session.scalar(query.order_by(AuditEntry.sequence.desc()).limit(1))
+
+
+def find_patient(session: Session, reference: str) -> PatientSummary | None:
+    """The patient with this record number or id."""
+    found = or_(Patient.record_number == reference.upper(), Patient.id == reference.lower())
+    patient = session.scalar(select(Patient).where(found))
+    return _summary(session, patient) if patient else None
+
+
+def patients_without_contact(session: Session, *, since: datetime) -> list[PatientSummary]:
+    """Patients of whom nothing was received or signed since then, longest ago first."""
+    received = exists().where(Submission.patient_id == Patient.id, Submission.received_at >= since)
+    signed = exists().where(SignedReport.patient_id == Patient.id, SignedReport.signed_at >= since)
+    query = select(Patient).where(Patient.created_at < since, ~received, ~signed)
+    found = [_summary(session, patient) for patient in session.scalars(query)]
+    return sorted(found, key=lambda one: one.last_contact)
+
+
+def _summary(session: Session, patient: Patient) -> PatientSummary:
+    received = session.scalars(
+        select(Submission.received_at).where(Submission.patient_id == patient.id)
+    ).all()
+    signed = session.scalars(
+        select(SignedReport.signed_at).where(SignedReport.patient_id == patient.id)
+    ).all()
+    return PatientSummary(
+        patient_id=patient.id,
+        record_number=patient.record_number,
+        cases=len(received),
+        signed=len(signed),
+        last_contact=max([patient.created_at, *received, *signed]),
+    )

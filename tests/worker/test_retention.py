@@ -1,0 +1,175 @@
+"""Retention deletes what has served its time, and nothing else."""
+
+import os
+import time
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import func, select, update
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import DeclarativeBase
+
+from clinic.audit_event import AuditAction
+from clinic.records import accounts, keys, sealed_objects
+from clinic.records.db import database_now, new_id
+from clinic.records.models import (
+    Account,
+    KeyRequest,
+    LoginSession,
+    ProcessKey,
+    SealedObject,
+    SignInLink,
+)
+from clinic.retention import KEY_REQUESTS, LOGIN_SESSIONS, ORPHAN_BODIES, PROCESS_KEYS
+from tests.portal_tools import entries
+from tests.world import World
+from worker.retention import Retention, RetentionError
+
+MINUTE = timedelta(minutes=1)
+
+
+def count(world: World, table: type[DeclarativeBase]) -> int:
+    with world.sessions() as session:
+        return session.scalar(select(func.count()).select_from(table)) or 0
+
+
+def set_back(world: World, table: type[DeclarativeBase], column: str, by: timedelta) -> None:
+    with world.sessions() as session, session.begin():
+        session.execute(update(table).values({column: database_now(session) - by}))
+
+
+def apply(world: World) -> dict[str, int]:
+    return Retention(world.sessions, world.blobs, world.auditor).apply()
+
+
+def swept(world: World) -> int:
+    return apply(world)["orphaned bodies"]
+
+
+def grow_old(world: World, object_id: str) -> None:
+    then = time.time() - ORPHAN_BODIES.total_seconds() - 60
+    os.utime(next(world.blobs.folder.rglob(object_id)), (then, then))
+
+
+def test_an_orphaned_body_is_swept_once_it_is_old(world: World) -> None:
+    orphan = new_id()
+    world.blobs.put(orphan, b"an upload whose row was never committed")
+
+    assert swept(world) == 0
+    grow_old(world, orphan)
+    assert swept(world) == 1
+    assert swept(world) == 0
+    assert list(world.blobs.ids(older_than=time.time() + 60)) == []
+
+
+def test_a_half_written_body_goes_with_the_orphans(world: World) -> None:
+    folder = world.blobs.folder / "aa" / "aa"
+    folder.mkdir(parents=True, exist_ok=True)
+    unfinished = folder / f".{'a' * 32}.0123abcd"
+    unfinished.write_bytes(b"half")
+    os.utime(unfinished, (0, 0))
+
+    apply(world)
+
+    assert not unfinished.exists()
+
+
+def test_a_body_with_a_row_is_kept_however_old_it_is(world: World) -> None:
+    world.screened(world.alice)
+    with world.sessions() as session:
+        bodies = list(session.scalars(select(SealedObject.id).where(SealedObject.body.is_(None))))
+    for one in bodies:
+        grow_old(world, one)
+
+    assert swept(world) == 0
+
+    with world.sessions() as session:
+        for one in bodies:
+            assert sealed_objects.ciphertext(session.get_one(SealedObject, one), world.blobs)
+
+
+@pytest.mark.parametrize(("age", "left"), [(KEY_REQUESTS - MINUTE, 1), (KEY_REQUESTS + MINUTE, 0)])
+def test_key_requests_are_kept_while_the_hourly_cap_counts_them(
+    world: World, age: timedelta, left: int
+) -> None:
+    world.screened(world.alice)
+    set_back(world, KeyRequest, "created_at", age)
+    apply(world)
+    assert count(world, KeyRequest) == left
+
+
+@pytest.mark.parametrize(("age", "left"), [(-MINUTE, 1), (MINUTE, 0)])
+def test_expired_sign_in_links_go(world: World, age: timedelta, left: int) -> None:
+    with world.sessions() as session, session.begin():
+        account = session.get_one(Account, world.alice.account_id)
+        accounts.make_sign_in_link(session, account)
+    set_back(world, SignInLink, "expires_at", age)
+    apply(world)
+    assert count(world, SignInLink) == left
+
+
+@pytest.mark.parametrize(
+    ("age", "left"), [(LOGIN_SESSIONS - MINUTE, 1), (LOGIN_SESSIONS + MINUTE, 0)]
+)
+def test_login_sessions_go_some_days_after_their_end(
+    world: World, age: timedelta, left: int
+) -> None:
+    with world.sessions() as session, session.begin():
+        account = session.get_one(Account, world.alice.account_id)
+        accounts.start_login(session, account, second_factor=False)
+    set_back(world, LoginSession, "expires_at", age)
+    apply(world)
+    assert count(world, LoginSession) == left
+
+
+@pytest.mark.parametrize(
+    ("program", "age", "left"),
+    [
+        ("worker", PROCESS_KEYS - MINUTE, 1),
+        ("worker", PROCESS_KEYS + MINUTE, 0),
+        ("export", PROCESS_KEYS + MINUTE, 0),
+        ("web", PROCESS_KEYS + MINUTE, 1),  # it gives no sign of life and may still run
+    ],
+)
+def test_process_keys_go_when_the_process_is_long_gone(
+    world: World, program: str, age: timedelta, left: int
+) -> None:
+    with world.sessions() as session, session.begin():
+        keys.enrol_process(session, world.enrolment_key, program=program)
+    set_back(world, ProcessKey, "last_seen_at", age)
+    apply(world)
+    assert count(world, ProcessKey) == left
+
+
+def test_each_rule_that_deleted_something_is_one_audit_entry(world: World) -> None:
+    world.screened(world.alice)
+    requests = count(world, KeyRequest)
+    set_back(world, KeyRequest, "created_at", KEY_REQUESTS + MINUTE)
+
+    assert apply(world)["key requests"] == requests
+    apply(world)
+
+    found = [one.detail for one in entries(world, AuditAction.RETENTION_APPLIED)]
+    assert found == [f"{requests} key requests deleted"]
+
+
+def test_a_rule_that_fails_is_named_and_stops_no_other(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.screened(world.alice)
+    set_back(world, KeyRequest, "created_at", KEY_REQUESTS + MINUTE)
+    orphan = new_id()
+    world.blobs.put(orphan, b"x")
+    grow_old(world, orphan)
+
+    def broken(_: object) -> None:
+        raise OperationalError("DELETE", {}, Exception("the disk is full"))
+
+    monkeypatch.setattr("worker.retention._old_sign_in_links", broken)
+    with pytest.raises(RetentionError) as failed:
+        apply(world)
+
+    (fault,) = failed.value.exceptions
+    assert fault.__notes__ == ["The retention rule for sign-in links was not applied."]
+    assert count(world, KeyRequest) == 0
+    assert list(world.blobs.ids(older_than=time.time() - 60)) == []

@@ -1,0 +1,20 @@
+"""gunicorn's settings that no flag can say: `gunicorn --config python:web.gunicorn_settings`.
+
+Its logs are JSON lines like everybody's. Its processes count requests in one folder of their own,
+so that any of them can answer for all (prometheus_client's multiprocess mode).
+"""
+
+import tempfile
+from typing import Any
+
+_LOGGERS = ("gunicorn.error", "gunicorn.access")
+
+raw_env = [f"PROMETHEUS_MULTIPROC_DIR={tempfile.mkdtemp(prefix='dermqueue-metrics-')}"]
+logconfig_dict: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"json": {"()": "clinic.json_log.JsonFormatter", "program": "web"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
+    "root": {"level": "WARNING", "handlers": ["stderr"]},
+    "loggers": {name: {"level": "WARNING", "handlers": [], "propagate": True} for name in _LOGGERS},
+}
