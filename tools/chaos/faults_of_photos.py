@@ -1,6 +1,6 @@
 """Faults that come with a photo: one that kills its decoder or its worker, one that is no photo."""
 
-from clinic.photo import RejectReason
+from clinic.photo_reject import RejectReason
 from tools.chaos import photos
 from tools.chaos.fault import Fault
 from tools.chaos.injected import deadly_photo, poisoned_decoder
