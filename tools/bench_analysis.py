@@ -9,19 +9,19 @@ import json
 import statistics
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final, get_args
 
 import numpy as np
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
+from ml.architecture import size_of
 from ml.arrays import Pixels
 from ml.artifact import Bundle, live_bundle, load_bundle
 from ml.engine_openvino import Precision
 from ml.ensemble import Ensemble
-from ml.members import PooledClassifier
+from ml.members import MemberConfig, PooledClassifier
 from ml.preprocess import to_input
 from ml.torch_import import torchvision_models
 from tools.lesion_drawing import draw_lesion
@@ -108,13 +108,9 @@ def _fastest(work: Callable[[], Any]) -> float:
     return min(seconds() for _ in range(_REPEATS))
 
 
-def operations_per_photo(bundle: Bundle) -> int:
-    """Multiplications and additions of all members for one photo; a fused pair counts as two."""
-    with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        for entry in bundle.manifest.members:
-            side = entry.config.input_size
-            bundle.members[entry.config.name](torch.zeros(1, 3, side, side))
-    return int(counter.get_total_flops())
+def operations_per_photo(configs: Iterable[MemberConfig]) -> int:
+    """Multiplications and additions of these members for one photo; a fused pair counts as two."""
+    return sum(2 * size_of(config)["macs"] for config in configs)
 
 
 def run(
@@ -131,7 +127,7 @@ def run(
     """
     folder = folder or live_bundle()
     bundle = load_bundle(folder)
-    operations = operations_per_photo(bundle)
+    operations = operations_per_photo(entry.config for entry in bundle.manifest.members)
     plain = PlainWay(bundle)
     ours = Ensemble.load(folder, device="cpu", precision=precision)
     pictures = [np.asarray(draw_lesion(seed, SIZE)) for seed in range(photos)]

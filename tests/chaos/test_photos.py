@@ -6,8 +6,9 @@ import zipfile
 import pytest
 from PIL import Image
 
-from clinic.photo import PhotoRejected, RejectReason, clean_photo
+from clinic.photo import PhotoRejected, clean_photo
 from clinic.photo_limits import PhotoLimits
+from clinic.photo_reject import RejectReason
 from tools.chaos import photos
 
 

@@ -779,3 +779,16 @@ def test_every_step_is_a_sign_of_progress(world: World) -> None:
     )
     # Claimed, opened, looked for more, analysed, saved, and found nothing more.
     assert len(signs) == 6
+
+
+def test_a_case_given_back_is_a_sign_of_progress(world: World) -> None:
+    """Else the watchdog would take a keeper that is away for a stall of the worker."""
+    signs: list[str] = []
+    services = world.screening()
+    down = replace(services.keeper, hints=InlineHints(down=True))
+    noting = replace(services, keeper=down, note_progress=lambda: signs.append("moved"))
+
+    screen(noting, world.submit(world.alice))
+
+    # More than claimed, looked for more, and found nothing.
+    assert len(signs) > 3
