@@ -17,6 +17,7 @@ from clinic.access import Role
 from clinic.submission import ScreeningState
 from tools.chaos.fault import Fault
 from tools.chaos.injection import injected, started_with
+from tools.chaos.people import Patient
 from tools.chaos.processes import pool_children
 from tools.chaos.scene import Scene, ending_of
 from tools.portal_client import PortalClient, PortalError, wait_for_fresh_code
@@ -36,6 +37,9 @@ def jump_with_clock(scene: Scene) -> None:
             if not right:
                 scene.must(not _code_counts(scene), "A one-time code of another hour counted.")
         scene.must(_code_counts(scene), "With the clock right again a one-time code is refused.")
+    for patient in scene.guests:  # a jump ends sessions
+        if isinstance(patient, Patient):
+            patient.sign_in_again()
 
 
 def _jump(scene: Scene, shift: Path, seconds: float) -> None:
@@ -52,7 +56,6 @@ def _jump(scene: Scene, shift: Path, seconds: float) -> None:
     scene.until(
         lambda: ending_of(scene.row(form.submission_id)) is not None, ENDED_SECONDS, what=what
     )
-    patient.sign_in_again()  # a jump may have ended the session
 
 
 def _held(scene: Scene, case: str) -> bool:
