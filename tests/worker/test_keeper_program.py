@@ -22,7 +22,7 @@ def test_a_message_once_taken_needs_no_receipt_of_the_broker(
             queues, callbacks=[lambda _, message: taken.append(message)], accept=["json"]
         ) as consumer:
             connection.drain_events(timeout=10)
-            under_way = consumer.channel.qos._delivered
+            under_way = list(consumer.channel.qos._delivered)
 
     assert [one.delivery_info["routing_key"] for one in taken] == [KEYS_QUEUE]
-    assert not under_way
+    assert under_way == []
