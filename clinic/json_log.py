@@ -109,7 +109,7 @@ def _message(record: logging.LogRecord) -> str:
         plain = _PLAIN_WORDS.match(words)
         return plain[0].strip() if plain else _HIDDEN
     try:
-        return words % _without_texts(record.args)
+        return str(words % _without_texts(record.args))
     except (TypeError, ValueError, KeyError):
         return words
 

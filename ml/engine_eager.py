@@ -19,7 +19,7 @@ class EagerEngine:
     batch_size: Final = CPU_BATCH
 
     def __init__(self, members: Sequence[ServedMember]) -> None:
-        self._members = members
+        self.members = members
 
     @classmethod
     def of(cls, networks: Iterable[PooledClassifier], configs: Iterable[MemberConfig]) -> Self:
@@ -30,5 +30,5 @@ class EagerEngine:
         with torch.inference_mode():
             return [
                 MemberPass(*(answer.numpy() for answer in member(torch.from_numpy(seen))))
-                for member, seen in zip(self._members, squares, strict=True)
+                for member, seen in zip(self.members, squares, strict=True)
             ]

@@ -20,6 +20,11 @@ from ml.served_member import ServedMember
 Precision = Literal["f32", "bf16"]
 
 
+def computes_in_bf16() -> bool:
+    """Whether this processor has instructions for it; without them it would only cost digits."""
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
 def to_openvino(member: ServedMember) -> openvino.Model:
     """Convert a member for batches of any size.
 
@@ -30,7 +35,6 @@ def to_openvino(member: ServedMember) -> openvino.Model:
         # PyTorch would rather have torch.export, which takes several times as long to convert.
         warnings.simplefilter("ignore", DeprecationWarning)
         example = torch.zeros(1, side, side, 3, dtype=torch.uint8)
-        member(example)  # Constants made at a first pass are no part of the trace.
         traced = torch.jit.trace(  # type: ignore[no-untyped-call]
             member, example, check_trace=False
         )

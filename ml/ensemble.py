@@ -15,6 +15,7 @@ from ml.artifact import Bundle, load_bundle
 from ml.combine import combine
 from ml.engine import Engine
 from ml.engine_choice import Device, engine_for
+from ml.engine_openvino import Precision
 from ml.forward import Members
 from ml.gradcam import evidence, on_photo
 from ml.labels import CLASSES
@@ -51,8 +52,12 @@ class Ensemble:
         self._cores = ThreadPoolExecutor(torch.get_num_threads())
 
     @classmethod
-    def load(cls, folder: Path, *, device: Device = "auto") -> Self:
+    def load(
+        cls, folder: Path, *, device: Device = "auto", precision: Precision | None = None
+    ) -> Self:
         """Every file checked against the manifest; the engine is warm.
+
+        `precision` is of a CPU; without it the bundle gets the one that is permitted to it.
 
         Raises:
             BundleError: anything is not as the manifest says.
@@ -60,7 +65,7 @@ class Ensemble:
 
         """
         bundle = load_bundle(folder)
-        return cls(bundle, engine_for(bundle, device))
+        return cls(bundle, engine_for(bundle, device, precision))
 
     @property
     def engine(self) -> str:

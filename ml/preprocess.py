@@ -13,7 +13,7 @@ from ml.members import MemberConfig
 
 
 @cache
-def _scales(config: MemberConfig, device: torch.device) -> tuple[Tensor, Tensor]:
+def scales_of(config: MemberConfig, device: torch.device) -> tuple[Tensor, Tensor]:
     """Mean and deviation [1, 3, 1, 1], copied to a device once: each copy waits for a GPU."""
     with torch.inference_mode(mode=False):
         mean = torch.tensor(config.mean, device=device).view(1, 3, 1, 1)
@@ -22,7 +22,7 @@ def _scales(config: MemberConfig, device: torch.device) -> tuple[Tensor, Tensor]
 
 def normalise(pixels: Tensor, config: MemberConfig) -> Tensor:
     """Float32 [n, 3, s, s] in 0..1 by the member's own mean and deviation."""
-    mean, std = _scales(config, pixels.device)
+    mean, std = scales_of(config, pixels.device)
     return (pixels - mean) / std
 
 
@@ -33,8 +33,13 @@ def squares_of(photos: Sequence[Pixels], side: int) -> Pixels:
 
 def from_squares(squares: Tensor, config: MemberConfig) -> Tensor:
     """Float [n, 3, size, size], channels last, of uint8 squares [n, size, size, 3]."""
+    return scaled(squares, *scales_of(config, squares.device))
+
+
+def scaled(squares: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """As `from_squares`, with mean and deviation [1, 3, 1, 1]."""
     pixels = squares.permute(0, 3, 1, 2).float().div_(255.0)
-    return normalise(pixels, config).contiguous(memory_format=torch.channels_last)
+    return ((pixels - mean) / std).contiguous(memory_format=torch.channels_last)
 
 
 def to_input(photos: Sequence[Pixels], config: MemberConfig) -> Tensor:

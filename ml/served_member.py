@@ -7,7 +7,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ml.gradcam import class_maps
 from ml.members import MemberConfig, PooledClassifier, to_channels_last
-from ml.preprocess import from_squares
+from ml.preprocess import scaled, scales_of
 
 
 def fold_batch_norm(module: nn.Module) -> None:
@@ -29,8 +29,11 @@ def fold_batch_norm(module: nn.Module) -> None:
 class ServedMember(nn.Module):
     """Takes over the given network and alters it: norms folded, channels last, body in `dtype`.
 
-    The mean and the head stay in single precision, so that small logits keep their digits.
+    Means and head stay in single precision, so that small logits keep their digits.
     """
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(
         self,
@@ -44,14 +47,17 @@ class ServedMember(nn.Module):
         self.network = network.eval()
         self.config = config
         self.dtype = dtype
+        mean, std = scales_of(config, torch.device("cpu"))
+        self.register_buffer("mean", mean)
+        self.register_buffer("std", std)
         fold_batch_norm(network)
         to_channels_last(network)
-        network.to(device)
+        self.to(device)
         network.body.to(dtype)
 
     def forward(self, squares: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Logits, pooled features and class maps of uint8 squares [n, side, side, 3]."""
-        inputs = from_squares(squares, self.config).to(self.dtype)
+        inputs = scaled(squares, self.mean, self.std).to(self.dtype)
         features = self.network.body(inputs).float()
         pooled = functional.adaptive_avg_pool2d(features, 1).flatten(1)
         return self.network.head(pooled), pooled, class_maps(self.network, features)

@@ -9,17 +9,19 @@ import json
 import statistics
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import numpy as np
 import torch
 
+from ml.architecture import size_of
 from ml.arrays import Pixels
 from ml.artifact import Bundle, live_bundle, load_bundle
+from ml.engine_openvino import Precision
 from ml.ensemble import Ensemble
-from ml.members import PooledClassifier
+from ml.members import MemberConfig, PooledClassifier
 from ml.preprocess import to_input
 from ml.torch_import import torchvision_models
 from tools.lesion_drawing import draw_lesion
@@ -27,6 +29,9 @@ from tools.lesion_drawing import draw_lesion
 PHOTOS: Final = 8
 ROUNDS: Final = 5
 SIZE: Final = (600, 450)
+_MATRIX: Final = 2048
+_COPIED: Final = 256 * 1024**2
+_REPEATS: Final = 3
 
 
 class PlainWay:
@@ -81,33 +86,85 @@ def _seconds(analyse: Callable[[Sequence[Pixels]], Any], photos: Sequence[Pixels
     return time.perf_counter() - start
 
 
+def arithmetic_limit() -> float:
+    """Most floating-point operations a second that a large product of matrices reaches here."""
+    left, right = torch.rand(_MATRIX, _MATRIX), torch.rand(_MATRIX, _MATRIX)
+    return 2.0 * _MATRIX**3 / _fastest(lambda: left @ right)
+
+
+def memory_limit() -> float:
+    """Most bytes a second that a large copy reads and writes here."""
+    source = torch.zeros(_COPIED // 4)
+    target = torch.empty_like(source)
+    return 2.0 * _COPIED / _fastest(lambda: target.copy_(source))
+
+
+def _fastest(work: Callable[[], Any]) -> float:
+    def seconds() -> float:
+        start = time.perf_counter()
+        work()
+        return time.perf_counter() - start
+
+    return min(seconds() for _ in range(_REPEATS))
+
+
+def operations_per_photo(configs: Iterable[MemberConfig]) -> int:
+    """Multiplications and additions of these members for one photo; a fused pair counts as two."""
+    return sum(2 * size_of(config)["macs"] for config in configs)
+
+
 def run(
-    folder: Path | None = None, *, photos: int = PHOTOS, rounds: int = ROUNDS
+    folder: Path | None = None,
+    *,
+    photos: int = PHOTOS,
+    rounds: int = ROUNDS,
+    precision: Precision = "f32",
 ) -> dict[str, Any]:
-    """Medians of interleaved rounds, so that a busy machine slows both ways alike."""
+    """Medians of interleaved rounds, so that a busy machine slows all ways alike.
+
+    "ratio" compares photos a second in batches with the plain way, "latency_ratio" one photo with
+    one photo. The limit is that of single precision.
+    """
     folder = folder or live_bundle()
-    plain, ours = PlainWay(load_bundle(folder)), Ensemble.load(folder)
+    bundle = load_bundle(folder)
+    operations = operations_per_photo(entry.config for entry in bundle.manifest.members)
+    plain = PlainWay(bundle)
+    ours = Ensemble.load(folder, device="cpu", precision=precision)
     pictures = [np.asarray(draw_lesion(seed, SIZE)) for seed in range(photos)]
     ways: dict[str, Callable[[Sequence[Pixels]], Any]] = {
         "plain": plain.analyse,
         "batched": ours.analyse,
-        "single": _one_by_one(ours),
+        "one_at_a_time": _one_by_one(ours),
     }
-    times: dict[str, list[float]] = {name: [] for name in ways}
     for analyse in ways.values():
-        analyse(pictures[:1])
+        analyse(pictures)
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    limits: list[float] = []
     for _ in range(rounds):
+        limits.append(arithmetic_limit())
         for name, analyse in ways.items():
             times[name].append(_seconds(analyse, pictures))
     speed = {name: photos / statistics.median(taken) for name, taken in times.items()}
-    ratios = [slow / fast for slow, fast in zip(times["plain"], times["batched"], strict=True)]
+
+    def ratio(way: str) -> float:
+        pairs = zip(times["plain"], times[way], strict=True)
+        return round(statistics.median(slow / fast for slow, fast in pairs), 2)
+
     return {
         "benchmark": "analysis",
         "bundle": ours.manifest.version,
+        "engine": ours.engine,
         "photos_per_second": round(speed["batched"], 2),
-        "one_at_a_time_photos_per_second": round(speed["single"], 2),
+        "one_at_a_time_photos_per_second": round(speed["one_at_a_time"], 2),
         "plain_photos_per_second": round(speed["plain"], 2),
-        "ratio": round(statistics.median(ratios), 2),
+        "ratio": ratio("batched"),
+        "latency_ratio": ratio("one_at_a_time"),
+        "gflop_per_photo": round(operations / 1e9, 3),
+        "limit_gflop_per_second": round(statistics.median(limits) / 1e9, 1),
+        "limit_copy_gb_per_second": round(memory_limit() / 1e9, 1),
+        "share_of_arithmetic_limit": round(
+            operations * speed["batched"] / statistics.median(limits), 3
+        ),
         "rounds": rounds,
         "threads": torch.get_num_threads(),
     }
@@ -122,8 +179,15 @@ def main() -> None:
     parser.add_argument("--bundle", type=Path)
     parser.add_argument("--photos", type=int, default=PHOTOS)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--precision", choices=get_args(Precision), default="f32")
     options = parser.parse_args()
-    print(json.dumps(run(options.bundle, photos=options.photos, rounds=options.rounds)))
+    figures = run(
+        options.bundle,
+        photos=options.photos,
+        rounds=options.rounds,
+        precision=options.precision,
+    )
+    print(json.dumps(figures))
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ def phone_photo() -> bytes:
 @contextmanager
 def _installation() -> Iterator[Installation]:
     with (
-        PostgresServer.started(durable=True) as server,
+        PostgresServer.started(fsync=True) as server,
         tempfile.TemporaryDirectory() as folder,
     ):
         database = server.fresh_database()

@@ -89,6 +89,17 @@ def _pages(one: Fields) -> list[Row]:
     return [(f"{words}, p95{several}", f"{sizes} cases: {_times(one['ratios'][worst]['value'])}")]
 
 
+def _analysis(one: Fields) -> list[Row]:
+    figures = one["figures"]
+    return [
+        (
+            "analysis, decoded pixels to heat-map, in batches",
+            f"{figures['photos_per_second']} photos a second",
+        ),
+        *((name, _times(ratio["value"])) for name, ratio in one["ratios"].items()),
+    ]
+
+
 def _screening(one: Fields) -> list[Row]:
     figures = one["figures"]
     (ratio,) = one["ratios"].values()
@@ -127,6 +138,7 @@ _PAGE_WORDS: Final = {
 }
 _ROWS: Final[Mapping[str, Callable[[Fields], list[Row]]]] = {
     **dict.fromkeys(_PAGE_WORDS, _pages),
+    "analysis": _analysis,
     "submissions": _submissions,
     "screening": _screening,
     "memory": _memory,

@@ -24,18 +24,16 @@ class NoPostgresError(Exception):
 
 @dataclass(frozen=True)
 class PostgresServer:
-    """A `durable` one syncs every commit to the disk, as in production."""
-
     port: int
     data: Path
-    durable: bool = False
+    fsync: bool = False
 
     @classmethod
     @contextmanager
-    def started(cls, *, durable: bool = False) -> Iterator["PostgresServer"]:
+    def started(cls, *, fsync: bool = False) -> Iterator["PostgresServer"]:
         """Run a fresh server; everything is removed at the end.
 
-        Without `durable` a commit does not wait for the disk: right for tests, wrong for speed.
+        Without `fsync` a commit does not wait for the disk: right for tests, wrong for its speed.
         """
         programs = find_programs()
         folder = Path(tempfile.mkdtemp(prefix="dermqueue-postgres-"))
@@ -46,7 +44,7 @@ class PostgresServer:
         try:
             init = ["--auth=trust", "--username=dermqueue", "--encoding=UTF8", "--no-sync"]
             _run(owner, [programs / "initdb", "-D", data, *init])
-            server = cls(port, data, durable)
+            server = cls(port, data, fsync)
             server.start()
             yield server
         finally:
@@ -55,8 +53,7 @@ class PostgresServer:
             shutil.rmtree(folder, ignore_errors=True)
 
     def start(self) -> None:
-        fsync = "on" if self.durable else "off"
-        options = f"-p {self.port} -h 127.0.0.1 -k '' -c fsync={fsync}"
+        options = f"-p {self.port} -h 127.0.0.1 -k '' -c fsync={'on' if self.fsync else 'off'}"
         control = [find_programs() / "pg_ctl", "-D", self.data, "-w"]
         _run(_owner(), [*control, "-o", options, "start"])
 

@@ -130,7 +130,7 @@ def _copy(connection: Connection, table: str, ids: tuple[str, ...]) -> None:
 
 def audit_appends() -> dict[str, float]:
     """Entries a second on PostgreSQL that waits for the disk, by writers at the same time."""
-    with PostgresServer.started(durable=True) as server:
+    with PostgresServer.started(fsync=True) as server:
         engine = make_engine(server.fresh_database())
         Base.metadata.create_all(engine)
         auditor, sessions = Auditor(b"a" * 32), make_session_factory(engine)

@@ -51,7 +51,7 @@ class Measured:
     store_bytes: int
     database_bytes: int
     audit_entries: float
-    audit_appends: float
+    audit_appends: dict[str, float]  # entries a second, by how they were written
 
     @classmethod
     def read(cls, found: dict[str, Any]) -> "Measured":
@@ -60,9 +60,7 @@ class Measured:
             sum(found["store_bytes_of_case"].values()),
             sum(found["database_bytes_of_case"].values()),
             found["audit_entries_of_case"],
-            max(
-                rate for name, rate in found["audit_appends_per_second"].items() if "writer" in name
-            ),
+            found["audit_appends_per_second"],
         )
 
 
@@ -98,10 +96,12 @@ def growth_rows(load: Load, found: Measured) -> Iterator[tuple[str, str]]:
     month = rows * DAYS_A_YEAR / MONTHS_A_YEAR
     yield "database, a month's partition", f"{month / GB:,.0f} GB"
     yield "database, a year", f"{rows * DAYS_A_YEAR / TB:.1f} TB"
-    needed = load.peak * found.audit_entries
-    yield "audit entries a second", f"{needed:.0f} at the peak"
-    chains = math.ceil(needed / (load.utilisation * found.audit_appends))
-    yield "audit chains", f"{chains}, as one takes {found.audit_appends:.0f} a second here"
+    needed, best = load.peak * found.audit_entries, max(found.audit_appends.values())
+    yield "audit entries a second", f"{needed:.0f} at the peak, {found.audit_entries:g} of a case"
+    for how, rate in found.audit_appends.items():
+        yield f"one chain, {how}", f"{rate:.0f} entries a second"
+    chains = math.ceil(needed / (load.utilisation * best))
+    yield "audit chains", f"{chains}, each busy for {load.utilisation:g} of the time"
 
 
 def cost_per_case(load: Load, found: Measured, gpu_rate: float | None, prices: Prices) -> float:
@@ -122,7 +122,7 @@ def main() -> int:
         cost = cost_per_case(load, measured, options.gpu_rate, Prices(*options.prices))
         rows.append(("cost of a case", f"{cost:.5f}"))
     for name, value in rows:
-        print(f"{name:32} {value}")
+        print(f"{name:42} {value}")
     return 0
 
 

@@ -87,7 +87,7 @@ def invariants() -> Response:
 
 def _only_inside() -> None:
     """The port on which this connection came in, as the server's own socket says."""
-    if request.environ.get("SERVER_PORT") != str(current_app.config["INTERNAL_PORT"]):
+    if request.server is None or request.server[1] != current_app.config["INTERNAL_PORT"]:
         abort(404)
 
 

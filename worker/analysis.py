@@ -1,6 +1,6 @@
 """What the worker asks of the ensemble, and what it gets back."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -16,7 +16,7 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Analysis:
-    """What the ensemble says about one photo.
+    """What the ensemble says about one photo. The measures are those of ml.quality, by name.
 
     The heat-map is a PNG to lay over the photo: of the same shape, but it may have fewer pixels.
     """
@@ -25,6 +25,7 @@ class Analysis:
     explained_class: str
     quality_flags: tuple[QualityFlag, ...]
     heatmap_png: bytes = field(repr=False)
+    quality_measures: Mapping[str, float] = field(default_factory=dict)
 
 
 class Analyst(Protocol):

@@ -1,7 +1,7 @@
 """The ensemble as the worker uses it: pixels in, prediction, heat-map and triage out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +73,7 @@ class EnsembleAnalyst:
                 explained_class=found.explained_class,
                 quality_flags=found.quality.flags,
                 heatmap_png=overlay_png(found.heatmap),
+                quality_measures=asdict(found.quality.measures),
             )
             for found in self.ensemble.analyse(photos)
         ]

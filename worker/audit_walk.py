@@ -7,11 +7,9 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from sqlalchemy.exc import OperationalError
-
 from clinic.records import audit_log
 from clinic.records.audit_log import Walk
-from clinic.records.db import SessionFactory
+from clinic.records.db import DATABASE_AWAY, SessionFactory
 
 PERIOD_SECONDS = 5.0
 SLICE = 1000  # entries; 200 a second, so a million take 83 minutes
@@ -37,6 +35,6 @@ class AuditWalker:
         while not stopped():
             try:
                 self.step()
-            except OperationalError:
+            except DATABASE_AWAY:
                 self.walk = Walk()
             threading.Event().wait(PERIOD_SECONDS)

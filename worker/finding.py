@@ -48,6 +48,7 @@ def _with_analysis(common: Finding, analyst: Analyst, analysis: Analysis, view: 
         common,
         ai_used=True,
         quality_flags=tuple(str(flag) for flag in analysis.quality_flags),
+        quality_measures=dict(analysis.quality_measures),
         probabilities=dict(prediction.probabilities),
         members={name: dict(values) for name, values in prediction.members.items()},
         spread=prediction.spread,

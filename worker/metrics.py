@@ -9,10 +9,9 @@ from datetime import datetime
 
 from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
-from sqlalchemy.exc import OperationalError
 
 from clinic.records import live_answers
-from clinic.records.db import SessionFactory
+from clinic.records.db import DATABASE_AWAY, SessionFactory
 from clinic.records.live_answers import ModelDrift
 from clinic.records.operations import KeyService, Recent, Snapshot, snapshot
 from clinic.urgency import urgency_at
@@ -35,7 +34,7 @@ class InstallationCollector(Collector):
         try:
             with self.sessions() as session:
                 found, drift = snapshot(session), live_answers.model_drift(session)
-        except OperationalError:
+        except DATABASE_AWAY:
             yield GaugeMetricFamily("dermqueue_database_up", _UP, value=0)
             return
         yield GaugeMetricFamily("dermqueue_database_up", _UP, value=1)
@@ -143,6 +142,12 @@ def _recent(recent: Recent) -> Iterator[Metric]:
         "The newest 500 results by the number of attempts that they took.",
         ("attempts",),
         [((str(attempt),), count) for attempt, count in recent.attempts.items()],
+    )
+    yield _labelled(
+        "recent_results_by_machine",
+        "The newest 500 results by the engine and the device that computed them.",
+        ("engine", "device"),
+        recent.machines.items(),
     )
     yield _gauge(
         "recent_results_without_ai",

@@ -1,5 +1,6 @@
 """The audit chain in the database: written in the caller's transaction, verified row by row."""
 
+import logging
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -9,9 +10,11 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from clinic.audit_event import GENESIS, AuditAction, AuditEvent, chain_mac
+from clinic.json_log import EXTRA, case_reference
 from clinic.records.db import database_now
 from clinic.records.models import AuditCheck, AuditEntry, AuditHead
 
+_log = logging.getLogger(__name__)
 _KNOWN_ACTIONS = frozenset(action.value for action in AuditAction)
 
 
@@ -46,6 +49,8 @@ class Auditor:
             head.sequence += 1
             head.mac = chain_mac(self.key, previous=head.mac, sequence=head.sequence, event=event)
             session.add(_entry(head.sequence, event, head.mac))
+            fields = {"case": case_reference(event.submission_id)} if event.submission_id else {}
+            _log.info(action, extra={EXTRA: fields})
         session.flush()
 
 

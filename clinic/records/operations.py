@@ -82,12 +82,16 @@ class Times:
 
 @dataclass(frozen=True)
 class Recent:
-    """The newest results: how many in the last hour, and what the newest WINDOW of them took."""
+    """The newest results: how many in the last hour, and what the newest WINDOW of them took.
+
+    `machines`: how many were computed by each engine on each device.
+    """
 
     last_hour: int
     stages: tuple[Times, ...]
     attempts: dict[int, int]
     without_ai: int
+    machines: dict[tuple[str, str], int]
     to_report: Times | None
 
 
@@ -317,7 +321,7 @@ def _reason_code(words: str) -> str:
 
 def _recent(session: Session, clinics: Sequence[str], now: datetime) -> Recent:
     newest = session.execute(
-        select(ScreeningResult.stage_seconds, ScreeningResult.ai_used, Submission.attempt)
+        select(ScreeningResult, Submission.attempt)
         .join(Submission, Submission.id == ScreeningResult.submission_id)
         .order_by(ScreeningResult.finished_at.desc())
         .limit(WINDOW)
@@ -330,14 +334,17 @@ def _recent(session: Session, clinics: Sequence[str], now: datetime) -> Recent:
         .subquery()
     )
     stages: dict[str, list[float]] = {}
-    for seconds, _, _ in newest:
-        for stage, value in seconds.items():
+    for result, _ in newest:
+        for stage, value in result.stage_seconds.items():
             stages.setdefault(stage, []).append(value)
     return Recent(
         last_hour=session.scalar(select(func.count()).select_from(hour)) or 0,
         stages=tuple(_times(stage, values) for stage, values in stages.items()),
-        attempts=dict(Counter(attempt for _, _, attempt in newest)),
-        without_ai=sum(not ai_used for _, ai_used, _ in newest),
+        attempts=dict(Counter(attempt for _, attempt in newest)),
+        without_ai=sum(not result.ai_used for result, _ in newest),
+        machines=dict(
+            Counter((one.engine or "", one.device or "") for one, _ in newest if one.ai_used)
+        ),
         to_report=_to_report(session, clinics),
     )
 

@@ -85,6 +85,7 @@ class Finding:
     seven_point_score: int | None = None
     model_version: str | None = None
     model_fingerprint: str | None = None
+    quality_measures: dict[str, float] | None = None
     engine: str | None = None
     device: str | None = None
 
@@ -357,6 +358,7 @@ def _replace_result(session: Session, submission_id: str, finding: Finding) -> N
             seven_point_score=finding.seven_point_score,
             model_version=finding.model_version,
             model_fingerprint=finding.model_fingerprint,
+            quality_measures=finding.quality_measures,
             engine=finding.engine,
             device=finding.device,
             stage_seconds=finding.stage_seconds,

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import httpx
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from clinic.records.models import Submission
 from clinic.submission import CaseState, ScreeningState
@@ -120,6 +121,18 @@ def test_the_load_ends_with_its_block() -> None:
 def test_waiting_ends_with_a_sentence() -> None:
     with pytest.raises(NotSurvived, match=r"Within 0\.1 s nothing came back\."):
         scene_of(Patient()).until(lambda: False, 0.1, what="nothing came back")
+
+
+def test_a_database_that_is_away_is_waited_for() -> None:
+    answers = iter([OperationalError("BEGIN", {}, Exception("locked")), None])
+
+    def condition() -> bool:
+        error = next(answers)
+        if error is not None:
+            raise error
+        return True
+
+    assert scene_of(Patient()).until(condition, 5.0, what="it did not come back") < 5.0
 
 
 @pytest.mark.parametrize(

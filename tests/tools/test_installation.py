@@ -145,6 +145,13 @@ def test_everything_that_runs_writes_into_the_folder(installation: Installation)
         assert program.log.is_relative_to(installation.folder)
 
 
+def test_further_workers_do_the_same_and_log_apart(installation: Installation) -> None:
+    workers = [one for one in programs(installation, workers=3) if "inference" in one.command]
+    assert [one.name for one in workers] == ["worker", "worker-2", "worker-3"]
+    assert len({one.log for one in workers}) == 3
+    assert len({tuple(one.command) for one in workers}) == 1
+
+
 def test_an_ehr_client_gets_a_token_of_its_own(
     installation: Installation, people: list[DemoPerson]
 ) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.sources import ROOT
 from tools import scaling_plan
 from tools.scaling_plan import (
     Load,
@@ -20,7 +21,7 @@ FOUND = Measured(
     store_bytes=4_000_000,
     database_bytes=10_000,
     audit_entries=8.0,
-    audit_appends=500.0,
+    audit_appends={"1 writers": 300.0, "4 writers": 500.0},
 )
 MILLION = Load(1e6, burst=1.0, utilisation=0.5)
 
@@ -39,6 +40,7 @@ def test_a_year_is_a_case_times_its_days() -> None:
     assert rows["database, a year"] == "3.7 TB"
     assert rows["database, a month's partition"] == "304 GB"
     assert rows["audit chains"].startswith("1, ")
+    assert dict(growth_rows(Load(5e6), FOUND))["audit chains"].startswith("5, ")
 
 
 def test_a_gpu_that_was_not_measured_has_no_number() -> None:
@@ -77,3 +79,14 @@ def test_the_command_reads_what_the_measurement_printed(
     printed = capsys.readouterr().out
     assert "1,461 TB" in printed
     assert "cost of a case" in printed
+
+
+def test_the_document_shows_what_the_command_prints(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["scaling_plan", str(ROOT / "docs/scaling.json")])
+
+    scaling_plan.main()
+
+    printed = capsys.readouterr().out
+    assert printed in (ROOT / "docs/scaling.md").read_text(encoding="utf-8"), printed

@@ -333,7 +333,14 @@ def snapshot(**change: Any) -> Snapshot:
         "dead": 1,
         "promises": (Promise(0, 1, 2), Promise(1, 0, 3), Promise(2, 0, 10_000)),
         "retakes": {**dict.fromkeys(RejectReason, 1), OTHER_REASON: 2},
-        "recent": Recent(214, (Times("analyse", 0.42, 0.9, 2.0),), {1: 498, 2: 2}, 3, None),
+        "recent": Recent(
+            214,
+            (Times("analyse", 0.42, 0.9, 2.0),),
+            {1: 498, 2: 2},
+            3,
+            {("onnx", "cpu"): 497},
+            None,
+        ),
         "key_service": KeyService(0, None, 120, 1),
         "workers": (worker, silent),
         "audit": AUDIT,
@@ -378,7 +385,7 @@ def operations(**change: Any) -> dict[str, Any]:
 
 EMPTY = {
     "depths": (),
-    "recent": Recent(0, (), {}, 0, None),
+    "recent": Recent(0, (), {}, 0, {}, None),
     "workers": (),
     "retakes": dict.fromkeys([*RejectReason, OTHER_REASON], 0),
     "epoch_ends_at": None,

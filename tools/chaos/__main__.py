@@ -6,6 +6,7 @@ HTTP. Only this machine's own addresses are used, and nothing is left behind, al
 
 import argparse
 import json
+import os
 import signal
 import sys
 from collections.abc import Generator, Sequence
@@ -13,15 +14,17 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from types import FrameType
 
+from ml.artifact import live_bundle
 from tools.chaos import table
 from tools.chaos.catalogue import NoSuchFaultError, chosen
 from tools.chaos.fault import Fault
 from tools.chaos.opening import Plan, opened
 from tools.chaos.scene import Scene
-from tools.chaos.stacks import Broker, Database, NoRedisError, Stack, find_redis
+from tools.chaos.stacks import LEASE_SECONDS, Broker, Database, NoRedisError, Stack, find_redis
 from tools.chaos.trial import Outcome, tried
 from tools.installation import ROOT
 from tools.postgres import NoPostgresError, find_programs
+from tools.running import NotWorkingError
 
 BOTH = (Stack(Database.SQLITE, Broker.VALKEY), Stack(Database.POSTGRES, Broker.REDIS))
 INTERRUPTED = 130
@@ -50,10 +53,10 @@ def main() -> int:
     except Stopped:
         _say("Stopped.")
         return INTERRUPTED
-    except (NoSuchFaultError, NoPostgresError) as error:
+    except (NoSuchFaultError, NoPostgresError, NotWorkingError) as error:
         _say(str(error))
         return 2
-    markdown = table.as_markdown(outcomes, heading=notes)
+    markdown = table.as_markdown(outcomes, heading=[_circumstances(options), *notes])
     _say("\n" + markdown)
     if options.out is not None:
         _leave(options.out, outcomes, markdown)
@@ -118,6 +121,15 @@ def outcomes_on(
                     held.close()
                     scene = None
                 yield outcome
+
+
+def _circumstances(options: argparse.Namespace) -> str:
+    bundle = live_bundle(options.weights).name
+    return (
+        f"Measured with {os.cpu_count()} processor cores, bundle {bundle}, leases of"
+        f" {LEASE_SECONDS} s, seed {options.seed}, {options.runs} run(s) of each fault"
+        f"{', short outages' if options.short else ''}."
+    )
 
 
 def _line(one: Outcome) -> str:

@@ -14,9 +14,12 @@ from tools.chaos.scene import Scene
 
 DOWN_SECONDS = 10.0
 BACK_SECONDS = 10.0
+FREEZES = 3
+FROZEN_SECONDS = 5.0  # the programs' time-out for the broker is 3 s
 # A frozen broker must not hold up a patient: only the counting of rates asks it, for half a second.
 SLOWEST_UPLOAD_SECONDS = 8.0
 FULL_MEMORY = "5mb"
+TAKEN_SECONDS = 150.0  # a worker that the last message stopped loads its networks first
 HUGE_MESSAGE_BYTES = 8 * 1024 * 1024
 PICKLE = b"\x80\x04\x8c\x05posix\x94\x8c\x06system\x94\x93\x94\x8c\x04true\x94\x85\x94R\x94."
 
@@ -41,13 +44,16 @@ def forget_everything(scene: Scene, *, away: float) -> None:
 
 
 def freeze_broker(scene: Scene) -> None:
-    broker = scene.program("broker")
-    signal_group(broker, signal.SIGSTOP)
-    try:
-        scene.submit(2)
-        scene.pause(scene.lasting(DOWN_SECONDS, short=4.0))
-    finally:
-        signal_group(broker, signal.SIGCONT)
+    """SIGSTOP three times, each time for longer than any program waits for an answer."""
+    for _ in range(FREEZES):
+        scene.submit(1)
+        signal_group(scene.program("broker"), signal.SIGSTOP)
+        try:
+            scene.submit(1)
+            scene.pause(FROZEN_SECONDS)
+        finally:
+            signal_group(scene.program("broker"), signal.SIGCONT)
+        scene.pause(float(scene.random.uniform(0.5, 3.0)))
     _all_accepted(scene)
     slowest = max(one.seconds for one in scene.sendings)
     scene.must(slowest < SLOWEST_UPLOAD_SECONDS, f"An upload took {slowest:.1f} s.")
@@ -96,7 +102,9 @@ def _feed(scene: Scene, queue: str, garbage: bytes, name: str) -> None:
     with scene.broker() as broker:
         broker.lpush(queue, garbage)
         scene.until(
-            lambda: broker.llen(queue) == 0, 60.0, what=f"the {name} did not take its message"
+            lambda: broker.lpos(queue, garbage) is None,
+            TAKEN_SECONDS,
+            what=f"the {name} did not take its message",
         )
     scene.pause(0.5)
     process = scene.program(name).process

@@ -2,13 +2,16 @@
 
 import os
 import signal
+import sqlite3
 import time
+from contextlib import closing
 
 from clinic.submission import ScreeningState
 from tools.chaos.fault import Fault
 from tools.chaos.processes import kill_group, pool_children, signal_group
 from tools.chaos.scene import Scene
-from tools.chaos.stacks import LEASE_SECONDS
+from tools.chaos.stacks import LEASE_SECONDS, Database
+from tools.supervisor import Program
 
 TAKEN_SECONDS = 40.0
 # A lease runs out, the reconciler sees it within a second, and the model is loaded anew.
@@ -35,8 +38,8 @@ def freeze_worker_in_analysis(scene: Scene) -> None:
     """SIGSTOP in the middle of a case until a second worker has finished it; then SIGCONT."""
     case = _taken(scene)
     frozen = scene.program("worker")
-    signal_group(frozen, signal.SIGSTOP)
     try:
+        _freeze_between_transactions(scene, frozen)
         with scene.another("worker"):
             scene.until(
                 lambda: scene.row(case).screening_state == ScreeningState.DONE,
@@ -48,6 +51,29 @@ def freeze_worker_in_analysis(scene: Scene) -> None:
     finally:
         signal_group(frozen, signal.SIGCONT)
     scene.must(scene.row(case).attempt == 2, "The case was not taken a second time.")
+
+
+def _freeze_between_transactions(scene: Scene, program: Program) -> None:
+    """SIGSTOP at a moment at which the program holds no lock of the database.
+
+    On SQLite nobody else could write while it is frozen inside a transaction.
+    """
+    signal_group(program, signal.SIGSTOP)
+    while scene.stack.database is Database.SQLITE and _is_locked(scene):
+        signal_group(program, signal.SIGCONT)
+        time.sleep(0.01)
+        signal_group(program, signal.SIGSTOP)
+
+
+def _is_locked(scene: Scene) -> bool:
+    path = scene.installation.folder / "dermqueue.db"
+    with closing(sqlite3.connect(path, timeout=1.0, isolation_level=None)) as other:
+        try:
+            other.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return True
+        other.execute("ROLLBACK")
+    return False
 
 
 def kill_worker_with_hint_in_hand(scene: Scene) -> None:

@@ -12,6 +12,7 @@ import httpx
 import numpy as np
 import redis
 from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
 
 from clinic.records.db import SessionFactory
 from clinic.records.models import ProcessKey, Submission
@@ -109,14 +110,14 @@ class Scene:
     # Waiting: the supervisor watches meanwhile, as `bin/demo` does.
 
     def until(self, condition: Callable[[], bool], seconds: float, *, what: str) -> float:
-        """Wait for a condition; return how many seconds it took.
+        """Wait for a condition; return how many seconds it took. A database that is away is no.
 
         Raises:
             NotSurvived: the time is over; `what` says what did not happen.
 
         """
         began = time.monotonic()
-        while not condition():
+        while not _holds(condition):
             if time.monotonic() - began > seconds:
                 raise NotSurvived(f"Within {seconds:g} s {what}.")
             self.running.supervisor.watch()
@@ -306,6 +307,13 @@ class Scene:
         query = select(ProcessKey.started_at).where(ProcessKey.program == "worker")
         with self.sessions() as session:
             return any(at.timestamp() > after for at in session.scalars(query))
+
+
+def _holds(condition: Callable[[], bool]) -> bool:
+    try:
+        return condition()
+    except OperationalError:
+        return False
 
 
 def ending_of(row: Submission) -> Ending | None:

@@ -25,7 +25,7 @@ class NoMarksError(Exception):
 
 def as_markdown(outcomes: Sequence[Outcome], *, heading: Sequence[str] = ()) -> str:
     """The table, the sentences before it, and what did not hold after it."""
-    lines = [*heading, "", HEAD, "|" + "---|" * (HEAD.count("|") - 1)]
+    lines = ["\n\n".join(heading), "", HEAD, "|" + "---|" * (HEAD.count("|") - 1)]
     for fault, stack in dict.fromkeys((one.fault, one.stack) for one in outcomes):
         lines.append(_row(fault, stack, _of(outcomes, fault, stack)))
     storms = [one for one in outcomes if one.fault.storm]

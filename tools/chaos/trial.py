@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
 
 from clinic.records.models import ScreeningResult, Submission
 from tools.chaos import invariants
@@ -84,8 +85,8 @@ def _endured(scene: Scene, fault: Fault) -> float:
 def _invariants(scene: Scene) -> list[str]:
     try:
         return invariants.problems(scene)
-    except (PortalError, httpx.TransportError) as error:
-        return [f"The pages could not be checked: {error}"]
+    except (PortalError, httpx.TransportError, OperationalError) as error:
+        return [f"Not everything could be checked: {error}"]
 
 
 def figures(scene: Scene) -> Figures:

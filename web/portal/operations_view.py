@@ -115,6 +115,7 @@ def _tile(name: str, good: str, bad: str | None, lines: list[str]) -> dict[str, 
 def _workers(found: Snapshot) -> dict[str, Any]:
     alive, recent = len(found.alive_workers), found.recent
     lines = [f"{recent.last_hour:,} cases in the last hour"]
+    lines += [f"{engine} on {device}" for engine, device in recent.machines if engine]
     if recent.without_ai:
         lines.append(f"{recent.without_ai} of the newest without the computer")
     return _tile("Workers", f"{alive} alive", None if alive else "None alive", lines)

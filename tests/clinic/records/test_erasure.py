@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from clinic.audit_event import AuditAction
 from clinic.erasure_ledger import ErasureLedger, LedgerError
 from clinic.keeper_protocol import KeyPurpose
-from clinic.records import accounts, audit_log, erasure, key_requests, keys, screening_queue
+from clinic.records import accounts, audit_log, erasure, key_requests, keys
 from clinic.records import submissions as cases
 from clinic.records.blobs import MissingBlobError
 from clinic.records.db import Base, database_now, new_id
@@ -28,8 +28,9 @@ from clinic.records.models import (
     SealedObject,
     Submission,
 )
+from tests.fakes import FakeAnalyst
 from tests.world import Person, World, jpeg
-from worker.screen_submission import screen, screen_one
+from worker.screen_submission import screen
 
 
 @pytest.fixture
@@ -167,22 +168,18 @@ def test_a_worker_that_screens_the_case_meanwhile_stores_nothing(
     world: World, ledger: ErasureLedger
 ) -> None:
     submission_id = world.submit(world.alice)
-    services = world.screening()
-    with world.sessions() as session, session.begin():
-        held = screening_queue.claim(session, hint=submission_id, lease=services.lease)
-    assert held is not None
 
-    class ErasingAnalyst(type(world.analyst)):  # type: ignore[misc]
-        def analyse(self, pixels: Any) -> Any:
+    class ErasingAnalyst(FakeAnalyst):
+        def analyse_one(self, pixels: Any) -> Any:
             erase(world, ledger, world.alice)
-            return super().analyse(pixels)
+            return super().analyse_one(pixels)
 
-    screen_one(world.screening(analyst=ErasingAnalyst()), held)
+    analyst = ErasingAnalyst()
+    screen(world.screening(analyst=analyst), submission_id)
 
+    assert analyst.seen
     assert mentions(world, submission_id) == {"audit_entry"}
     assert bodies(world) == set()
-    with world.sessions() as session, session.begin():
-        assert not screening_queue.extend_lease(session, held, services.lease)
 
 
 def test_a_queued_case_is_not_screened_any_more(world: World, ledger: ErasureLedger) -> None:

@@ -69,7 +69,7 @@ def test_only_a_case_that_nobody_hinted_points_at_the_relay(world: World) -> Non
     case = world.submit(world.alice)
     assert look(world).never_hinted == row_of(world, case).not_before
     with world.sessions() as session, session.begin():
-        screening_queue.stamp_hint(session, case)
+        screening_queue.stamp_hints(session, [case])
     found = look(world)
     assert (found.never_hinted, found.oldest_due) == (None, row_of(world, case).not_before)
 
@@ -77,7 +77,7 @@ def test_only_a_case_that_nobody_hinted_points_at_the_relay(world: World) -> Non
 def test_a_lease_that_ran_out_is_counted(world: World) -> None:
     case = world.submit(world.alice)
     with world.sessions() as session, session.begin():
-        assert screening_queue.claim(session, hint=case, lease=timedelta(seconds=30))
+        assert screening_queue.claim_batch(session, hint=case, lease=timedelta(seconds=30), limit=1)
     assert look(world).expired_leases == 0
     with world.sessions() as session:
         past = database_now(session) - timedelta(seconds=1)
@@ -216,7 +216,7 @@ def test_a_dead_case_goes_back_to_the_computer_with_all_attempts(world: World) -
     assert (row.urgency, row.due_at) == (before.urgency, before.due_at)
     assert row.queued_at > before.queued_at
     with world.sessions() as session, session.begin():
-        assert screening_queue.claim(session, hint=case, lease=timedelta(seconds=5)) is not None
+        assert screening_queue.claim_batch(session, hint=case, lease=timedelta(seconds=5), limit=1)
     assert not retry(world, case)
 
 

@@ -96,13 +96,16 @@ def cases(world: World) -> Cases:
     found |= {"running": world.submit(world.carol)}
     services = world.screening()
     with world.sessions() as session, session.begin():
-        assert screening_queue.claim(session, hint=found["running"], lease=services.lease)
+        (held,) = screening_queue.claim_batch(
+            session, hint=found["running"], lease=services.lease, limit=1
+        )
+        assert held.submission_id == found["running"]
         account = session.get_one(Account, world.alice.account_id)
         accounts.start_login(session, account, second_factor=False)
         accounts.make_sign_in_link(session, account)
     found |= {"queued": world.submit(world.alice)}
     with world.sessions() as session, session.begin():
-        screening_queue.stamp_hint(session, found["queued"])
+        screening_queue.stamp_hints(session, [found["queued"]])
     return found
 
 
