@@ -65,6 +65,13 @@ def answered(session: Session, request_ids: Iterable[str]) -> list[KeyRequest]:
     return list(session.scalars(query.where(KeyRequest.state != "waiting")))
 
 
+def any_waiting(session: Session) -> bool:
+    """Whether a request that has not expired waits for its answer."""
+    now = database_now(session)
+    query = select(KeyRequest.id).where(KeyRequest.created_at > now - REQUEST_LIFE)
+    return session.scalar(query.where(KeyRequest.state == "waiting").limit(1)) is not None
+
+
 def asked_last_hour(session: Session, row: KeyRequest) -> int:
     """How many requests the same session or client made within the hour before this one.
 

@@ -44,8 +44,9 @@ def _publish(scene: Scene) -> None:
 
 def _all_settled(scene: Scene) -> bool:
     with scene.sessions() as session:
-        left = select(SealedObject.id).where(SealedObject.settled.is_(False)).limit(1)
-        return session.scalar(left) is None
+        left = select(SealedObject.id).where(SealedObject.settled.is_(False))
+        mine = left.where(SealedObject.submission_id.in_(list(scene.trial)))
+        return session.scalar(mine.limit(1)) is None
 
 
 def _destroy_old(scene: Scene) -> None:

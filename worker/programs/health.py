@@ -21,7 +21,7 @@ def problem(settings: Settings) -> str | None:
     """What cannot be reached, or None."""
     if settings.database_url is not None and not _database_answers(settings.database_url):
         return "The database does not answer."
-    if settings.broker_url is not None and not _broker_answers(settings.broker_url):
+    if settings.broker_url is not None and not broker_answers(settings.broker_url):
         return "The broker does not answer."
     return None
 
@@ -38,7 +38,7 @@ def _database_answers(url: str) -> bool:
     return True
 
 
-def _broker_answers(url: str) -> bool:
+def broker_answers(url: str) -> bool:
     try:
         with redis.Redis.from_url(
             url, socket_connect_timeout=WAIT_SECONDS, socket_timeout=WAIT_SECONDS

@@ -27,13 +27,19 @@ from config import WORKER, Settings, needed
 from ml.artifact import BundleError
 from worker.analyst import EnsembleAnalyst
 from worker.decode import DecodeLimits, DecoderPool
-from worker.programs.parts import CannotStartError, celery_app, run_worker, secret, sessions_of
+from worker.programs.parts import (
+    STALLED,
+    CannotStartError,
+    celery_app,
+    run_worker,
+    secret,
+    sessions_of,
+)
 from worker.progress import ProgressFile
 from worker.services import ScreeningServices
 from worker.watchdog import Watchdog
 
 DEVICE_LOST = 70  # EX_SOFTWARE of sysexits.h: the child ends, the parent starts another
-STALLED = 75  # EX_TEMPFAIL: a restart helps
 SEEN_EVERY_SECONDS = 10.0
 ASK_DATABASE_EVERY_SECONDS = 1.0
 MOST_OPENING_THREADS = 8  # each may use a connection to the database

@@ -1,6 +1,9 @@
 """The keeper's program: one process, one queue, no listener."""
 
-from functools import cache
+import logging
+import os
+import threading
+from functools import cache, partial
 
 from celery import Celery
 from kombu import Exchange, Queue
@@ -10,7 +13,11 @@ from clinic.master_key import read_master_key
 from clinic.records.audit_log import Auditor
 from config import KEEPER, Settings, needed
 from worker.keeper import Keeper
-from worker.programs.parts import celery_app, run_worker, secret, sessions_of
+from worker.keeper_watchdog import KeeperWatchdog
+from worker.programs.health import broker_answers
+from worker.programs.parts import STALLED, celery_app, run_worker, secret, sessions_of
+
+_log = logging.getLogger(__name__)
 
 
 def run(settings: Settings) -> None:
@@ -21,6 +28,8 @@ def run(settings: Settings) -> None:
 
     """
     keeper()
+    watchdog = keeper_watchdog()
+    threading.Thread(target=watchdog.run, args=[_end_stalled], name="watchdog", daemon=True).start()
     app = keeper_app(settings)
     run_worker(app, queue=KEYS_QUEUE, pool="solo", log_level=settings.log_level)
 
@@ -35,6 +44,18 @@ def keeper_app(settings: Settings) -> Celery:
     queue = Queue(KEYS_QUEUE, Exchange(KEYS_QUEUE), routing_key=KEYS_QUEUE, no_ack=True)
     app.conf.task_queues = [queue]
     return app
+
+
+def _end_stalled() -> None:
+    _log.error("The keeper answers nobody any more while requests wait for it: it restarts.")
+    os._exit(STALLED)
+
+
+@cache
+def keeper_watchdog() -> KeeperWatchdog:
+    settings = Settings.from_env(KEEPER)
+    answers = partial(broker_answers, needed(settings.broker_url))
+    return KeeperWatchdog(sessions_of(settings), answers)
 
 
 @cache

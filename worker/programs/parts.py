@@ -11,6 +11,7 @@ from clinic.records.db import SessionFactory, make_engine, make_session_factory
 from config import Secret, Settings, needed
 
 PURGE_EVERY_SECONDS = 600.0
+STALLED = 75  # EX_TEMPFAIL of sysexits.h: a restart helps
 
 
 @signals.setup_logging.connect
