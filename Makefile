@@ -22,7 +22,7 @@ test:
 	@$(PYTHON) bin/test
 
 chaos:
-	@$(PYTHON) bin/chaos --out docs/chaos.md
+	@$(PYTHON) bin/chaos --out docs/chaos.md --summary README.md
 
 setup:
 	@$(PYTHON) tools/bootstrap.py requirements-dev.txt

@@ -29,6 +29,7 @@ EVERY_PROGRAM = frozenset(
 )
 
 T = TypeVar("T")
+LONGEST_LEASE_SECONDS = 1200  # well below screening_queue.LONGEST_AHEAD
 ENVIRONMENTS = ("production", "demo", "test")
 
 
@@ -191,6 +192,13 @@ def _switch(text: str) -> bool:
     return text == "on"
 
 
+def _lease(text: str) -> int:
+    seconds = _positive(text)
+    if seconds > LONGEST_LEASE_SECONDS:
+        raise ValueError(f"must be at most {LONGEST_LEASE_SECONDS}")
+    return seconds
+
+
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
         raise ValueError("must be a whole number above 0")
@@ -247,7 +255,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("root_public_key", _public_key, frozenset({WEB, WORKER})),
     Setting("snomed", _switch, frozenset({WEB}), "on"),
     Setting("upload_limit_mib", _positive, frozenset({WEB}), "60"),
-    Setting("lease_seconds", _positive, frozenset({WORKER}), "120"),
+    Setting("lease_seconds", _lease, frozenset({WORKER}), "120"),
     Setting("ai_wait_minutes", _positive, frozenset({RECONCILER}), "30"),
     Setting("erasure_ledger", Path, frozenset({ADMIN, BACKUP})),
     Setting("backup_dir", Path, frozenset({BACKUP})),

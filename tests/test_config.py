@@ -80,6 +80,7 @@ def test_the_master_key_stays_a_path_that_the_keeper_reads_itself() -> None:
         ("upload_limit_mib", "-5"),
         ("lease_seconds", "soon"),
         ("lease_seconds", "²"),
+        ("lease_seconds", "1201"),
         ("ai_wait_minutes", "1.5"),
         ("backup_recipient", "AGE-SECRET-KEY-1"),
         ("backup_keep_days", "0"),

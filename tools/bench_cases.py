@@ -8,9 +8,8 @@ from typing import Final
 
 from sqlalchemy.orm import Session
 
-from clinic.body_site import BodyLocation, BodySite, Side
+from clinic.body_site import BodySite, Side
 from clinic.envelope import PublicKey, seal
-from clinic.intake import Answer, History, Onset, SevenPoint, Sex, SkinType, Symptom
 from clinic.keeper_protocol import ObjectKind
 from clinic.records import keys, review, sealed_objects, submissions
 from clinic.records.blobs import BlobStore
@@ -20,20 +19,9 @@ from clinic.records.sealed_objects import Place
 from clinic.records.submissions import NewSubmission
 from clinic.submission import CaseState, ScreeningState
 from tools.installation import DEMO_BIRTH_DATE
+from tools.sealed_cases import HISTORY
 from web.portal.texts import Identity, write_identity
 
-HISTORY: Final = History(
-    age=52,
-    sex=Sex.FEMALE,
-    skin_type=SkinType.II,
-    location=BodyLocation(BodySite.BACK, Side.LEFT),
-    onset=Onset.MONTHS,
-    seven_point=dict.fromkeys(SevenPoint, Answer.NO),
-    symptoms=dict.fromkeys(Symptom, Answer.NO),
-    own_skin_cancer=Answer.NO,
-    family_skin_cancer=Answer.NO,
-    immunosuppressed=Answer.NO,
-)
 FINDING: Final = json.dumps({"diagnosis_text": "", "clinical_note": "A note.", "sex": "female"})
 LETTER: Final = "This spot is harmless."
 

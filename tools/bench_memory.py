@@ -64,7 +64,9 @@ def run(*, samples: int = SAMPLES) -> Outcome:
 @contextmanager
 def _bare_python() -> Iterator[int]:
     """The process id of an interpreter that has imported nothing and waits."""
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE
+    ) as process:
         yield process.pid
         process.communicate()
 

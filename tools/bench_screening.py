@@ -5,30 +5,20 @@ starts when the cases are committed and ends when the last result is stored.
 """
 
 import argparse
-import io
 import json
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 from PIL import Image
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session
 
-from clinic.body_site import BodyLocation, BodySite, Side
-from clinic.envelope import seal
-from clinic.intake import Answer, History, Onset, SevenPoint, Sex, SkinType, Symptom
-from clinic.keeper_protocol import ObjectKind
-from clinic.records import keys, sealed_objects, submissions
-from clinic.records.db import database_now, new_id
-from clinic.records.models import Patient, ProcessKey, ScreeningResult, Submission
-from clinic.records.sealed_objects import Place
-from clinic.records.submissions import NewSubmission
+from clinic.records.models import ProcessKey, ScreeningResult, Submission
 from clinic.submission import ScreeningState
 from tools import installation as setup
 from tools.installation import ROOT, Installation
@@ -36,6 +26,7 @@ from tools.lesion_drawing import draw_lesion
 from tools.ports import free_port
 from tools.postgres import PostgresServer
 from tools.process_usage import Usage, usage_of
+from tools.sealed_cases import CaseSender, as_jpeg
 from tools.supervisor import Supervisor
 
 PHOTOS: Final = 24
@@ -45,18 +36,6 @@ TURNS: Final = (
     Image.Transpose.ROTATE_180,
     Image.Transpose.FLIP_LEFT_RIGHT,
     Image.Transpose.FLIP_TOP_BOTTOM,
-)
-HISTORY: Final = History(
-    age=52,
-    sex=Sex.FEMALE,
-    skin_type=SkinType.II,
-    location=BodyLocation(BodySite.BACK, Side.LEFT),
-    onset=Onset.MONTHS,
-    seven_point=dict.fromkeys(SevenPoint, Answer.NO),
-    symptoms=dict.fromkeys(Symptom, Answer.NO),
-    own_skin_cancer=Answer.NO,
-    family_skin_cancer=Answer.NO,
-    immunosuppressed=Answer.NO,
 )
 PATIENCE_SECONDS: Final = 300.0
 LOOK_EVERY_SECONDS: Final = 0.25
@@ -72,10 +51,11 @@ def run(workers: int = 1, *, photos: int = PHOTOS) -> dict[str, Any]:
     """
     pictures = phone_photos()
     with _installation() as installation, _running(installation, workers) as supervisor:
-        _send(installation, pictures, count=workers)  # the first case of a process is slower
+        sender = CaseSender.of(installation, *pictures)
+        sender.send_together(workers)  # the first case of a process is slower
         _await_all(installation, supervisor, workers)
         before = _usage(supervisor)
-        start = _send(installation, pictures, count=photos)
+        start = sender.send_together(photos)
         memory = _await_all(installation, supervisor, workers + photos)
         after = _usage(supervisor)
         seconds, stages = _finished(installation, since=start)
@@ -97,13 +77,8 @@ def run(workers: int = 1, *, photos: int = PHOTOS) -> dict[str, Any]:
 def phone_photos() -> list[bytes]:
     """Four JPEGs of 12 million pixels: one drawn lesion, turned and mirrored."""
     drawn = draw_lesion(5, SIZE)
-    return [_jpeg(drawn), *(_jpeg(drawn.transpose(turn)) for turn in TURNS)]
-
-
-def _jpeg(image: Image.Image) -> bytes:
-    out = io.BytesIO()
-    image.save(out, "JPEG", quality=QUALITY)
-    return out.getvalue()
+    turned = (drawn, *(drawn.transpose(turn) for turn in TURNS))
+    return [as_jpeg(one, quality=QUALITY) for one in turned]
 
 
 @contextmanager
@@ -174,41 +149,6 @@ def _usage(supervisor: Supervisor) -> dict[str, Usage]:
         for one in supervisor.programs
         if one.process is not None
     }
-
-
-def _send(installation: Installation, pictures: list[bytes], *, count: int) -> datetime:
-    """Seal and store `count` cases of one photo each; return the time of their commit."""
-    with installation.sessions()() as session, session.begin():
-        root = installation.settings().root_public_key or b""
-        recipient = keys.sealing_recipient(session, root)
-        patient = session.scalars(select(Patient)).first()
-        if patient is None:
-            raise LookupError("The installation has no patient.")
-        for number in range(count):
-            case = _new_case(session, patient)
-            place = Place(patient.id, case, ObjectKind.PHOTO, 0, "close_up")
-            data = pictures[number % len(pictures)]
-            sealed = seal(data, context=place.context, recipients=[recipient])
-            blobs = installation.blobs()
-            sealed_objects.add(session, blobs, place, sealed, sealed_by="browser")
-            told = Place(patient.id, case, ObjectKind.HISTORY)
-            sealed_objects.add_text(
-                session, blobs, told, json.dumps(HISTORY.to_dict()), recipient=recipient
-            )
-        return database_now(session)
-
-
-def _new_case(session: Session, patient: Patient) -> str:
-    new = NewSubmission(
-        submission_id=new_id(),
-        patient_id=patient.id,
-        clinic_id=patient.clinic_id,
-        body_site=BodySite.BACK,
-        body_side=Side.LEFT,
-        ai_permitted=True,
-        due_at=database_now(session) + timedelta(days=5),
-    )
-    return submissions.create(session, new).id
 
 
 def main() -> None:

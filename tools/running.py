@@ -17,7 +17,7 @@ from tools import installation as setup
 from tools.installation import DemoPerson, Installation
 from tools.supervisor import Supervisor
 
-START_SECONDS = 120.0
+START_SECONDS = 240.0  # a machine that is busy with much else loads the networks slowly
 ANALYSIS_SECONDS = 180.0
 
 

@@ -45,6 +45,12 @@ class Supervisor:
         _spawn(program)
         return program
 
+    def start_again(self, program: Program) -> None:
+        """Start a program that has ended, also one that was given up."""
+        _signal_group(program, signal.SIGKILL)
+        program.given_up = False
+        _spawn(program)
+
     def watch(self) -> None:
         """Start again what has died; give up on what says that a restart will not help."""
         for program in self.programs:
@@ -56,8 +62,7 @@ class Supervisor:
             elif program.restart_at == 0.0:
                 program.restart_at = time.monotonic() + RESTART_PAUSE_SECONDS
             elif time.monotonic() >= program.restart_at:
-                _signal_group(program, signal.SIGKILL)
-                _spawn(program)
+                self.start_again(program)
 
     def stop(self) -> None:
         """Stop in the reverse order of starting; what does not obey in time is killed."""

@@ -52,7 +52,7 @@ WORDS = {
     ),
     410: Words(
         "This record was erased",
-        "The patient's record was erased, with all photos and texts. Nothing of it can be shown.",
+        "This record was erased, with all photos and texts. Nothing of it can be shown.",
     ),
     413: Words(
         "The photos are too big",

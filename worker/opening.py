@@ -31,6 +31,7 @@ ANALYSED_VIEWS: Final = ("dermoscopic", "close_up", "overview")
 # The networks look at a square of some 200 pixels: decoding much more would be thrown away.
 ANALYSED_SIDE: Final = 600
 
+CANNOT_OPEN: Final = (EnvelopeError, MissingBlobError, KeeperCannotOpenError)
 _DAMAGED: Final = (
     "A photo arrived damaged and could not be opened. Please take it again and send it."
 )
@@ -46,6 +47,10 @@ _VIEW_NAMES: Final = {
 
 class PhotoUnusableError(Exception):
     """Known bad input; the text tells the patient what to do."""
+
+
+class HistoryLostError(Exception):
+    """The stored answers of the patient open no more: new photos would not help, people must."""
 
 
 @dataclass
@@ -86,6 +91,7 @@ def open_case(services: ScreeningServices, held: Claim) -> OpenedCase:
 
     Raises:
         PhotoUnusableError: a photo is damaged or no photo; the patient is asked for another.
+        HistoryLostError: what the patient answered is damaged.
         KeeperUnavailableError: no file keys now.
         NoEpochKeyError: nothing can be sealed now.
         DecoderDied: the decoder gave no answer, but may the next time.
@@ -128,6 +134,24 @@ def _open(
         rows = sealed_objects.of_submission(
             session, held.submission_id, [ObjectKind.PHOTO, ObjectKind.HISTORY]
         )
+    try:
+        return rows, _opened(services, held, rows)
+    except CANNOT_OPEN as error:
+        _open_history(services, held, rows)
+        raise PhotoUnusableError(_DAMAGED) from error
+
+
+def _open_history(services: ScreeningServices, held: Claim, rows: Sequence[SealedObject]) -> None:
+    """Tell a damaged history from a damaged photo: alone it opens or it does not."""
+    try:
+        _opened(services, held, [row for row in rows if row.kind == ObjectKind.HISTORY])
+    except CANNOT_OPEN as error:
+        raise HistoryLostError("the patient's answers are damaged and cannot be opened") from error
+
+
+def _opened(
+    services: ScreeningServices, held: Claim, rows: Sequence[SealedObject]
+) -> dict[str, bytes]:
     wanted = NewKeyRequest(
         purpose=KeyPurpose.SCREENING,
         object_ids=tuple(row.id for row in rows),
@@ -135,14 +159,11 @@ def _open(
         submission_id=held.submission_id,
         token=held.token,
     )
-    try:
-        file_keys = services.keeper.file_keys(wanted)
-        return rows, {
-            row.id: sealed_objects.open_object(row, services.blobs, file_key=file_keys[row.id])
-            for row in rows
-        }
-    except (EnvelopeError, MissingBlobError, KeeperCannotOpenError) as error:
-        raise PhotoUnusableError(_DAMAGED) from error
+    file_keys = services.keeper.file_keys(wanted)
+    return {
+        row.id: sealed_objects.open_object(row, services.blobs, file_key=file_keys[row.id])
+        for row in rows
+    }
 
 
 def _clean(services: ScreeningServices, held: Claim, row: SealedObject, data: bytes) -> CleanPhoto:

@@ -25,7 +25,7 @@ from worker import saving
 from worker.analysis import Analysis
 from worker.decode import DecoderDied
 from worker.heartbeat import Heartbeat
-from worker.opening import OpenedCase, PhotoUnusableError, open_case
+from worker.opening import HistoryLostError, OpenedCase, PhotoUnusableError, open_case
 from worker.services import ScreeningServices
 
 LONGEST_DRAIN_SECONDS = 120.0
@@ -148,6 +148,8 @@ class Shift:
             case = open_case(self._services, held)
         except PhotoUnusableError as known:
             saving.ask_for_retake(self._services, held, str(known))
+        except HistoryLostError as known:
+            saving.give_up(self._services, held, reason=str(known))
         except (*_SPEAKING, DecoderDied) as known:
             self._give_back(held, known)
         except Exception as fault:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import CursorResult, Select, Update, case, or_, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, CursorResult, Select, Update, case, or_, select, update
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from clinic.due_time import Clock
 from clinic.records import service_clock
@@ -30,6 +30,8 @@ from ml.triage import Urgency
 
 HINT_AGAIN_AFTER = timedelta(seconds=5)
 WORKERS_DIED = "the worker stopped in every attempt while it held this case"
+# Nothing is put off or held for so long: a time further ahead was set by a clock that was wrong.
+LONGEST_AHEAD = timedelta(minutes=30)
 # Without the computer a person looks sooner, not later.
 URGENCY_WITHOUT_AI = place_of(Urgency.SUSPICIOUS)
 
@@ -101,7 +103,11 @@ def waiting_for_hint(session: Session, *, limit: int) -> list[str]:
         .limit(limit)
         .subquery()
     )
-    not_lately = or_(front.c.hinted_at.is_(None), front.c.hinted_at < now - HINT_AGAIN_AFTER)
+    not_lately = or_(
+        front.c.hinted_at.is_(None),
+        front.c.hinted_at < now - HINT_AGAIN_AFTER,
+        front.c.hinted_at > now + LONGEST_AHEAD,
+    )
     return list(session.scalars(select(front.c.id).where(not_lately).order_by(front.c.received_at)))
 
 
@@ -163,9 +169,13 @@ def _claimable(
 
 
 def _due(now: datetime) -> Select[Submission]:
-    return select(Submission).where(
-        Submission.screening_state == ScreeningState.QUEUED, Submission.not_before <= now
-    )
+    waiting = Submission.screening_state == ScreeningState.QUEUED
+    return select(Submission).where(waiting, _has_come(Submission.not_before, now))
+
+
+def _has_come(at: InstrumentedAttribute[Any], now: datetime) -> ColumnElement[bool]:
+    """Whether a time is over. One that a clock set while it was wrong must hold up no case."""
+    return or_(at <= now, at > now + LONGEST_AHEAD)
 
 
 def _claim_of(row: Submission) -> Claim:
@@ -256,7 +266,7 @@ def expire_leases(session: Session) -> tuple[list[str], list[str]]:
         session.scalars(
             select(Submission)
             .where(Submission.screening_state == ScreeningState.RUNNING)
-            .where(Submission.lease_until < now)
+            .where(_has_come(Submission.lease_until, now))
             .with_for_update(skip_locked=True)
             .execution_options(populate_existing=True)
         )

@@ -49,6 +49,16 @@ def test_words_before_the_table_stay() -> None:
     assert table.as_markdown([outcome()], heading=["**No Redis.**"]).startswith("**No Redis.**\n")
 
 
+def test_the_summary_has_one_line_for_a_fault_and_shouts_what_was_not_survived() -> None:
+    text = table.as_summary([outcome(), outcome(seconds=9.5), outcome(STORM, None, "Lost.")])
+
+    assert text.splitlines()[2:4] == [
+        "| 4 | broker killed | 9.5 s |",
+        "| 31 | storm | **not survived** |",
+    ]
+    assert "2 of 3 trials survived" in text
+
+
 def test_the_json_has_what_the_table_has() -> None:
     (one,) = table.as_json([outcome(FAULT, None, "Case 1 was lost.")])
 

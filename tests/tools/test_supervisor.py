@@ -173,6 +173,29 @@ def test_a_program_that_cannot_start_is_left_alone(
     assert one.log.read_text(encoding="utf-8") == "no key\n"
 
 
+def test_a_program_that_was_given_up_starts_again_by_order(
+    supervisor: Supervisor, tmp_path: Path
+) -> None:
+    mended = tmp_path / "mended"
+    source = (
+        f"import pathlib, sys, time\nif not pathlib.Path({str(mended)!r}).exists(): sys.exit(78)"
+    )
+    one = supervisor.start(program(tmp_path, f"{source}\ntime.sleep(99)"))
+
+    def given_up() -> bool:
+        supervisor.watch()
+        return one.given_up
+
+    until(given_up)
+    mended.touch()
+    supervisor.start_again(one)
+    supervisor.watch()
+
+    assert (one.given_up, one.starts) == (False, 2)
+    assert one.process is not None
+    assert one.process.poll() is None
+
+
 def test_programs_stop_in_the_reverse_order_of_their_start(
     supervisor: Supervisor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -68,7 +68,7 @@ def test_the_views_own_words_take_the_place_of_the_standard_ones(failing: Flask,
     )
 
 
-@pytest.mark.parametrize(("code", "like"), [(418, 400), (410, 400), (501, 500), (502, 500)])
+@pytest.mark.parametrize(("code", "like"), [(418, 400), (411, 400), (501, 500), (502, 500)])
 def test_a_rare_status_is_answered_like_its_kind(failing: Flask, code: int, like: int) -> None:
     answer = failing.test_client().get(f"/test/{code}")
 

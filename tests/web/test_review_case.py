@@ -1,5 +1,6 @@
 """One case at the desk, from the blind first read to the signature."""
 
+import html
 import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -41,6 +42,24 @@ COMPUTER = ("Computer's view", "fake-1", "0.820", "82 in 100", "ffffffffffff", "
 @pytest.fixture
 def bob(signed_in: SignedIn) -> BrowserSession:
     return signed_in("bob")
+
+
+def test_answers_that_are_lost_are_said_to_be_so_and_the_rest_is_shown(
+    world: World, bob: BrowserSession
+) -> None:
+    case = world.claimed(world.alice, world.bob)
+    with world.sessions() as session, session.begin():
+        (history,) = sealed_objects.of_submission(session, case, [ObjectKind.HISTORY])
+        history.body = (history.body or b"")[:-1] + b"x"
+
+    answer = bob.get(f"/review/{case}")
+
+    page = words(answer.text)
+    assert answer.status_code == 200
+    assert "The patient's answers are lost" in html.unescape(page)
+    assert "7-point score" not in page
+    assert "None years" not in page
+    assert "data-grant" in answer.text
 
 
 def sign(browser: BrowserSession, case: str, **changed: str) -> Any:

@@ -244,6 +244,7 @@ def review(**change: Any) -> dict[str, Any]:
         "rule_reasons": urgent_reasons(HISTORY),
         "patient": {"age": 41, "sex": "female", "record_number": "R-20881"},
         "history": HISTORY,
+        "history_lost": False,
         "owner": {"name": READER.name, "mine": True, "until": NOW + timedelta(minutes=30)},
         "photos": PHOTOS,
         "grant_url": "/review/c1/grant",

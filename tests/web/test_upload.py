@@ -448,12 +448,13 @@ def test_a_refused_computer_is_stored_with_the_case(world: World, alice: Browser
     permitted, refused = new_id(), new_id()
     change_consents(alice, consent_ai="y")
     send_sealed(alice, sealed_photo(world, permitted, PHOTO).to_bytes(), permitted)
+    screen(world.screening(), None)
     change_consents(alice)
     send_sealed(alice, sealed_photo(world, refused, PHOTO).to_bytes(), refused)
+    screen(world.screening(), None)
 
     assert row_of(world, permitted).ai_permitted
     assert not row_of(world, refused).ai_permitted
-    screen(world.screening(), None)
     assert len(world.analyst.seen) == 1
 
 

@@ -231,7 +231,7 @@ def test_an_altered_body_is_not_served(world: World, signed_in: SignedIn) -> Non
 
     answer = bob.get(f"/objects/{rendition}")
 
-    assert answer.status_code == 500
+    assert answer.status_code == 503
     assert answer.content_type.startswith("text/html")
 
 

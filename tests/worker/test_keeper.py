@@ -125,8 +125,7 @@ def view(
 def screening(world: World, process: ProcessIdentity) -> tuple[str, NewKeyRequest]:
     case = world.submit(world.alice)
     with world.sessions() as session, session.begin():
-        held = screening_queue.claim(session, hint=case, lease=LEASE)
-    assert held is not None
+        (held,) = screening_queue.claim_batch(session, hint=case, lease=LEASE, limit=1)
     wanted = NewKeyRequest(
         purpose=KeyPurpose.SCREENING,
         object_ids=objects(world, case, ObjectKind.PHOTO, ObjectKind.HISTORY),
@@ -584,8 +583,7 @@ def test_an_object_that_was_deleted_meanwhile_is_refused(world: World) -> None:
 def test_an_original_is_shown_where_the_computer_gave_up(world: World) -> None:
     case, page = world.submit(world.alice), Asker.page(world)
     with world.sessions() as session, session.begin():
-        held = screening_queue.claim(session, hint=case, lease=LEASE)
-        assert held is not None
+        (held,) = screening_queue.claim_batch(session, hint=case, lease=LEASE, limit=1)
         screening_queue.give_up(session, held, reason="no worker")
     with world.sessions() as session, session.begin():
         assert review.claim(session, case, reader_id=world.bob.account_id)

@@ -23,6 +23,7 @@ from clinic.records.models import AuditEntry, ScreeningResult, Submission
 from clinic.submission import CaseState, ScreeningState
 from tests.bundles import small_bundle
 from tests.world import FAST_HASHER, Passwords, Person, World
+from tools.chaos.processes import pool_children
 from tools.installation import Installation, prepare, programs
 from tools.ports import free_port
 from tools.postgres import PostgresServer
@@ -273,18 +274,3 @@ def test_the_same_programs_work_over_postgresql(tmp_path: Path, postgres: Postgr
         cases = system.submit(3)
         system.until(system.all_analysed(cases), what="the cases were not analysed")
         assert_each_ended_once(system, cases)
-
-
-def pool_children(program: Program) -> list[int]:
-    """The children of a worker that run tasks."""
-    assert program.process is not None
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            status = (folder / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-            command = (folder / "cmdline").read_bytes()
-        except OSError:
-            continue  # the process ended while we looked
-        if int(status[1]) == program.process.pid and b"spawn_main" in command:
-            found.append(int(folder.name))
-    return found

@@ -58,6 +58,8 @@ def main() -> int:
         return 2
     markdown = table.as_markdown(outcomes, heading=[_circumstances(options), *notes])
     _say("\n" + markdown)
+    if options.summary is not None:
+        table.put_between_marks(options.summary, table.as_summary(outcomes))
     if options.out is not None:
         _leave(options.out, outcomes, markdown)
     return 0 if outcomes and all(one.survived for one in outcomes) else 1
@@ -73,6 +75,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--short", action="store_true", help="outages of a few seconds only")
     parser.add_argument(
         "--out", type=Path, help="a .json file, or a .md file with the marks for the table"
+    )
+    parser.add_argument(
+        "--summary", type=Path, help="a .md file with the marks, for one line a fault"
     )
     parser.add_argument("--weights", type=Path, default=ROOT / "ml" / "weights")
     return parser.parse_args()

@@ -16,7 +16,6 @@ from clinic.submission import ScreeningState
 from tools.chaos import people
 from tools.chaos.fault import Fault
 from tools.chaos.injection import start_all, stop
-from tools.chaos.people import Patient
 from tools.chaos.processes import frozen, kill_group
 from tools.chaos.scene import Scene
 from tools.chaos.stacks import LEASE_SECONDS, Database
@@ -136,11 +135,8 @@ def _empty_schema(scene: Scene) -> None:
 
 def _sign_in_again(scene: Scene) -> None:
     """Nobody is signed in after a restore."""
-    for patient in (*scene.patients, *scene.guests):
-        if isinstance(patient, Patient) and any(
-            case.patient is patient for case in scene.cases.values()
-        ):
-            patient.sign_in_again()
+    for patient in scene.patients:
+        patient.sign_in_again()
     scene.desk.close()
     scene.desk = people.new_desk(scene.running)
 

@@ -19,6 +19,7 @@ FROZEN_SECONDS = 5.0  # the programs' time-out for the broker is 3 s
 # A frozen broker must not hold up a patient: only the counting of rates asks it, for half a second.
 SLOWEST_UPLOAD_SECONDS = 8.0
 FULL_MEMORY = "5mb"
+TAKEN_SECONDS = 150.0  # a worker that the last message stopped loads its networks first
 HUGE_MESSAGE_BYTES = 8 * 1024 * 1024
 PICKLE = b"\x80\x04\x8c\x05posix\x94\x8c\x06system\x94\x93\x94\x8c\x04true\x94\x85\x94R\x94."
 
@@ -101,7 +102,9 @@ def _feed(scene: Scene, queue: str, garbage: bytes, name: str) -> None:
     with scene.broker() as broker:
         broker.lpush(queue, garbage)
         scene.until(
-            lambda: broker.llen(queue) == 0, 60.0, what=f"the {name} did not take its message"
+            lambda: broker.lpos(queue, garbage) is None,
+            TAKEN_SECONDS,
+            what=f"the {name} did not take its message",
         )
     scene.pause(0.5)
     process = scene.program(name).process

@@ -8,17 +8,23 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyotp
 
 from clinic.access import Role
+from clinic.epoch_key import sign_epoch_key
+from clinic.key_files import ROOT_PRIVATE_FILE, read_root_private
+from clinic.records import keys
+from clinic.records.models import EpochKeyRow
 from clinic.submission import ScreeningState
 from tools.chaos.fault import Fault
 from tools.chaos.injection import injected, started_with
+from tools.chaos.people import Patient
 from tools.chaos.processes import pool_children
-from tools.chaos.scene import Scene, ending_of
+from tools.chaos.scene import Ending, Scene, ending_of
 from tools.portal_client import PortalClient, PortalError, wait_for_fresh_code
 
 HOUR = 3600.0
@@ -29,6 +35,7 @@ CHANGE_AFTER = timedelta(seconds=75)  # all programs are started anew before it
 
 def jump_with_clock(scene: Scene) -> None:
     """An hour ahead, right again, an hour back, right again."""
+    _make_epoch_older(scene)
     with _clocks(scene) as shift:
         for seconds in (HOUR, 0.0, -HOUR, 0.0):
             _jump(scene, shift, seconds)
@@ -36,6 +43,9 @@ def jump_with_clock(scene: Scene) -> None:
             if not right:
                 scene.must(not _code_counts(scene), "A one-time code of another hour counted.")
         scene.must(_code_counts(scene), "With the clock right again a one-time code is refused.")
+    for patient in scene.guests:  # a jump ends sessions
+        if isinstance(patient, Patient):
+            patient.sign_in_again()
 
 
 def _jump(scene: Scene, shift: Path, seconds: float) -> None:
@@ -44,6 +54,8 @@ def _jump(scene: Scene, shift: Path, seconds: float) -> None:
     form = scene.form_of(patient)
     status = scene.post(patient, form).status
     scene.must(form.submission_id in scene.cases, f"A case was answered {status}.")
+    # A clock that is ahead makes it look as if it had waited too long: then people read it at once.
+    scene.expect(form.submission_id, Ending.DONE, Ending.DEAD)
     scene.until(lambda: _held(scene, form.submission_id), ENDED_SECONDS, what="no case was taken")
     for child in pool_children(scene.program("worker")):
         os.kill(child, signal.SIGKILL)
@@ -52,7 +64,16 @@ def _jump(scene: Scene, shift: Path, seconds: float) -> None:
     scene.until(
         lambda: ending_of(scene.row(form.submission_id)) is not None, ENDED_SECONDS, what=what
     )
-    patient.sign_in_again()  # a jump may have ended the session
+
+
+def _make_epoch_older(scene: Scene) -> None:
+    """The clinic's key is minutes old here; an hour ago there must have been one as well."""
+    root = read_root_private(scene.installation.key_folder / ROOT_PRIVATE_FILE)
+    with scene.sessions() as session, session.begin():
+        epoch = keys.current_epoch(session).epoch
+        older = replace(epoch, not_before=epoch.not_before - timedelta(days=1))
+        row = session.get_one(EpochKeyRow, epoch.kid)
+        row.signed, row.not_before = sign_epoch_key(older, root).to_json(), older.not_before
 
 
 def _held(scene: Scene, case: str) -> bool:
@@ -115,7 +136,8 @@ FAULTS = (
     Fault(
         20,
         "clock jumps by an hour, both ways",
-        "leases end; no case is stuck; one-time codes of another hour do not count",
+        "leases end; every case is analysed or, if it seems late, given to people;"
+        " one-time codes of another hour do not count",
         jump_with_clock,
         cases_before=0,
         load_every=None,

@@ -4,7 +4,6 @@ Python imports a module `sitecustomize` at its start, if there is one. We write 
 `inject` of a module in tools/chaos/injected, and put its folder in front of the program's path.
 """
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -63,9 +62,7 @@ def start_all(scene: Scene) -> None:
 def _start(scene: Scene, names: Sequence[str]) -> None:
     working = [_works(scene, name) for name in names]
     for name in names:
-        program = scene.program(name)
-        program.given_up = False
-        program.restart_at = time.monotonic()
+        scene.running.supervisor.start_again(scene.program(name))
     scene.until(
         lambda: all(works() for works in working),
         START_SECONDS,

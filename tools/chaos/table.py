@@ -42,6 +42,29 @@ def as_markdown(outcomes: Sequence[Outcome], *, heading: Sequence[str] = ()) -> 
     return "\n".join(lines).strip() + "\n"
 
 
+def as_summary(outcomes: Sequence[Outcome]) -> str:
+    """One line for each fault and one column for each stack: how long recovery took."""
+    stacks = list(dict.fromkeys(one.stack for one in outcomes))
+    lines = [f"| # | Fault | {' | '.join(stacks)} |", "|" + "---|" * (2 + len(stacks))]
+    for fault in sorted({one.fault for one in outcomes}, key=lambda one: (one.number, one.name)):
+        told = [_told(_of(outcomes, fault, stack)) for stack in stacks]
+        lines.append(f"| {fault.number} | {fault.name} | {' | '.join(told)} |")
+    survived = sum(one.survived for one in outcomes)
+    lines += [
+        "",
+        f"{survived} of {len(outcomes)} trials survived; seconds until all was well again.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _told(runs: Sequence[Outcome]) -> str:
+    if not runs:
+        return "-"
+    if not all(one.survived for one in runs):
+        return "**not survived**"
+    return _seconds(max(one.seconds_to_recover or 0.0 for one in runs))
+
+
 def _of(outcomes: Sequence[Outcome], fault: Fault, stack: str) -> list[Outcome]:
     return [one for one in outcomes if one.fault == fault and one.stack == stack]
 

@@ -2,18 +2,22 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
+from clinic.envelope import EnvelopeError
 from clinic.intake import History
 from clinic.keeper_protocol import KeyPurpose, ObjectKind
 from clinic.records import sealed_objects
+from clinic.records.keeper_client import KeeperCannotOpenError
 from clinic.records.key_requests import NewKeyRequest
 from clinic.records.models import SealedObject, Submission
 from web.database import db
 from web.guard import me
 from web.services import services
+
+CANNOT_OPEN = (EnvelopeError, KeeperCannotOpenError)
 
 
 @dataclass(frozen=True)
@@ -29,12 +33,16 @@ class Identity:
 
 @dataclass(frozen=True)
 class CaseTexts:
-    """The texts of one case; the finding and the letter exist after signing only."""
+    """The texts of one case; the finding and the letter exist after signing only.
+
+    `lost` are those that are stored, but damaged: they open no more.
+    """
 
     history: History | None
     identity: Identity | None
     finding: dict[str, Any] | None
     letter: str | None
+    lost: frozenset[ObjectKind] = frozenset()
 
 
 def case_texts(row: Submission, kinds: Sequence[ObjectKind]) -> CaseTexts:
@@ -49,17 +57,31 @@ def case_texts(row: Submission, kinds: Sequence[ObjectKind]) -> CaseTexts:
     if ObjectKind.IDENTITY in kinds:
         identity = sealed_objects.identity_of(db.session(), row.patient_id)
         rows += [identity] if identity else []
-    opened = open_texts(
-        rows,
-        NewKeyRequest(
-            purpose=KeyPurpose.TEXT,
-            object_ids=tuple(one.id for one in rows),
-            recipient_key=b"",
-            login_session_id=me().login.id,
-            submission_id=row.id,
-        ),
+    try:
+        return read_texts(open_texts(rows, _wish(row, rows)))
+    except CANNOT_OPEN:
+        return _texts_that_open(row, rows)
+
+
+def _texts_that_open(row: Submission, rows: Sequence[SealedObject]) -> CaseTexts:
+    """One damaged text must not take the others with it: each is opened alone."""
+    opened, lost = dict[ObjectKind, str](), set[ObjectKind]()
+    for one in rows:
+        try:
+            opened |= open_texts([one], _wish(row, [one]))
+        except CANNOT_OPEN:
+            lost.add(ObjectKind(one.kind))
+    return replace(read_texts(opened), lost=frozenset(lost))
+
+
+def _wish(row: Submission, rows: Sequence[SealedObject]) -> NewKeyRequest:
+    return NewKeyRequest(
+        purpose=KeyPurpose.TEXT,
+        object_ids=tuple(one.id for one in rows),
+        recipient_key=b"",
+        login_session_id=me().login.id,
+        submission_id=row.id,
     )
-    return read_texts(opened)
 
 
 def open_texts(rows: Sequence[SealedObject], wanted: NewKeyRequest) -> dict[ObjectKind, str]:

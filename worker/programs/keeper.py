@@ -2,6 +2,9 @@
 
 from functools import cache
 
+from celery import Celery
+from kombu import Exchange, Queue
+
 from clinic.hints import KEYS_QUEUE
 from clinic.master_key import read_master_key
 from clinic.records.audit_log import Auditor
@@ -18,8 +21,20 @@ def run(settings: Settings) -> None:
 
     """
     keeper()
-    app = celery_app(settings, queue=KEYS_QUEUE, tasks="worker.keeper_tasks")
+    app = keeper_app(settings)
     run_worker(app, queue=KEYS_QUEUE, pool="solo", log_level=settings.log_level)
+
+
+def keeper_app(settings: Settings) -> Celery:
+    """Takes messages without receipts.
+
+    After a receipt that a frozen broker does not take, kombu counts its message as under way for
+    ever, and with a prefetch of one the keeper would take no other.
+    """
+    app = celery_app(settings, queue=KEYS_QUEUE, tasks="worker.keeper_tasks")
+    queue = Queue(KEYS_QUEUE, Exchange(KEYS_QUEUE), routing_key=KEYS_QUEUE, no_ack=True)
+    app.conf.task_queues = [queue]
+    return app
 
 
 @cache

@@ -494,3 +494,17 @@ def test_a_hint_of_long_ago_tells_nothing_of_the_workers(world: World) -> None:
         long_ago = database_now(session) - timedelta(minutes=1)
         session.execute(update(Submission).values(hinted_at=long_ago))
     assert act(world, screening_queue.hints_are_waiting) is False
+
+
+def test_what_a_wrong_clock_put_off_for_hours_is_due(world: World) -> None:
+    """The clock was ahead and is right again: its times must hold nothing up until then."""
+    waiting, running = world.submit(world.alice), world.submit(world.alice)
+    claim(world, hint=running)
+    with world.sessions() as session:
+        ahead = database_now(session) + screening_queue.LONGEST_AHEAD + timedelta(minutes=1)
+    change(world, waiting, not_before=ahead, hinted_at=ahead)
+    change(world, running, lease_until=ahead)
+
+    assert act(world, screening_queue.waiting_for_hint, limit=50) == [waiting]
+    assert held(world).submission_id == waiting
+    assert act(world, screening_queue.expire_leases) == ([], [running])

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from clinic.records.db import Base, make_engine
-from clinic.records.models import Holiday, KeyRequest, LoginSession, Patient
+from clinic.records.db import Base, database_now, make_engine
+from clinic.records.models import AuditCheck, Holiday, KeyRequest, LoginSession, Patient
 from clinic.records.table_dump import LEFT_OUT, DumpError, TableLoader, dump, snapshot
 from tests.world import Role, World
 from tools.postgres import PostgresServer
@@ -33,6 +33,7 @@ def lively(world: World) -> None:
     with world.sessions() as session, session.begin():
         day = session.get_one(Patient, world.alice.patient_id).created_at.date()
         session.add(Holiday(clinic_id=world.clinic_id, day=day))
+        session.add(AuditCheck(id=1, entries=3, checked_at=database_now(session)))
 
 
 def rows(url: str) -> dict[str, list[tuple[object, ...]]]:
