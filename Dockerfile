@@ -36,7 +36,7 @@ COPY deploy/valkey/users.acl.template deploy/valkey/
 
 # The portal reads the model's manifest for its label page; the weights are of no use to it.
 FROM code AS code-without-weights
-RUN find ml -name '*.safetensors' -delete
+RUN find ml \( -name '*.safetensors' -o -path '*/int8/*' \) -delete
 
 FROM base AS web
 COPY --from=web-packages /opt/venv /opt/venv

@@ -199,6 +199,7 @@ def _plain(tensor: Tensor) -> Tensor:
 class Bundle:
     """A loaded bundle, members in evaluation mode; `fingerprint` is its manifest's sha256."""
 
+    folder: Path
     manifest: Manifest
     fingerprint: str
     members: dict[str, PooledClassifier]
@@ -209,6 +210,7 @@ def load_bundle(folder: Path) -> Bundle:
     """Read a bundle, every hash checked; BundleError when anything is not as its manifest says."""
     manifest, fingerprint = read_manifest(folder)
     return Bundle(
+        folder=folder,
         manifest=manifest,
         fingerprint=fingerprint,
         members={entry.config.name: _load_member(folder, entry) for entry in manifest.members},

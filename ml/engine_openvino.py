@@ -1,10 +1,10 @@
-"""Networks on a CPU by OpenVINO: compiled at load from the loaded weights, no file of its own."""
+"""Networks on a CPU by OpenVINO, compiled at load from the loaded weights or quantised ones."""
 
 import warnings
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from typing import Final, Literal, Self
+from typing import Final, Self
 
 import numpy as np
 import openvino
@@ -12,17 +12,18 @@ import torch
 from openvino.frontend import FrontEndManager
 from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
+from ml.arithmetic import SINGLE, Arithmetic, Precision, read_quantised
 from ml.arrays import Pixels
 from ml.engine import CPU_BATCH, MemberPass
 from ml.members import MemberConfig, PooledClassifier
 from ml.served_member import ServedMember
 
-Precision = Literal["f32", "bf16"]
 
-
-def computes_in_bf16() -> bool:
-    """Whether this processor has instructions for it; without them it would only cost digits."""
-    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+def computes_in(precisions: Iterable[Precision]) -> bool:
+    """Whether this processor has instructions for them; else they would only cost digits."""
+    able = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    names = {"f32": "FP32", "bf16": "BF16", "int8": "INT8"}
+    return all(names[precision] in able for precision in precisions)
 
 
 def to_openvino(member: ServedMember) -> openvino.Model:
@@ -67,21 +68,21 @@ class OpenVinoEngine:
         networks: Iterable[PooledClassifier],
         configs: Iterable[MemberConfig],
         *,
-        precision: Precision = "f32",
+        arithmetic: Arithmetic = SINGLE,
         cores: int,
     ) -> Self:
-        """Put networks into service, altering them."""
-        core = openvino.Core()
-        options = {
-            "INFERENCE_PRECISION_HINT": precision,
-            "INFERENCE_NUM_THREADS": cores,
-            "NUM_STREAMS": cores,
-        }
+        """Put networks into service, altering them.
+
+        Raises:
+            QuantisedError: a file of 8 bits is not the one that the arithmetic names.
+
+        """
         members = [ServedMember(*each) for each in zip(networks, configs, strict=True)]
+        chosen = [arithmetic.of(member.config.name) for member in members]
         return cls(
-            [core.compile_model(to_openvino(member), "CPU", options) for member in members],
+            [_compiled(member, arithmetic, cores) for member in members],
             [sum(weight.numel() for weight in member.parameters()) for member in members],
-            name=f"openvino {precision}",
+            name="openvino " + "/".join(chosen if len(set(chosen)) > 1 else chosen[:1]),
         )
 
     def run(self, squares: Sequence[Pixels]) -> list[MemberPass]:
@@ -97,6 +98,21 @@ class OpenVinoEngine:
             MemberPass.joined([answers[member, part].result() for part in range(len(parts))])
             for member in range(len(squares))
         ]
+
+
+def _compiled(member: ServedMember, arithmetic: Arithmetic, cores: int) -> openvino.CompiledModel:
+    core = openvino.Core()
+    precision = arithmetic.of(member.config.name)
+    if precision == "int8":
+        model = core.read_model(*read_quantised(member.config.name, arithmetic))
+    else:
+        model = to_openvino(member)
+    options = {
+        "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
+        "INFERENCE_NUM_THREADS": cores,
+        "NUM_STREAMS": cores,
+    }
+    return core.compile_model(model, "CPU", options)
 
 
 def _parts(count: int, cores: int) -> list[slice]:

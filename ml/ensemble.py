@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ml.arithmetic import Arithmetic
 from ml.arrays import HeatMap, Labels, Pixels
 from ml.artifact import Bundle, load_bundle
 from ml.combine import combine
 from ml.engine import Engine
 from ml.engine_choice import Device, engine_for
-from ml.engine_openvino import Precision
 from ml.forward import Members
 from ml.gradcam import evidence, on_photo
 from ml.labels import CLASSES
@@ -53,11 +53,15 @@ class Ensemble:
 
     @classmethod
     def load(
-        cls, folder: Path, *, device: Device = "auto", precision: Precision | None = None
+        cls,
+        folder: Path,
+        *,
+        device: Device = "auto",
+        arithmetic: Arithmetic | None = None,
     ) -> Self:
         """Every file checked against the manifest; the engine is warm.
 
-        `precision` is of a CPU; without it the bundle gets the one that is permitted to it.
+        `arithmetic` is of a CPU; without it the bundle gets the one that is permitted to it.
 
         Raises:
             BundleError: anything is not as the manifest says.
@@ -65,7 +69,7 @@ class Ensemble:
 
         """
         bundle = load_bundle(folder)
-        return cls(bundle, engine_for(bundle, device, precision))
+        return cls(bundle, engine_for(bundle, device, arithmetic))
 
     @property
     def engine(self) -> str:

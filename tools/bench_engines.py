@@ -23,6 +23,7 @@ from typing import Any, Final, Literal, get_args
 import numpy as np
 import torch
 
+from ml.arithmetic import Arithmetic, Precision
 from ml.arrays import Pixels
 from ml.artifact import live_bundle, load_bundle
 from ml.engine import Engine, MemberPass
@@ -92,11 +93,13 @@ def _compiled(networks: Networks, configs: Configs) -> Engine:
     return engine
 
 
-def _openvino(precision: Literal["f32", "bf16"]) -> Callable[[Networks, Configs], Engine]:
-    cores = torch.get_num_threads()
-    return lambda networks, configs: OpenVinoEngine.of(
-        networks, configs, precision=precision, cores=cores
-    )
+def _openvino(precision: Precision) -> Callable[[Networks, Configs], Engine]:
+    def made(networks: Networks, configs: Configs) -> Engine:
+        arithmetic = Arithmetic(precisions={config.name: precision for config in configs})
+        cores = torch.get_num_threads()
+        return OpenVinoEngine.of(networks, configs, arithmetic=arithmetic, cores=cores)
+
+    return made
 
 
 MAKERS: Final[dict[Name, Callable[[Networks, Configs], Engine]]] = {

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ml.engine_gate import Judged, compare, judged, may_serve
+from ml.engine_gate import Judged, compare, fastest, judged, may_serve
 from ml.label_table import Case
 from ml.labels import CLASSES
 from ml.out_of_fold import Held
@@ -52,10 +52,33 @@ def test_accuracy_is_the_mean_over_classes_and_a_melanoma_is_found_when_it_is_no
     assert figures.melanoma_sensitivity == 0.5
 
 
-def test_both_arithmetics_judge_the_same_photos(make_bundle):
+def test_all_arithmetics_judge_the_same_photos(make_bundle, tmp_path):
     photos = [np.asarray(draw_lesion(seed, (80, 60))) for seed in range(len(CLASSES))]
     cases = [Case(f"I{label}", f"L{label}", label) for label in range(len(CLASSES))]
-    verdict = compare(make_bundle(), Held(cases, photos))
+    halves = [{"basic_cnn": "bf16"}, {}]
+    verdict = compare(make_bundle(), Held(cases, photos), tmp_path, halves)
+    half, same = verdict["candidates"]
     assert verdict["photos"] == len(CLASSES)
-    assert 0.0 <= verdict["largest_shift_of_a_probability"] < 0.1
-    assert set(verdict["f32"]) == set(verdict["bf16"]) == {"bma", "melanoma_sensitivity"}
+    assert 0.0 <= half["largest_shift_of_a_probability"] < 0.1
+    assert (same["largest_shift_of_a_probability"], same["other_answers"]) == (0.0, 0)
+    assert same["bma"] == verdict["f32"]["bma"]
+    assert same["may_serve"]
+    assert verdict["serves"]["precisions"] in halves
+
+
+def candidate(name, milliseconds, *, passed=True):
+    return {
+        "precisions": {name: "int8"},
+        "processor_milliseconds": milliseconds,
+        "may_serve": passed,
+    }
+
+
+def test_of_the_candidates_that_pass_the_fastest_serves():
+    verdicts = [candidate("a", 20), candidate("b", 10), candidate("c", 5, passed=False)]
+    assert fastest(verdicts, single_milliseconds=30) == {"b": "int8"}
+
+
+def test_single_precision_serves_when_nothing_passes_or_is_faster():
+    assert fastest([candidate("a", 5, passed=False)], single_milliseconds=30) == {}
+    assert fastest([candidate("a", 31)], single_milliseconds=30) == {}

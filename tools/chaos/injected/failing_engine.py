@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 
 from ml import ensemble
+from ml.arithmetic import Arithmetic
 from ml.arrays import Pixels
 from ml.artifact import Bundle
 from ml.engine import DeviceLostError, Engine, MemberPass
 from ml.engine_choice import Device, engine_for
-from ml.engine_openvino import Precision
 
 MOST_SQUARES = 1
 
@@ -19,8 +19,8 @@ MOST_SQUARES = 1
 def inject(breaks: str) -> None:
     """While the file `breaks` is there, the next pass loses the device and takes the file away."""
 
-    def failing(bundle: Bundle, device: Device, precision: Precision | None = None) -> Engine:
-        return _FailingEngine(engine_for(bundle, device, precision), Path(breaks))
+    def failing(bundle: Bundle, device: Device, arithmetic: Arithmetic | None = None) -> Engine:
+        return _FailingEngine(engine_for(bundle, device, arithmetic), Path(breaks))
 
     ensemble.engine_for = failing  # type: ignore[attr-defined]
 
