@@ -4,12 +4,14 @@ Its logs are JSON lines like everybody's. Its processes count requests in one fo
 so that any of them can answer for all (prometheus_client's multiprocess mode).
 """
 
+import shutil
 import tempfile
 from typing import Any
 
 _LOGGERS = ("gunicorn.error", "gunicorn.access")
 
-raw_env = [f"PROMETHEUS_MULTIPROC_DIR={tempfile.mkdtemp(prefix='dermqueue-metrics-')}"]
+_counts = tempfile.mkdtemp(prefix="dermqueue-metrics-")
+raw_env = [f"PROMETHEUS_MULTIPROC_DIR={_counts}"]
 logconfig_dict: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -18,3 +20,8 @@ logconfig_dict: dict[str, Any] = {
     "root": {"level": "WARNING", "handlers": ["stderr"]},
     "loggers": {name: {"level": "WARNING", "handlers": [], "propagate": True} for name in _LOGGERS},
 }
+
+
+def on_exit(_server: Any) -> None:
+    """Leave nothing behind."""
+    shutil.rmtree(_counts, ignore_errors=True)
