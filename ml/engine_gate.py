@@ -27,9 +27,9 @@ from ml.artifact import live_bundle, load_bundle, read_manifest
 from ml.combine import combine
 from ml.dataset import decode_images, held_out_rows
 from ml.engine import CPU_BATCH, MemberPass
-from ml.engine_choice import GATE_FILE
+from ml.engine_choice import GATE_FILE, permitted
 from ml.engine_openvino import OpenVinoEngine, computes_in
-from ml.folds import DEFAULT_METADATA, read_folds, read_metadata
+from ml.folds import DEFAULT_METADATA, Half, read_folds, read_metadata
 from ml.forward import Members
 from ml.labels import CLASS_INDEX
 from ml.members import MemberConfig
@@ -228,21 +228,42 @@ def compare(
     }
 
 
+def reported(folder: Path, held: Held) -> dict[str, Any]:
+    """Figures of what serves beside single precision, on photos that decided nothing."""
+    serves = permitted(load_bundle(folder))
+    judge = Judge(folder, held, serves.folder)
+    single, served = judge.run({}), judge.run(serves.precisions)
+    return {
+        "photos": len(held.cases),
+        "f32": asdict(judged(single.outcomes)),
+        "serves": {"precisions": dict(serves.precisions), **asdict(judged(served.outcomes))},
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bundle", type=Path, help="folder of a bundle (default: the live one)")
     parser.add_argument("--images", type=Path, default=DEFAULT_IMAGES)
     parser.add_argument("--metadata", type=Path, default=DEFAULT_METADATA)
     parser.add_argument("--quantised", type=Path, default=QUANTISED, help="by tools.quantise")
+    parser.add_argument(
+        "--report",
+        action="store_true",
+        help="print what serves on the half for reports; no verdict",
+    )
     options = parser.parse_args()
     if not computes_in(("bf16", "int8")):
         sys.exit("ml.engine_gate: this processor does not compute in bf16 and in 8 bits")
     folder = options.bundle or live_bundle()
     _, fingerprint = read_manifest(folder)
     records = read_metadata(options.metadata)
-    rows = held_out_rows(records, read_folds(), fold=HELD_OUT_FOLD, half="calibrate")
+    half: Half = "report" if options.report else "calibrate"
+    rows = held_out_rows(records, read_folds(), fold=HELD_OUT_FOLD, half=half)
     chosen = [records[row] for row in rows]
     held = Held.of(chosen, decode_images(chosen, options.images), range(len(chosen)))
+    if options.report:
+        print(json.dumps(reported(folder, held), indent=2))
+        return
     verdict = compare(folder, held, options.quantised)
     print(json.dumps(verdict, indent=2))
     known = json.loads(GATE_FILE.read_text(encoding="utf-8"))

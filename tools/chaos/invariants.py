@@ -134,8 +134,12 @@ def markers(scene: Scene) -> Mapping[str, bytes]:
 def lying_patient_pages(scene: Scene) -> list[str]:
     """Each patient's page says what the row says, and nothing of the computer's view."""
     found = []
+    with scene.sessions() as session:
+        rows = {row.id: row for row in session.scalars(select(Submission))}
     for case_id in scene.trial:
-        case, row = scene.cases[case_id], scene.row(case_id)
+        case, row = scene.cases[case_id], rows.get(case_id)
+        if row is None:  # `lost` has said so
+            continue
         try:
             page = case.patient.get(f"/cases/{case_id}")
         except PortalError as error:
