@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final, Self
 
@@ -46,20 +47,33 @@ def to_openvino(member: ServedMember) -> openvino.Model:
     return model
 
 
+@dataclass(frozen=True)
+class CompiledMember:
+    """A network twice: `side_by_side` runs on one core for each request, `alone` on all cores."""
+
+    side_by_side: openvino.CompiledModel
+    alone: openvino.CompiledModel
+    cost: int
+
+
 class OpenVinoEngine:
-    """A member over a part of the batch is one task for one core; the cores work side by side."""
+    """A member over a part of the batch is one task for one core; the cores work side by side.
+
+    A single photo is no batch: there all cores work on one member after the other.
+    """
 
     device: Final = "cpu"
     batch_size: Final = CPU_BATCH
 
-    def __init__(
-        self, models: Sequence[openvino.CompiledModel], costs: Sequence[int], *, name: str
-    ) -> None:
+    def __init__(self, members: Sequence[CompiledMember], *, name: str) -> None:
         self.name = name
-        cores = models[0].get_property("NUM_STREAMS")
-        self._requests = [[model.create_infer_request() for _ in range(cores)] for model in models]
+        cores = members[0].side_by_side.get_property("NUM_STREAMS")
+        self._requests = [
+            [each.side_by_side.create_infer_request() for _ in range(cores)] for each in members
+        ]
+        self._alone = [each.alone.create_infer_request() for each in members]
         # The costliest member first, so that the cores end together.
-        self._order = sorted(range(len(models)), key=lambda member: -costs[member])
+        self._order = sorted(range(len(members)), key=lambda member: -members[member].cost)
         self._cores = ThreadPoolExecutor(cores)
 
     @classmethod
@@ -81,11 +95,12 @@ class OpenVinoEngine:
         chosen = [arithmetic.of(member.config.name) for member in members]
         return cls(
             [_compiled(member, arithmetic, cores) for member in members],
-            [sum(weight.numel() for weight in member.parameters()) for member in members],
             name="openvino " + "/".join(chosen if len(set(chosen)) > 1 else chosen[:1]),
         )
 
     def run(self, squares: Sequence[Pixels]) -> list[MemberPass]:
+        if len(squares[0]) == 1:
+            return list(map(_infer, self._alone, squares))
         parts = _parts(len(squares[0]), len(self._requests[0]))
         answers = {
             (member, part): self._cores.submit(
@@ -100,7 +115,7 @@ class OpenVinoEngine:
         ]
 
 
-def _compiled(member: ServedMember, arithmetic: Arithmetic, cores: int) -> openvino.CompiledModel:
+def _compiled(member: ServedMember, arithmetic: Arithmetic, cores: int) -> CompiledMember:
     core = openvino.Core()
     precision = arithmetic.of(member.config.name)
     if precision == "int8":
@@ -110,9 +125,12 @@ def _compiled(member: ServedMember, arithmetic: Arithmetic, cores: int) -> openv
     options = {
         "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
         "INFERENCE_NUM_THREADS": cores,
-        "NUM_STREAMS": cores,
     }
-    return core.compile_model(model, "CPU", options)
+    return CompiledMember(
+        core.compile_model(model, "CPU", {**options, "NUM_STREAMS": cores}),
+        core.compile_model(model, "CPU", {**options, "NUM_STREAMS": 1}),
+        sum(weight.numel() for weight in member.parameters()),
+    )
 
 
 def _parts(count: int, cores: int) -> list[slice]:
