@@ -43,6 +43,9 @@ def problems(scene: Scene) -> list[str]:
             *not_one_result(session, scene.cases.values()),
             *broken_audit(session, scene.installation.auditor().key),
         ]
+    # To close a file that was read ends this process's locks on it, also those of SQLite: with
+    # connections still open another process would take itself for the last and drop the log.
+    scene.installation.engine.dispose()
     found += canary.leaks(places(scene), markers(scene))
     found += lying_patient_pages(scene)
     return found + lying_queue(scene)
