@@ -1,7 +1,5 @@
 """A keeper that answers nobody is noticed; one that works, or that cannot, is left alone."""
 
-from collections.abc import Callable
-
 import pytest
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
@@ -9,36 +7,15 @@ from sqlalchemy.orm import Session
 from clinic.keeper_protocol import KeyPurpose
 from clinic.records import key_requests
 from clinic.records.key_requests import NewKeyRequest
+from tests.watchdog_time import Clock, Ended, TimeIsOver
 from tests.world import World
 from worker import keeper_watchdog
 from worker.keeper_watchdog import PATIENCE_SECONDS, KeeperWatchdog
 
 
-class Ended(Exception):
-    """The watchdog would have ended the process."""
-
-
-class TimeIsOver(Exception):
-    """Nothing was noticed until the end of the test."""
-
-
-class Clock:
-    """Time passes only while the watchdog sleeps; `meanwhile` is called each time."""
-
-    def __init__(self) -> None:
-        self.looks = 0
-        self.meanwhile: Callable[[], None] = lambda: None
-
-    def sleep(self, _seconds: float) -> None:
-        self.looks += 1
-        if self.looks > 3 * PATIENCE_SECONDS:
-            raise TimeIsOver
-        self.meanwhile()
-
-
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
+    clock = Clock(ends=3 * PATIENCE_SECONDS)
     monkeypatch.setattr(keeper_watchdog, "time", clock)
     return clock
 
@@ -60,7 +37,7 @@ def test_requests_that_wait_in_vain_end_the_keeper_after_its_patience(
     with pytest.raises(Ended):
         KeeperWatchdog(world.sessions, lambda: True).run(end)
 
-    assert clock.looks == PATIENCE_SECONDS + 1
+    assert clock.now == PATIENCE_SECONDS + 1
 
 
 def test_a_keeper_whom_nobody_asks_is_left_alone(world: World) -> None:

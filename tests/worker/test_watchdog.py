@@ -1,7 +1,7 @@
 """A worker that lives but does not move is noticed; one that works or has no work is left alone."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +9,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from clinic.records import screening_queue
+from tests.watchdog_time import Clock, Ended, TimeIsOver
 from tests.world import World
 from worker import watchdog
 from worker.progress import ProgressFile
@@ -17,34 +18,9 @@ from worker.watchdog import Watchdog
 PATIENCE = 10.0
 
 
-class Ended(Exception):
-    """The watchdog would have ended the process."""
-
-
-class TimeIsOver(Exception):
-    """Nothing was noticed until the end of the test."""
-
-
-class Clock:
-    """Time passes only while the watchdog sleeps; `meanwhile` is called each time."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self.meanwhile: Callable[[], None] = lambda: None
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-        if self.now > 5 * PATIENCE:
-            raise TimeIsOver
-        self.meanwhile()
-
-
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
+    clock = Clock(ends=5 * PATIENCE)
     monkeypatch.setattr(watchdog, "time", clock)
     return clock
 

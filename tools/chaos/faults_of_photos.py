@@ -11,6 +11,7 @@ from worker.decode import DecodeLimits
 
 DECODE_SECONDS = 10.0
 POISON_SECONDS = 150.0
+NOT_SET_ASIDE = "the poisoned photos were not set aside"
 HOSTILE_SECONDS = 60.0
 MARK_SEED = 900
 
@@ -19,7 +20,7 @@ def poison_the_decoder(scene: Scene) -> None:
     """Photos that crash, fill and hang their decoder, between good ones."""
     with injected(scene, "worker", "poisoned_decoder", DECODE_SECONDS):
         poisoned, mates = _sent_together(scene, poisoned_decoder.KINDS)
-        _await_end(scene, poisoned + mates)
+        scene.await_end_of(poisoned + mates, POISON_SECONDS, what=NOT_SET_ASIDE)
     for row in scene.rows(poisoned):
         scene.must(row.attempt == 3, f"A poisoned photo had {row.attempt} attempts and not 3.")
     for row in scene.rows(mates):
@@ -30,7 +31,7 @@ def poison_the_worker(scene: Scene) -> None:
     """A photo that ends the process that holds the model, each time that it is opened."""
     with injected(scene, "worker", "deadly_photo"):
         deadly, mates = _sent_together(scene, (deadly_photo.MARKER,))
-        _await_end(scene, deadly + mates)
+        scene.await_end_of(deadly + mates, POISON_SECONDS, what=NOT_SET_ASIDE)
     for row in scene.rows(mates):
         scene.must(row.attempt <= 2, f"A deadly photo cost a good one {row.attempt} attempts.")
 
@@ -47,14 +48,6 @@ def _sent_together(scene: Scene, markers: tuple[bytes, ...]) -> tuple[list[str],
     for one in bad:
         scene.expect(one, Ending.DEAD, Ending.UNREADABLE)
     return bad, mates
-
-
-def _await_end(scene: Scene, cases: list[str]) -> None:
-    scene.until(
-        lambda: all(ending_of(row) for row in scene.rows(cases)),
-        POISON_SECONDS,
-        what="the poisoned photos were not set aside",
-    )
 
 
 def send_hostile_files(scene: Scene) -> None:

@@ -21,6 +21,7 @@ from worker.analyst import MAKESHIFT
 REFUSED_SECONDS = 60.0
 GIVEN_UP_SECONDS = 15.0
 ENDED_SECONDS = 90.0
+NOT_ENDED = "the cases had not ended"
 BATCH = 4
 
 
@@ -96,11 +97,11 @@ def break_engine(scene: Scene) -> None:
     with injected(scene, "worker", "failing_engine", str(breaks)):
         with frozen(scene.program("worker")):
             together = scene.submit(BATCH)
-        _await_end(scene, together)
+        scene.await_end_of(together, ENDED_SECONDS, what=NOT_ENDED)
         for row in scene.rows(together):
             scene.must(row.attempt == 1, f"A device without memory cost {row.attempt} attempts.")
         breaks.touch()
-        _await_end(scene, scene.submit(2))
+        scene.await_end_of(scene.submit(2), ENDED_SECONDS, what=NOT_ENDED)
         scene.must(not breaks.exists(), "The device was never lost.")
 
 
@@ -109,18 +110,10 @@ def take_device_away(scene: Scene) -> None:
     changed = {"DERMQUEUE_DEVICE": "cuda", "CUDA_VISIBLE_DEVICES": ""}
     with started_with(scene, "worker", changed):
         (case,) = scene.submit(1)
-        _await_end(scene, [case])
+        scene.await_end_of([case], ENDED_SECONDS, what=NOT_ENDED)
     with scene.sessions() as session:
         device = session.get_one(ScreeningResult, case).device or "nothing"
     scene.must(MAKESHIFT in device, f"The result says of its device: {device}")
-
-
-def _await_end(scene: Scene, cases: list[str]) -> None:
-    scene.until(
-        lambda: all(ending_of(row) for row in scene.rows(cases)),
-        ENDED_SECONDS,
-        what="the cases had not ended",
-    )
 
 
 REFUSED = "the worker refuses to start (78); who waits too long goes to people; then it goes on"

@@ -272,6 +272,10 @@ class Scene:
         rows = self.rows(list(self.trial))
         return len(rows) == len(set(self.trial)) and all(ending_of(row) for row in rows)
 
+    def await_end_of(self, cases: list[str], seconds: float, *, what: str) -> None:
+        """Wait until these cases have ended, in whatever way."""
+        self.until(lambda: all(ending_of(row) for row in self.rows(cases)), seconds, what=what)
+
     # Programs.
 
     def serves(self) -> bool:
