@@ -20,12 +20,16 @@ RELAY = "relay"
 RECONCILER = "reconciler"
 BEAT = "beat"
 METRICS = "metrics"
+MAILER = "mailer"
 ADMIN = "admin"
 EXPORT = "export"
 BACKUP = "backup"
 MIGRATE = "migrate"
 EVERY_PROGRAM = frozenset(
-    {WEB, WORKER, KEEPER, RELAY, RECONCILER, BEAT, METRICS, ADMIN, EXPORT, BACKUP, MIGRATE}
+    {
+        *(WEB, WORKER, KEEPER, RELAY, RECONCILER, BEAT, METRICS, MAILER),
+        *(ADMIN, EXPORT, BACKUP, MIGRATE),
+    }
 )
 
 T = TypeVar("T")
@@ -68,6 +72,8 @@ class Settings:
     enrolment_key: Secret | None
     master_key_file: Path | None
     root_public_key: bytes | None
+    smtp_url: Secret | None
+    mail_from: str | None
     snomed: bool
     upload_limit_mib: int
     lease_seconds: int
@@ -205,6 +211,20 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _smtp_url(text: str) -> Secret:
+    parts = urlsplit(text)
+    if parts.scheme not in {"smtp", "smtps"} or not parts.hostname:
+        raise ValueError("must be smtp://name:password@host:587 or smtps://name:password@host:465")
+    return _secret_text(text)
+
+
+def _address(text: str) -> str:
+    name, _, host = text.rpartition("@")
+    if not name or not host or not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError("must be an e-mail address, such as no-reply@derm.example")
+    return text
+
+
 def _recipient(text: str) -> str:
     if not text.startswith("age1"):
         raise ValueError("must be a public key of age (age1...); `flask backup new-keys` makes one")
@@ -233,7 +253,7 @@ def _log_level(text: str) -> str:
 _SENDS_OR_TAKES_HINTS = frozenset({WEB, WORKER, KEEPER, RELAY, BEAT, EXPORT})
 _WRITES_AUDIT = frozenset({WEB, WORKER, KEEPER, RECONCILER, ADMIN, EXPORT, BACKUP})
 _HAS_PHOTO_STORE = frozenset({WEB, WORKER, ADMIN, EXPORT, BACKUP})
-_LOGS = frozenset({WEB, WORKER, KEEPER, RELAY, RECONCILER, BEAT, METRICS})
+_LOGS = frozenset({WEB, WORKER, KEEPER, RELAY, RECONCILER, BEAT, METRICS, MAILER})
 
 SETTINGS: tuple[Setting, ...] = (
     Setting("environment", _environment, EVERY_PROGRAM),
@@ -246,13 +266,15 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("blob_access_key", _secret_text),
     Setting("blob_secret_key", _secret_text),
     Setting("weights_dir", Path, frozenset({WORKER})),
-    Setting("public_url", _public_url, frozenset({WEB}), "http://127.0.0.1:8000"),
+    Setting("public_url", _public_url, frozenset({WEB, ADMIN, MAILER}), "http://127.0.0.1:8000"),
     Setting("cookie_key", _key, frozenset({WEB})),
-    Setting("account_key", _key, frozenset({WEB, ADMIN, EXPORT})),
+    Setting("account_key", _key, frozenset({WEB, ADMIN, EXPORT, MAILER})),
     Setting("audit_key", _key, _WRITES_AUDIT),
     Setting("enrolment_key", _key, frozenset({WEB, WORKER, KEEPER, EXPORT})),
     Setting("master_key_file", Path, frozenset({KEEPER})),
     Setting("root_public_key", _public_key, frozenset({WEB, WORKER})),
+    Setting("smtp_url", _smtp_url, frozenset({MAILER})),
+    Setting("mail_from", _address, frozenset({MAILER})),
     Setting("snomed", _switch, frozenset({WEB}), "on"),
     Setting("upload_limit_mib", _positive, frozenset({WEB}), "60"),
     Setting("lease_seconds", _lease, frozenset({WORKER}), "120"),
@@ -323,7 +345,7 @@ def _text(one: Setting, environ: Mapping[str, str]) -> str | None:
 def _refuse_unsafe(settings: Settings, program: str) -> None:
     if not settings.is_production:
         return
-    if program == WEB and not settings.public_url.startswith("https://"):
+    if program in {WEB, ADMIN, MAILER} and not settings.public_url.startswith("https://"):
         raise SettingsError("DERMQUEUE_PUBLIC_URL must be https:// in production.")
     if (settings.database_url or "").startswith("sqlite"):
         raise SettingsError("DERMQUEUE_DATABASE_URL must be PostgreSQL in production, not SQLite.")

@@ -1,27 +1,14 @@
-"""What protects an account: the blind index of its address, its sealed fields, its password."""
+"""What protects an account's fields: the blind index of its address, and sealing."""
 
 import hashlib
 import hmac
 import os
-import secrets
 from dataclasses import dataclass, field
 
-from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerifyMismatchError
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-
-MIN_PASSWORD_LENGTH = 8
-_COMMON = frozenset(
-    {
-        *("password", "password1", "password12", "password123", "passw0rd123", "letmein123"),
-        *("1234567890", "0123456789", "qwertyuiop", "qwerty12345", "1q2w3e4r5t", "abcdefghij"),
-        *("iloveyou123", "welcome123", "sunshine123", "football123", "administrator"),
-        *("dermqueue1", "dermqueue123", "dermatology", "teledermatology"),
-    }
-)
 
 
 class AccountSecretError(Exception):
@@ -65,38 +52,3 @@ class AccountSecrets:
 
     def _derive(self, use: str) -> bytes:
         return HKDF(SHA256(), 32, None, f"dermqueue {use}".encode()).derive(self.key)
-
-
-@dataclass(frozen=True)
-class Passwords:
-    """argon2id (RFC 9106). An unknown account costs as long as a wrong password."""
-
-    hasher: PasswordHasher
-    decoy: str
-
-    @classmethod
-    def standard(cls) -> "Passwords":
-        return cls.using(PasswordHasher())
-
-    @classmethod
-    def using(cls, hasher: PasswordHasher) -> "Passwords":
-        return cls(hasher, hasher.hash(secrets.token_hex(16)))
-
-    def hash(self, password: str) -> str:
-        return self.hasher.hash(password)
-
-    def matches(self, stored: str | None, password: str) -> bool:
-        try:
-            self.hasher.verify(stored or self.decoy, password)
-        except (VerifyMismatchError, InvalidHashError):
-            return False
-        return stored is not None
-
-
-def password_problem(password: str) -> str | None:
-    """Why a password is refused, in words, or None (NIST SP 800-63B: length, no composition)."""
-    if len(password) < MIN_PASSWORD_LENGTH:
-        return f"Use at least {MIN_PASSWORD_LENGTH} characters. A short sentence works well."
-    if password.casefold() in _COMMON or len(set(password)) < 4:
-        return "This password is too easy to guess. Use a short sentence."
-    return None

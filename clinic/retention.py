@@ -10,6 +10,11 @@ from datetime import timedelta
 KEY_REQUESTS = timedelta(hours=2)  # from the request
 SIGN_IN_LINKS = timedelta(0)  # from the end of the link's life
 LOGIN_SESSIONS = timedelta(days=2)  # from the latest end of the session
+PASSKEY_CHALLENGES = timedelta(0)  # from the end of the challenge's life
+ONE_TIME_LINKS = timedelta(days=2)  # from the end of the link's life
+INVITATIONS = timedelta(days=2)  # from the end of the invitation's life
+KNOWN_DEVICES = timedelta(days=365)  # from the last sign-in in that browser
+NOTICES = timedelta(days=30)  # from their writing, sent or not: an old one helps nobody
 PROCESS_KEYS = timedelta(days=30)  # of workers and exports, from the last sign of life
 ORPHAN_BODIES = timedelta(hours=1)  # from the upload, which has a body and no row for a moment
 # Backups: DERMQUEUE_BACKUP_KEEP_DAYS, from the backup; `flask backup` deletes the older ones.

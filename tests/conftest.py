@@ -91,6 +91,8 @@ def app(world: World, database_url: str, tmp_path: Path) -> Iterator[Flask]:
         enrolment_key=None,
         master_key_file=None,
         root_public_key=None,
+        smtp_url=None,
+        mail_from=None,
         snomed=True,
         upload_limit_mib=60,
         lease_seconds=30,
@@ -117,6 +119,7 @@ def app(world: World, database_url: str, tmp_path: Path) -> Iterator[Flask]:
         is_demo=False,
         snomed=True,
         public_url="http://localhost",
+        sends_mail=False,
     )
     app = create_app(settings, services)
     app.config["TESTING"] = False

@@ -201,7 +201,7 @@ def another_app(world: World, database_url: str, folder: Path, **changed: Any) -
         **dict.fromkeys(("account_key", "audit_key", "enrolment_key", "master_key_file")),
         **dict.fromkeys(("erasure_ledger", "backup_dir", "backup_recipient")),
         "backup_keep_days": 30,
-        "root_public_key": None,
+        **dict.fromkeys(("root_public_key", "smtp_url", "mail_from")),
         "snomed": True,
         "upload_limit_mib": 60,
         "lease_seconds": 30,
@@ -225,5 +225,6 @@ def another_app(world: World, database_url: str, folder: Path, **changed: Any) -
         is_demo=settings.is_demo,
         snomed=settings.snomed,
         public_url=settings.public_url,
+        sends_mail=settings.mail_from is not None,
     )
     return create_app(settings, services)

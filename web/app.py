@@ -7,10 +7,11 @@ from flask import Flask
 from flask_wtf.csrf import CSRFProtect
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from clinic.account_secrets import AccountSecrets, Passwords
+from clinic.account_secrets import AccountSecrets
 from clinic.erasure_ledger import ErasureLedger
 from clinic.hints import CeleryHints
 from clinic.json_log import start_logging
+from clinic.passwords import Passwords
 from clinic.records.audit_log import Auditor
 from clinic.records.backup import Backup, BackupFolder
 from clinic.records.blob_choice import open_blob_store
@@ -63,7 +64,7 @@ def create_admin_app() -> Flask:
     app.extensions[EXTENSION] = ErasureServices(
         auditor=Auditor(_secret(settings.audit_key)),
         account_secrets=AccountSecrets(_secret(settings.account_key)),
-        passwords=Passwords.standard(),
+        public_url=settings.public_url,
         sessions=sessions,
         blobs=open_blob_store(settings),
         ledger=_ledger(settings),
@@ -158,8 +159,9 @@ def create_app(settings: Settings, services: Services | None = None) -> Flask:
     with app.app_context():
         app.extensions[EXTENSION] = services or _services(settings)
     init_request_log(app, behind_proxy=settings.is_production)
-    CSRFProtect(app)
+    # Limits first, so that a request counts whatever is wrong with it.
     init_rate_limits(app, settings.broker_url or "memory://")
+    CSRFProtect(app)
     init_security_headers(app, https=https)
     init_guard(app)
     init_local_time(app)
@@ -188,6 +190,7 @@ def _services(settings: Settings) -> Services:
         is_demo=settings.is_demo,
         snomed=settings.snomed,
         public_url=settings.public_url,
+        sends_mail=settings.mail_from is not None,
     )
 
 

@@ -3,7 +3,6 @@
 `flask --app web.app:create_admin_app --help` lists it all.
 """
 
-import secrets
 from pathlib import Path
 from zoneinfo import available_timezones
 
@@ -11,12 +10,11 @@ import click
 from flask import Flask
 from flask.cli import AppGroup
 
-from clinic.access import Role
+from clinic.access import STAFF, Role
 from clinic.audit_event import AuditAction
 from clinic.key_files import KeyFilesExistError, create_key_files, read_root_private
 from clinic.master_key import MasterKeyError, read_master_key
-from clinic.records import accounts, audit_log, ehr_clients, keys
-from clinic.records.accounts import EmailTakenError, NewAccount
+from clinic.records import accounts, audit_log, ehr_clients, invitations, keys
 from clinic.records.models import Clinic
 from web.database import db
 from web.services import admin_services
@@ -83,35 +81,41 @@ def create_clinic(name: str, phone: str, time_zone: str) -> None:
     click.echo(f"Clinic {name} has the id {clinic.id}.")
 
 
-@users_commands.command("create")
-@click.argument("role", type=click.Choice([Role.DERMATOLOGIST.value, Role.ADMINISTRATOR.value]))
-@click.option("--email", required=True)
-@click.option("--given-name", required=True)
-@click.option("--family-name", required=True)
-@click.option("--registration-number", help="Needed for dermatologists.")
-def create_user(
-    role: str, email: str, given_name: str, family_name: str, registration_number: str | None
-) -> None:
-    """Create a member of staff. The first sign-in enrols the second factor."""
-    if role == Role.DERMATOLOGIST and not registration_number:
-        raise click.UsageError("A dermatologist needs --registration-number.")
-    password = secrets.token_urlsafe(12)
-    clinic = _the_clinic()
-    new = NewAccount(
-        clinic.id,
-        Role(role),
-        email,
-        admin_services().passwords.hash(password),
-        family_name,
-        given_name,
-        registration_number,
-    )
-    try:
-        accounts.create_account(db.session(), admin_services().account_secrets, new)
-    except EmailTakenError as error:
-        raise click.ClickException(f"{email} has an account already.") from error
-    _record(AuditAction.ACCOUNT_CREATED, clinic_id=clinic.id, detail=role)
-    click.echo(f"First password, shown once: {password}")
+def _clinic(clinic_id: str | None) -> Clinic:
+    if clinic_id is None:
+        return _the_clinic()
+    found = db.session.get(Clinic, clinic_id)
+    if found is None:
+        raise click.UsageError(f"There is no clinic with the id {clinic_id}.")
+    return found
+
+
+def _invite(role: Role, clinic: Clinic) -> None:
+    token = invitations.invite(db.session(), clinic_id=clinic.id, role=role)
+    _record(AuditAction.PERSON_INVITED, clinic_id=clinic.id, detail=role)
+    click.echo(f"Invitation for a new {role} of {clinic.name}. It works once, for 24 hours:")
+    click.echo(f"{admin_services().public_url}/join/{token}")
+
+
+CLINIC_OPTION = click.option("--clinic", "clinic_id", help="Its id; without it the first clinic.")
+
+
+@users_commands.command("invite")
+@click.argument("role", type=click.Choice(sorted(STAFF)))
+@CLINIC_OPTION
+def invite_user(role: str, clinic_id: str | None) -> None:
+    """Print a one-time link with which somebody joins the staff.
+
+    They choose name and password themselves and set up a second factor.
+    """
+    _invite(Role(role), _clinic(clinic_id))
+
+
+@users_commands.command("invite-administrator")
+@CLINIC_OPTION
+def invite_administrator(clinic_id: str | None) -> None:
+    """Print a one-time link for an administrator: how the first person comes in."""
+    _invite(Role.ADMINISTRATOR, _clinic(clinic_id))
 
 
 @audit_commands.command("verify")

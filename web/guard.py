@@ -32,7 +32,9 @@ class SignedIn(UserMixin):  # type: ignore[misc] # Flask-Login carries no types
 
     @property
     def second_factor_done(self) -> bool:
-        return self.role not in STAFF or self.login.second_factor_at is not None
+        """Staff always prove one, patients where they have one."""
+        due = self.role in STAFF or self.login.second_factor_due
+        return not due or self.login.second_factor_at is not None
 
 
 def me() -> SignedIn:
@@ -75,8 +77,14 @@ def _refuse_foreign_form() -> None:
         abort(400, "This form was sent from another site.")
 
 
+# What somebody reaches who proved the password alone: proving a second factor, and setting up the
+# first one. The views of the latter see to it that there was none.
 _HALF_SIGNED_IN = frozenset(
-    {"portal.second_factor", "portal.enrol_second_factor", "portal.sign_out"}
+    {
+        *("portal.second_factor", "portal.passkey_use_options", "portal.use_recovery_code"),
+        *("portal.new_code_app", "portal.new_passkey", "portal.passkey_creation_options"),
+        "portal.sign_out",
+    }
 )
 
 

@@ -8,6 +8,9 @@ limiter = Limiter(get_remote_address, default_limits=[])
 
 SIGN_IN_PER_ADDRESS = "30/minute"
 SIGN_IN_PER_ACCOUNT = "10/minute"
+# Second factors, step-up, own passwords: only who signed in already can use these up.
+PROOFS_PER_ACCOUNT = "10/minute;60/hour"
+MAILS_PER_ACCOUNT = "5/hour"  # nobody's mailbox is to be filled by others
 UPLOADS_PER_ACCOUNT = "20/minute"
 
 

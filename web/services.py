@@ -7,10 +7,11 @@ from typing import cast
 
 from flask import current_app
 
-from clinic.account_secrets import AccountSecrets, Passwords
+from clinic.account_secrets import AccountSecrets
 from clinic.audit_event import AuditAction
 from clinic.erasure_ledger import ErasureLedger
 from clinic.hints import Hints
+from clinic.passwords import Passwords
 from clinic.records import keys
 from clinic.records.audit_log import Auditor
 from clinic.records.backup import Backup
@@ -18,6 +19,7 @@ from clinic.records.blobs import BlobStore
 from clinic.records.db import SessionFactory
 from clinic.records.keeper_client import KeeperClient
 from clinic.records.restore import Restore
+from web.relying_party import RelyingParty
 
 EXTENSION = "dermqueue"
 
@@ -28,7 +30,7 @@ class AdminServices:
 
     auditor: Auditor
     account_secrets: AccountSecrets
-    passwords: Passwords
+    public_url: str
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,12 @@ class BackupServices:
 
 
 @dataclass(frozen=True)
-class ExportServices(AdminServices):
+class ExportServices:
     """What the export of a training set works with."""
 
+    auditor: Auditor
+    account_secrets: AccountSecrets
+    passwords: Passwords
     sessions: SessionFactory
     blobs: BlobStore
     hints: Hints
@@ -65,6 +70,7 @@ class Services(AdminServices):
     `keeper` is made at first use: each forked process enrols a key pair of its own.
     """
 
+    passwords: Passwords
     sessions: SessionFactory
     blobs: BlobStore
     hints: Hints
@@ -73,7 +79,12 @@ class Services(AdminServices):
     weights_dir: Path | None
     is_demo: bool
     snomed: bool
-    public_url: str
+    sends_mail: bool
+
+    @cached_property
+    def relying_party(self) -> RelyingParty | None:
+        """The site for passkeys; None where its address can have none."""
+        return RelyingParty.of(self.public_url)
 
     @cached_property
     def keeper(self) -> KeeperClient:

@@ -6,7 +6,7 @@ import sys
 
 from clinic.json_log import start_logging
 from clinic.master_key import MasterKeyError
-from config import BEAT, KEEPER, METRICS, RECONCILER, RELAY, WORKER, Settings, SettingsError
+from config import BEAT, KEEPER, MAILER, METRICS, RECONCILER, RELAY, WORKER, Settings, SettingsError
 from worker.programs.parts import CannotStartError
 
 CANNOT_START = 78  # EX_CONFIG of sysexits.h: a restart will not help
@@ -20,6 +20,7 @@ PROGRAMS = {
     "reconciler": RECONCILER,
     "beat": BEAT,
     "metrics": METRICS,
+    "mailer": MAILER,
 }
 
 

@@ -215,7 +215,7 @@ def _actor(session: Session, request: KeyRequest) -> Actor | None:
     if request.login_session_id is None:
         return None
     login = session.get(LoginSession, request.login_session_id)
-    if login is None or not accounts.is_alive(login, database_now(session)):
+    if login is None or not accounts.is_signed_in(login, database_now(session)):
         return None
     return accounts.actor_of(session, login)
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from sqlalchemy import CursorResult, Delete, delete, exists
 from sqlalchemy.exc import SQLAlchemyError
@@ -18,7 +19,18 @@ from clinic.audit_event import AuditAction
 from clinic.records.audit_log import Auditor
 from clinic.records.blobs import BlobStore, BlobStoreAwayError
 from clinic.records.db import SessionFactory, database_now
-from clinic.records.models import KeyRequest, LoginSession, ProcessKey, SealedObject, SignInLink
+from clinic.records.models import (
+    Invitation,
+    KeyRequest,
+    KnownDevice,
+    LoginSession,
+    Notice,
+    OneTimeLink,
+    PasskeyChallenge,
+    ProcessKey,
+    SealedObject,
+    SignInLink,
+)
 
 ACTOR = "retention"
 
@@ -53,13 +65,19 @@ class Retention:
         return deleted
 
     def _rules(self) -> dict[str, Callable[[], int]]:
-        return {
-            "key requests": lambda: self._delete("key requests", _old_key_requests),
-            "sign-in links": lambda: self._delete("sign-in links", _old_sign_in_links),
-            "login sessions": lambda: self._delete("login sessions", _old_login_sessions),
-            "process keys": lambda: self._delete("process keys", _old_process_keys),
-            "orphaned bodies": self._sweep_bodies,
+        by_row = {
+            "key requests": _old_key_requests,
+            "sign-in links": _old_sign_in_links,
+            "login sessions": _old_login_sessions,
+            "passkey challenges": _old_passkey_challenges,
+            "one-time links": _old_one_time_links,
+            "invitations": _old_invitations,
+            "known devices": _old_known_devices,
+            "notices": _old_notices,
+            "process keys": _old_process_keys,
         }
+        rules = {name: partial(self._delete, name, old) for name, old in by_row.items()}
+        return {**rules, "orphaned bodies": self._sweep_bodies}
 
     def _delete(self, name: str, old: Callable[[datetime], Delete]) -> int:
         with self.sessions() as session, session.begin():
@@ -99,6 +117,27 @@ def _old_login_sessions(now: datetime) -> Delete:
     asked = exists().where(KeyRequest.login_session_id == LoginSession.id)
     old = LoginSession.expires_at < now - retention.LOGIN_SESSIONS
     return delete(LoginSession).where(old, ~asked)
+
+
+def _old_passkey_challenges(now: datetime) -> Delete:
+    old = now - retention.PASSKEY_CHALLENGES
+    return delete(PasskeyChallenge).where(PasskeyChallenge.expires_at < old)
+
+
+def _old_one_time_links(now: datetime) -> Delete:
+    return delete(OneTimeLink).where(OneTimeLink.expires_at < now - retention.ONE_TIME_LINKS)
+
+
+def _old_invitations(now: datetime) -> Delete:
+    return delete(Invitation).where(Invitation.expires_at < now - retention.INVITATIONS)
+
+
+def _old_known_devices(now: datetime) -> Delete:
+    return delete(KnownDevice).where(KnownDevice.last_seen_at < now - retention.KNOWN_DEVICES)
+
+
+def _old_notices(now: datetime) -> Delete:
+    return delete(Notice).where(Notice.created_at < now - retention.NOTICES)
 
 
 def _old_process_keys(now: datetime) -> Delete:

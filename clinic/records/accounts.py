@@ -1,6 +1,5 @@
 """Accounts, patients, consents and signed-in browsers."""
 
-import hashlib
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -8,14 +7,16 @@ from datetime import datetime, timedelta
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from clinic.access import Actor, Role
+from clinic.access import STAFF, Actor, Role
 from clinic.account_secrets import AccountSecrets
+from clinic.one_time_link import DEMO_LINK_LIFE, digest, new_token
 from clinic.records.db import database_now, new_id
 from clinic.records.models import (
     Account,
     Clinic,
     Consent,
     LoginSession,
+    Passkey,
     Patient,
     SignInLink,
 )
@@ -27,7 +28,6 @@ IDLE_LIFE = {
     Role.ADMINISTRATOR: timedelta(minutes=15),
 }
 SEEN_EVERY = timedelta(seconds=30)
-LINK_LIFE = timedelta(minutes=10)
 CONSENT_TEXT_VERSION = "2026-11.2"
 RESEARCH = "research"
 
@@ -45,11 +45,6 @@ class NewAccount:
     family_name: str | None = None
     given_name: str | None = None
     registration_number: str | None = None
-
-
-def digest(token: str) -> str:
-    """What is stored in place of a random token."""
-    return hashlib.sha256(token.encode()).hexdigest()
 
 
 def the_clinic(session: Session) -> Clinic:
@@ -133,10 +128,24 @@ def patient_of(session: Session, account_id: str) -> Patient | None:
     return session.scalar(select(Patient).where(Patient.account_id == account_id))
 
 
-def start_login(session: Session, account: Account, *, second_factor: bool) -> str:
-    """Open a session and return its token, which only the browser keeps."""
+def has_second_factor(session: Session, account: Account) -> bool:
+    """Whether a code app or a passkey was set up."""
+    if account.totp_secret_sealed is not None:
+        return True
+    mine = select(Passkey.id).where(Passkey.account_id == account.id).limit(1)
+    return session.scalar(mine) is not None
+
+
+def start_login(
+    session: Session, account: Account, *, second_factor: bool, device: str = "a browser"
+) -> str:
+    """Open a session and return its token, which only the browser keeps.
+
+    `second_factor` says that it was proved already; `device` names the browser in coarse words.
+    """
     now = database_now(session)
-    token = secrets.token_urlsafe(32)
+    token = new_token()
+    due = account.role in STAFF or has_second_factor(session, account)
     session.add(
         LoginSession(
             token_hash=digest(token),
@@ -144,8 +153,10 @@ def start_login(session: Session, account: Account, *, second_factor: bool) -> s
             created_at=now,
             last_seen_at=now,
             expires_at=now + ABSOLUTE_LIFE,
+            device=device,
+            second_factor_due=due,
             second_factor_at=now if second_factor else None,
-            stepped_up_at=now if second_factor or account.role == Role.PATIENT else None,
+            stepped_up_at=now if second_factor or not due else None,
         )
     )
     session.flush()
@@ -172,8 +183,41 @@ def is_alive(login: LoginSession, now: datetime) -> bool:
     return not closed and not idle and now < login.expires_at
 
 
+def is_signed_in(login: LoginSession, now: datetime) -> bool:
+    """Alive, and with a second factor proved where one is due."""
+    due = login.second_factor_due and login.second_factor_at is None
+    return not due and is_alive(login, now)
+
+
 def end_login(session: Session, login: LoginSession) -> None:
     login.ended_at = database_now(session)
+
+
+def end_logins(session: Session, account_id: str, *, but: str | None = None) -> int:
+    """End every open session of the account, but for the one with this id; return how many."""
+    open_ones = [login for login in logins_of(session, account_id) if login.id != but]
+    for login in open_ones:
+        end_login(session, login)
+    return len(open_ones)
+
+
+def set_email(session: Session, box: AccountSecrets, account: Account, email: str) -> None:
+    """Move the account to another address.
+
+    Raises:
+        EmailTakenError: another account has it.
+
+    """
+    holder = account_by_email(session, box, email)
+    if holder is not None and holder.id != account.id:
+        raise EmailTakenError
+    account.email_index = box.email_index(email)
+    account.email_sealed = box.seal(email, account_id=account.id, column="email")
+    session.flush()
+
+
+def email_of(box: AccountSecrets, account: Account) -> str:
+    return box.unseal(account.email_sealed, account_id=account.id, column="email")
 
 
 def accept_totp_step(session: Session, account: Account, step: int) -> bool:
@@ -188,12 +232,12 @@ def accept_totp_step(session: Session, account: Account, step: int) -> bool:
 
 
 def make_sign_in_link(session: Session, account: Account) -> str:
-    token = secrets.token_urlsafe(32)
+    token = new_token()
     session.add(
         SignInLink(
             token_hash=digest(token),
             account_id=account.id,
-            expires_at=database_now(session) + LINK_LIFE,
+            expires_at=database_now(session) + DEMO_LINK_LIFE,
         )
     )
     session.flush()

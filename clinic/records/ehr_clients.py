@@ -7,7 +7,7 @@ from datetime import timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from clinic.records.accounts import digest
+from clinic.one_time_link import digest
 from clinic.records.db import database_now, new_id
 from clinic.records.models import EhrClient
 

@@ -22,9 +22,15 @@ from clinic.records.models import (
     Consent,
     FirstRead,
     KeyRequest,
+    KnownDevice,
     LoginSession,
+    Notice,
+    OneTimeLink,
+    Passkey,
+    PasskeyChallenge,
     Patient,
     PatientKey,
+    RecoveryCode,
     ScreeningResult,
     SealedObject,
     SignedReport,
@@ -35,7 +41,10 @@ from clinic.records.models import (
 # Whoever adds a table with a patient's data adds it here, before what it refers to.
 OF_A_CASE = (SignedReport, FirstRead, ScreeningResult)
 OF_A_PATIENT = (SealedObject, Submission, Consent)
-OF_AN_ACCOUNT = (SignInLink, LoginSession)
+OF_AN_ACCOUNT = (
+    *(SignInLink, LoginSession, KnownDevice, Passkey, PasskeyChallenge, RecoveryCode),
+    *(OneTimeLink, Notice),
+)
 
 
 @dataclass(frozen=True)

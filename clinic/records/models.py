@@ -25,6 +25,8 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from clinic.access import Role
+from clinic.notices import NoticeKind
+from clinic.one_time_link import LinkPurpose
 from clinic.records.db import Base as Base  # noqa: PLC0414 - the tables are in its metadata
 from clinic.records.db import UtcDateTime, new_id
 from clinic.submission import CaseState, ScreeningState
@@ -107,6 +109,8 @@ class LoginSession(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     last_seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    device: Mapped[str] = mapped_column(String(60))  # coarse words, such as "Firefox on Linux"
+    second_factor_due: Mapped[bool] = mapped_column(Boolean)
     second_factor_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     stepped_up_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
@@ -123,6 +127,125 @@ class SignInLink(Base):
     account_id: Mapped[str] = mapped_column(ForeignKey("account.id"))
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
     used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class Passkey(Base):
+    """A WebAuthn credential: its public key alone; the private one never leaves its device."""
+
+    __tablename__ = "passkey"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
+    account_id: Mapped[str] = mapped_column(ForeignKey("account.id"), index=True)
+    credential_id: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
+    public_key: Mapped[bytes] = mapped_column(LargeBinary)
+    sign_count: Mapped[int] = mapped_column(BigInteger)
+    name_sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    last_used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class PasskeyChallenge(Base):
+    """A challenge that was sent to a browser. Whoever answers deletes it, so it works once.
+
+    Before a sign-in with a passkey nobody knows whose it is, and no login session exists yet.
+    """
+
+    __tablename__ = "passkey_challenge"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
+    account_id: Mapped[str | None] = mapped_column(ForeignKey("account.id"), index=True)
+    challenge: Mapped[bytes] = mapped_column(LargeBinary)
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class RecoveryCode(Base):
+    """A code that stands in for a lost second factor, once. 120 random bits, stored as SHA-256."""
+
+    __tablename__ = "recovery_code"
+
+    code_hash: Mapped[str] = mapped_column(SHA256, primary_key=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey("account.id"), index=True)
+    used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class KnownDevice(Base):
+    """A browser in which an account was signed in before. Its cookie holds a random token."""
+
+    __tablename__ = "known_device"
+
+    account_id: Mapped[str] = mapped_column(ForeignKey("account.id"), primary_key=True)
+    token_hash: Mapped[str] = mapped_column(SHA256, primary_key=True)
+    last_seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class OneTimeLink(Base):
+    """A link that was mailed: to set a password, to prove an address, to register.
+
+    The row holds the SHA-256 of its token. `email_sealed` is the address that the link proves.
+    """
+
+    __tablename__ = "one_time_link"
+
+    token_hash: Mapped[str] = mapped_column(SHA256, primary_key=True)
+    purpose: Mapped[str] = mapped_column(String(20))
+    account_id: Mapped[str | None] = mapped_column(ForeignKey("account.id"), index=True)
+    email_sealed: Mapped[bytes | None] = mapped_column(LargeBinary)
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+    __table_args__ = (
+        CheckConstraint(_one_of("purpose", LinkPurpose), name="one_time_link_purpose_is_known"),
+        CheckConstraint(
+            "(purpose = 'registration') = (account_id IS NULL)", name="one_time_link_names_account"
+        ),
+        CheckConstraint(
+            "(purpose = 'password reset') = (email_sealed IS NULL)",
+            name="one_time_link_names_address",
+        ),
+    )
+
+
+class Invitation(Base):
+    """A place in a clinic's staff, for whoever brings the token. The row holds its SHA-256."""
+
+    __tablename__ = "invitation"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
+    token_hash: Mapped[str] = mapped_column(SHA256, unique=True)
+    clinic_id: Mapped[str] = mapped_column(ForeignKey("clinic.id"), index=True)
+    role: Mapped[str] = mapped_column(String(20))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+    __table_args__ = (CheckConstraint("role <> 'patient'", name="invitation_is_for_staff"),)
+
+
+class Notice(Base):
+    """A mail that waits to be sent, or was sent. It holds no text: that is made while sending.
+
+    `address_sealed` is set where the mail does not go to the account's own address.
+    """
+
+    __tablename__ = "notice"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
+    kind: Mapped[str] = mapped_column(String(30))
+    account_id: Mapped[str | None] = mapped_column(ForeignKey("account.id"), index=True)
+    address_sealed: Mapped[bytes | None] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    not_before: Mapped[datetime] = mapped_column(UtcDateTime)
+    sent_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    attempts: Mapped[int] = mapped_column(Integer, default=0)
+    last_error: Mapped[str | None] = mapped_column(String(200))
+
+    __table_args__ = (
+        CheckConstraint(_one_of("kind", NoticeKind), name="notice_kind_is_known"),
+        CheckConstraint(
+            "account_id IS NOT NULL OR address_sealed IS NOT NULL", name="notice_has_a_receiver"
+        ),
+        _partial("notice_to_send", "not_before", where="sent_at IS NULL"),
+    )
 
 
 class Patient(Base):

@@ -29,11 +29,26 @@ from sqlalchemy.sql.expression import TableClause
 from sqlalchemy.types import NullType, TypeEngine
 
 from clinic.records.db import Base, UtcDateTime, engine_options
-from clinic.records.models import AuditHead, KeyRequest, LoginSession, ProcessKey, SignInLink
+from clinic.records.models import (
+    AuditHead,
+    Invitation,
+    KeyRequest,
+    KnownDevice,
+    LoginSession,
+    Notice,
+    OneTimeLink,
+    PasskeyChallenge,
+    ProcessKey,
+    SignInLink,
+)
 
-# Whoever is signed in or running now is not so after a restore.
+# Whoever is signed in or running now is not so after a restore, and no link works a second time.
 LEFT_OUT = frozenset(
-    one.__tablename__ for one in (LoginSession, SignInLink, KeyRequest, ProcessKey)
+    one.__tablename__
+    for one in (
+        *(LoginSession, SignInLink, KeyRequest, ProcessKey, KnownDevice, PasskeyChallenge),
+        *(OneTimeLink, Invitation, Notice),
+    )
 )
 ROWS_AT_ONCE = 500
 

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import func, select
 
 from clinic.access import Role
-from clinic.account_secrets import Passwords
+from clinic.passwords import Passwords
 from clinic.records import accounts, audit_log, keys
 from clinic.records.models import Account, Clinic, EpochKeyRow
 from tools.installation import (

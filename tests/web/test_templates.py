@@ -73,7 +73,7 @@ ENDPOINTS = {
     "sign_in_link": "/sign-in/<token>",
     "sign_out": "/sign-out",
     "second_factor": "/second-factor",
-    "enrol_second_factor": "/second-factor/new",
+    "new_code_app": "/second-factor/new",
     "step_up": "/step-up",
     "my_cases": "/cases",
     "new_case": "/cases/new",

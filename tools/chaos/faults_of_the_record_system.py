@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 import httpx
 from sqlalchemy import update
 
-from clinic.records.accounts import digest
+from clinic.one_time_link import digest
 from clinic.records.db import database_now
 from clinic.records.models import EhrClient, ScreeningResult
 from tools import installation as setup

@@ -2,13 +2,18 @@
 
 from web.portal import (
     account,
+    email_address,
+    joining,
     login,
     my_cases,
     operations,
     pages,
+    password,
+    people,
     registration,
     review_case,
     review_queue,
+    second_factor,
     upload,
     viewing,
 )
@@ -16,14 +21,19 @@ from web.portal.blueprint import portal
 
 __all__ = [
     "account",
+    "email_address",
+    "joining",
     "login",
     "my_cases",
     "operations",
     "pages",
+    "password",
+    "people",
     "portal",
     "registration",
     "review_case",
     "review_queue",
+    "second_factor",
     "upload",
     "viewing",
 ]

@@ -1,42 +1,66 @@
-"""A person's own account: open sessions and consents."""
+"""A person's own account: how they sign in, open sessions and consents."""
 
 from flask import abort, flash, redirect, render_template, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
-from clinic.access import Role
+from clinic.access import STAFF, Role
 from clinic.audit_event import AuditAction
-from clinic.records import accounts, submissions
-from clinic.records.models import LoginSession, Patient
+from clinic.records import accounts, passkeys, recovery_codes, submissions
+from clinic.records.models import Account, LoginSession, Passkey, Patient
 from web.database import db
 from web.guard import audit, me
 from web.permission import roles
 from web.portal.blueprint import portal
 from web.portal.forms import ConsentForm, PortalForm
+from web.services import services
 
 
 @portal.get("/account")
 @roles(*Role)
 def account() -> str:
     own = me().login
-    sessions = [
-        {
-            "id": one.id,
-            "current": one.id == own.id,
-            "started_at": one.created_at,
-            "last_seen_at": one.last_seen_at,
-            "device": "this browser" if one.id == own.id else "another browser",
-        }
-        for one in accounts.logins_of(db.session(), own.account_id)
-    ]
     patient_id = me().actor.patient_id
     consents = accounts.consents_of(db.session(), patient_id) if patient_id else []
     return render_template(
         "account.html",
-        sessions=sessions,
+        sessions=[_session(one, own) for one in accounts.logins_of(db.session(), own.account_id)],
         consents=consents,
         consent_form=_consent_form(patient_id) if patient_id else None,
-        second_factor_on=own.account.totp_secret_sealed is not None,
+        signing_in=_signing_in(own.account),
     )
+
+
+def _session(login: LoginSession, own: LoginSession) -> dict[str, object]:
+    return {
+        "id": login.id,
+        "current": login.id == own.id,
+        "started_at": login.created_at,
+        "last_seen_at": login.last_seen_at,
+        "device": login.device,
+    }
+
+
+def _signing_in(account: Account) -> dict[str, object]:
+    """How this person proves who they are, without a secret."""
+    return {
+        "email": accounts.email_of(services().account_secrets, account),
+        "code_app": account.totp_secret_sealed is not None,
+        "passkeys": [_passkey(one) for one in passkeys.of_account(db.session(), account.id)],
+        "passkeys_possible": services().relying_party is not None,
+        "codes_left": recovery_codes.left(db.session(), account.id),
+        "factor_required": account.role in STAFF,
+    }
+
+
+def _passkey(row: Passkey) -> dict[str, object]:
+    box = services().account_secrets
+    name = box.unseal(row.name_sealed, account_id=row.account_id, column="passkey name")
+    return {
+        "id": row.id,
+        "name": name,
+        "made_at": row.created_at,
+        "used_at": row.last_used_at,
+    }
 
 
 def _consent_form(patient_id: str) -> ConsentForm:
@@ -84,4 +108,18 @@ def end_session(session_id: str) -> AnyResponse:
     audit(AuditAction.SIGNED_OUT, detail="another browser")
     db.session.commit()
     flash("That browser is signed out.")
+    return redirect(url_for("portal.account"))
+
+
+@portal.post("/account/sessions/end-others")
+@roles(*Role)
+def end_other_sessions() -> AnyResponse:
+    """Sign out every browser of one's own but this one."""
+    if not PortalForm().validate_on_submit():
+        abort(400)
+    own = me().login
+    ended = accounts.end_logins(db.session(), own.account_id, but=own.id)
+    audit(AuditAction.SIGNED_OUT, detail=f"{ended} other browsers")
+    db.session.commit()
+    flash("You are signed out everywhere else.")
     return redirect(url_for("portal.account"))

@@ -45,8 +45,8 @@ from clinic.intake import (
     StopRule,
     Symptom,
 )
+from clinic.passwords import MAX_LENGTH, MIN_LENGTH
 
-PASSWORD_LENGTH: Final = (8, 128)
 ICD10CM_SHAPE: Final = re.compile(r"^[A-Z][0-9][0-9A-Z](\.[0-9A-Z]{1,4})?$")
 DIAGNOSIS_GROUPS: Final = (
     ("mel", "Melanoma"),
@@ -174,7 +174,7 @@ def _text(label: str, hint: str = "", *, rows: int = 3, longest: int = MAX_TEXT_
     )
 
 
-def _line(
+def line_field(
     label: str, missing: str, *, autocomplete: str, hint: str = "", longest: int = 120
 ) -> Any:
     checks = [
@@ -186,15 +186,15 @@ def _line(
         checks,
         description=hint,
         render_kw={"autocomplete": autocomplete},
-        filters=[_stripped],
+        filters=[stripped],
     )
 
 
-def _stripped(value: str | None) -> str | None:
+def stripped(value: str | None) -> str | None:
     return value.strip() if value else value
 
 
-def _email(hint: str = "") -> Any:
+def email_field(hint: str = "") -> Any:
     return StringField(
         "Email address",
         [
@@ -206,12 +206,12 @@ def _email(hint: str = "") -> Any:
             ),
         ],
         description=hint,
-        filters=[_stripped],
+        filters=[stripped],
         render_kw={"type": "email", "autocomplete": "username", "spellcheck": "false"},
     )
 
 
-def _code(label: str, hint: str) -> Any:
+def code_field(label: str, hint: str) -> Any:
     return StringField(
         label,
         [
@@ -224,25 +224,40 @@ def _code(label: str, hint: str) -> Any:
     )
 
 
+def new_password_field(label: str = "Password") -> Any:
+    """Its length and strength are judged by `password_problem`, which knows more than one field."""
+    return PasswordField(
+        label,
+        [InputRequired("Choose a password.")],
+        description=f"At least {MIN_LENGTH} characters; 15 or more is safer. "
+        "Three or four words work well.",
+        render_kw={"autocomplete": "new-password"},
+    )
+
+
+def current_password_field(label: str = "Password") -> Any:
+    return PasswordField(
+        label,
+        [
+            InputRequired("Enter your password."),
+            Length(max=MAX_LENGTH, message="This password is too long."),
+        ],
+        render_kw={"autocomplete": "current-password"},
+    )
+
+
 RESEARCH_HINT = (
     "A computer may learn from them. We add your sex, your age to the nearest 5 years, where the "
     "spot is and what the doctor found. If you take this back, we copy no more."
 )
 
 
-class RegisterForm(PortalForm):
-    email = _email("You will sign in with this. We never send health details by email.")
-    password = PasswordField(
-        "Password",
-        [
-            InputRequired("Choose a password."),
-            Length(*PASSWORD_LENGTH, message="Use 8 to 128 characters."),
-        ],
-        description="At least 8 characters; 15 or more is safer. Three or four words work well.",
-        render_kw={"autocomplete": "new-password"},
-    )
-    given_name = _line("First name", "Enter your first name.", autocomplete="given-name")
-    family_name = _line("Last name", "Enter your last name.", autocomplete="family-name")
+class PatientForm(PortalForm):
+    """Who somebody is and what they agree to, once their address is known."""
+
+    password = new_password_field()
+    given_name = line_field("First name", "Enter your first name.", autocomplete="given-name")
+    family_name = line_field("Last name", "Enter your last name.", autocomplete="family-name")
     birth_date = DatePartsField(
         "Date of birth",
         [InputRequired("Enter your date of birth.")],
@@ -301,6 +316,12 @@ class RegisterForm(PortalForm):
         }
 
 
+class RegisterForm(PatientForm):
+    """The same where no mail is sent, so that the address cannot be proved."""
+
+    email = email_field("You will sign in with this. We never send health details by email.")
+
+
 class ConsentForm(PortalForm):
     """The consents that a patient may change at any time."""
 
@@ -312,23 +333,12 @@ class ConsentForm(PortalForm):
 
 
 class SignInForm(PortalForm):
-    email = _email()
-    password = PasswordField(
-        "Password",
-        [
-            InputRequired("Enter your password."),
-            Length(max=128, message="This password is too long."),
-        ],
-        render_kw={"autocomplete": "current-password"},
-    )
+    email = email_field()
+    password = current_password_field()
 
 
 class SecondFactorForm(PortalForm):
-    code = _code("Code", "The 6 digits that your authenticator app shows now.")
-
-
-class StepUpForm(PortalForm):
-    code = _code("Code", "The 6 digits that your authenticator app shows now.")
+    code = code_field("Code", "The 6 digits that your authenticator app shows now.")
 
 
 class CaseForm(PortalForm):
@@ -344,7 +354,7 @@ class CaseForm(PortalForm):
         "Name of the parent or guardian",
         [Optional(), Length(max=120, message="Use 120 characters or fewer.")],
         description="Only if the patient is under 18. The adult must fill in this form.",
-        filters=[_stripped],
+        filters=[stripped],
         render_kw={"autocomplete": "off"},
     )
     spot_count = ChoiceField(
@@ -369,7 +379,7 @@ class CaseForm(PortalForm):
         "Say more about the place",
         [Optional(), Length(max=200, message="Use 200 characters or fewer.")],
         description="For example, just below the left knee. You can leave this empty.",
-        filters=[_stripped],
+        filters=[stripped],
     )
     onset = ChoiceField(
         "How long have you had the spot?", _of(Onset), missing="Choose how long you have had it."
@@ -494,7 +504,7 @@ class DecisionForm(PortalForm):
         "Diagnosis in words",
         [Length(max=200, message="Use 200 characters or fewer.")],
         description="Needed for another diagnosis.",
-        filters=[_stripped],
+        filters=[stripped],
     )
     icd10_code = StringField(
         "ICD-10-CM code",

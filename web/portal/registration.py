@@ -1,52 +1,114 @@
-"""Patients register themselves; name and birth date are sealed as they arrive."""
+"""Patients register themselves; name and birth date are sealed as they arrive.
 
-from flask import redirect, url_for
+Where mail is sent, the address comes first and is proved by a link: the page says the same whether
+it has an account or not, and the mail tells its owner. Where none is sent, as in a demo, one form
+does it all, and whoever sends it learns that an address is taken: docs/adr/0016 says why.
+"""
+
+from flask import abort, redirect, render_template, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from clinic.access import Role
-from clinic.account_secrets import password_problem
 from clinic.audit_event import AuditAction
 from clinic.keeper_protocol import ObjectKind
-from clinic.records import accounts, keys, sealed_objects
+from clinic.notices import NoticeKind
+from clinic.one_time_link import LinkPurpose
+from clinic.passwords import password_problem
+from clinic.records import accounts, keys, notices, one_time_links, sealed_objects
 from clinic.records.accounts import EmailTakenError, NewAccount
-from clinic.records.models import Account, Patient
+from clinic.records.models import Account, Clinic, Patient
 from clinic.records.sealed_objects import Place
 from web.database import db
 from web.permission import public
+from web.portal.account_forms import EmailForm
 from web.portal.blueprint import portal
-from web.portal.forms import RegisterForm
-from web.portal.login import begin_session, page
+from web.portal.forms import PatientForm, RegisterForm
+from web.portal.login import address_key, page
+from web.portal.new_session import begin_session
 from web.portal.texts import Identity, write_identity
-from web.rate_limits import SIGN_IN_PER_ADDRESS, limiter
+from web.rate_limits import MAILS_PER_ACCOUNT, SIGN_IN_PER_ADDRESS, limiter
 from web.services import services
+
+LINK_SPENT = "This link was used before or is too old. Register once more for a new one."
+LINK_MAILED = "We send you a link to go on with. It works once, for 2 hours."
 
 
 @portal.route("/register", methods=["GET", "POST"])
 @public
 @limiter.limit(SIGN_IN_PER_ADDRESS, methods=["POST"])
-def register() -> AnyResponse:
+@limiter.limit(MAILS_PER_ACCOUNT, methods=["POST"], key_func=address_key)
+def register() -> AnyResponse | str:
+    if services().sends_mail:
+        return _ask_for_address()
     form = RegisterForm()
-    if not form.validate_on_submit():
-        return page("register.html", form)
-    problem = password_problem(form.password.data)
-    if problem is not None:
-        form.password.errors = [problem]
-        return page("register.html", form)
+    if not form.validate_on_submit() or not _password_is_good(form, form.email.data):
+        return _page(form)
     try:
-        account = _create(form)
+        account = _create(form, form.email.data)
     except EmailTakenError:
         db.session.rollback()
         form.email.errors = ["Use another email address, or sign in if you have an account."]
-        return page("register.html", form)
-    begin_session(account, second_factor=False)
+        return _page(form)
+    return _welcome(account)
+
+
+def _ask_for_address() -> AnyResponse | str:
+    form = EmailForm()
+    if not form.validate_on_submit():
+        return page("register_address.html", form)
+    box = services().account_secrets
+    notices.write_to(db.session(), box, form.email.data, NoticeKind.REGISTRATION)
+    services().auditor.record(db.session(), AuditAction.REGISTRATION_ASKED, "unknown")
+    db.session.commit()
+    return render_template("check_mail.html", words=LINK_MAILED)
+
+
+@portal.route("/register/<token>", methods=["GET", "POST"])
+@public
+@limiter.limit(SIGN_IN_PER_ADDRESS, methods=["POST"])
+def register_proved(token: str) -> AnyResponse:
+    """The rest of the registration, for whoever opened the link in their mail."""
+    link = one_time_links.find(db.session(), LinkPurpose.REGISTRATION, token)
+    if link is None:
+        abort(404, LINK_SPENT)
+    email, form = one_time_links.email_of(services().account_secrets, link), PatientForm()
+    if not form.validate_on_submit() or not _password_is_good(form, email):
+        return _page(form, email=email)
+    try:
+        account = _create(form, email)
+    except EmailTakenError:
+        db.session.rollback()
+        abort(404, LINK_SPENT)
+    if not one_time_links.spend(db.session(), link):
+        db.session.rollback()
+        abort(404, LINK_SPENT)
+    return _welcome(account)
+
+
+def _page(form: PatientForm, *, email: str | None = None) -> AnyResponse:
+    return page("register.html", form, proved_email=email)
+
+
+def _welcome(account: Account) -> AnyResponse:
+    begin_session(account, second_factor=False, first=True)
     return redirect(url_for("portal.my_cases"))
 
 
-def _create(form: RegisterForm) -> Account:
+def _password_is_good(form: PatientForm, email: str) -> bool:
+    clinic = accounts.the_clinic(db.session())
+    about = [form.given_name.data, form.family_name.data, email, clinic.name]
+    problem = password_problem(form.password.data, about)
+    if problem is not None:
+        form.password.errors = [problem]
+    return problem is None
+
+
+def _create(form: PatientForm, email: str) -> Account:
     box, clinic = services().account_secrets, accounts.the_clinic(db.session())
     hashed = services().passwords.hash(form.password.data)
-    new = NewAccount(clinic.id, Role.PATIENT, form.email.data, hashed)
-    account = accounts.create_account(db.session(), box, new)
+    account = accounts.create_account(
+        db.session(), box, NewAccount(clinic.id, Role.PATIENT, email, hashed)
+    )
     birth_date = form.birth_date.data
     if birth_date is None:
         raise LookupError("A valid form has a birth date.")
@@ -57,11 +119,15 @@ def _create(form: RegisterForm) -> Account:
     accounts.record_consents(db.session(), patient, form.consents)
     identity = Identity(form.family_name.data, form.given_name.data, birth_date)
     _seal_identity(patient, identity)
+    _audit(account, patient, clinic)
+    return account
+
+
+def _audit(account: Account, patient: Patient, clinic: Clinic) -> None:
     for action in (AuditAction.ACCOUNT_CREATED, AuditAction.CONSENT_RECORDED):
         services().auditor.record(
             db.session(), action, account.id, clinic_id=clinic.id, patient_id=patient.id
         )
-    return account
 
 
 def _seal_identity(patient: Patient, identity: Identity) -> None:

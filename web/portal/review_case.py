@@ -29,10 +29,11 @@ from web.permission import roles
 from web.portal import case_view
 from web.portal.blueprint import portal
 from web.portal.forms import DecisionForm, FirstReadForm, ReleaseForm, RetakeForm
-from web.portal.login import page, stepped_up
+from web.portal.login import page
 from web.portal.texts import CaseTexts, case_texts
 from web.portal.viewing import pictures_of
 from web.services import services
+from web.step_up import require_step_up
 
 TEXTS = (ObjectKind.HISTORY, ObjectKind.IDENTITY)
 
@@ -70,9 +71,7 @@ def sign_case(case_id: str) -> AnyResponse:
         return _desk(row, facts, decision_form=form)
     if not _wanted("sign"):
         return _preview(row, form)
-    if not stepped_up():
-        flash("For your safety, prove again that it is you. Then sign.", "error")
-        return redirect(url_for("portal.step_up", next=f"/review/{row.id}"))
+    require_step_up(url_for("portal.review_case", case_id=row.id))
     _sign(row, form)
     flash("Signed. The patient can read it now.")
     return redirect(url_for("portal.review_case", case_id=row.id))
