@@ -22,6 +22,7 @@ MIN_LENGTH = 8
 MAX_LENGTH = 128
 MIN_GUESSES = 10**8  # zxcvbn's score 3: out of reach of a slow hash that was stolen (Wheeler 2016)
 _CONTEXT = ("dermqueue", "dermatology", "dermatologist", "teledermatology", "skin", "clinic")
+_LEAST_REST = 5  # so that a year behind a name is not enough
 _OWN_WORDS = "user_inputs"
 _LONGEST_JUDGED = 72  # the matching takes longer than the square of the length
 
@@ -46,7 +47,10 @@ def password_problem(password: str, about: Iterable[str]) -> str | None:
         return TOO_SHORT
     if len(password) > MAX_LENGTH:
         return TOO_LONG
-    found = _guessed(password[:_LONGEST_JUDGED], [*_CONTEXT, *_words(about)])
+    own = [*_CONTEXT, *_words(about)]
+    if _rest_of(password, own) < _LEAST_REST:
+        return PERSONAL
+    found = _guessed(password[:_LONGEST_JUDGED], own)
     if found["guesses"] >= MIN_GUESSES:
         return None
     dictionaries = {match.get("dictionary_name") for match in found["sequence"]}
@@ -62,6 +66,17 @@ def _words(about: Iterable[str]) -> list[str]:
 
 def _split(text: str) -> list[str]:
     return "".join(one if one.isalnum() else " " for one in text).split()
+
+
+def _rest_of(password: str, own_words: list[str]) -> int:
+    """How many letters and digits are left when everybody's guesses are taken out.
+
+    Several such words in a row look like a long password to the matching.
+    """
+    rest = password.casefold()
+    for word in sorted(own_words, key=len, reverse=True):
+        rest = rest.replace(word, "")
+    return sum(one.isalnum() for one in rest)
 
 
 def _guessed(password: str, own_words: list[str]) -> Any:

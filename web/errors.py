@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from flask import Flask, Response, g, jsonify, make_response, render_template
+from flask_limiter import RateLimitExceeded
 from flask_wtf.csrf import CSRFError
 from sqlalchemy.exc import OperationalError
 from werkzeug.exceptions import HTTPException, default_exceptions
@@ -83,6 +84,7 @@ WORDS = {
 def init_error_pages(app: Flask) -> None:
     app.register_error_handler(HTTPException, _from_http)
     app.register_error_handler(CSRFError, _from_csrf)
+    app.register_error_handler(RateLimitExceeded, _too_many_tries)
     app.register_error_handler(StorageFullError, lambda _: error_page(507))
     for kind in UNAVAILABLE:
         app.register_error_handler(kind, _unavailable)
@@ -117,6 +119,14 @@ def _own_words(error: HTTPException) -> str | None:
     if standard is None or type(error) is not standard:
         return None
     return error.description if error.description != standard.description else None
+
+
+def _too_many_tries(error: RateLimitExceeded) -> Response:
+    """How long to wait depends on the limit that was reached: of a minute, or of an hour."""
+    seconds = error.limit.limit.get_expiry() if error.limit else 60
+    response = error_page(429, "Wait one hour. Then try again." if seconds > 60 else None)
+    response.headers["Retry-After"] = str(seconds)
+    return response
 
 
 def _from_csrf(_: CSRFError) -> Response:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import redis
@@ -13,6 +14,7 @@ from tests.portal_tools import JSON, another_app, send, token_of, words
 from tests.world import PASSWORD, World
 from tools.ports import free_port
 from web.database import db
+from web.rate_limits import limiter
 
 SignedIn = Callable[[str], BrowserSession]
 
@@ -62,22 +64,77 @@ def test_looking_at_the_page_is_not_counted(client: FlaskClient) -> None:
     assert {client.get("/sign-in").status_code for _ in range(40)} == {200}
 
 
-@pytest.mark.parametrize(
-    ("path", "form"),
-    [("/second-factor", {"code": "000000"}), ("/step-up", {"code": "000000"})],
-)
-def test_codes_cannot_be_guessed_quickly(
-    signed_in: SignedIn, path: str, form: dict[str, str]
+PROOFS = [
+    ("/second-factor", {"code": "000000"}),
+    ("/second-factor", {"credential": "{}"}),
+    ("/second-factor/recovery", {"code": "AAAA-AAAA"}),
+    ("/second-factor/new", {"code": "000000"}),
+    ("/step-up", {"code": "000000"}),
+    ("/account/password", {"old": "wrong", "password": "velvet otter cargo"}),
+]
+
+
+@pytest.mark.parametrize(("path", "form"), PROOFS)
+def test_proofs_cannot_be_guessed_quickly(
+    app: Flask, signed_in: SignedIn, path: str, form: dict[str, str]
 ) -> None:
+    bob, dan = signed_in("bob"), signed_in("dan")
+    data = {**form, "csrf_token": bob.csrf_token()}
+
+    codes = [bob.client.post(path, data=data).status_code for _ in range(11)]
+
+    assert codes == [422] * 10 + [429]
+    elsewhere = app.test_client()
+    elsewhere.set_cookie("dermqueue", bob.client.get_cookie("dermqueue").value)
+    from_afar = {"REMOTE_ADDR": "203.0.113.9"}
+    assert elsewhere.post(path, data=data, environ_base=from_afar).status_code == 429
+    assert dan.post(path, form).status_code == 422, "another person is served"
+
+
+def test_requests_that_are_refused_for_something_else_count_too(client: FlaskClient) -> None:
+    without_token = {"email": "alice@example.org", "password": "wrong"}
+    from_elsewhere = {"Sec-Fetch-Site": "cross-site"}
+    token = token_of(client)
+
+    codes = [client.post("/sign-in", data=without_token).status_code for _ in range(5)]
+    codes += [
+        client.post(
+            "/sign-in", data={**without_token, "csrf_token": token}, headers=from_elsewhere
+        ).status_code
+        for _ in range(5)
+    ]
+
+    assert codes == [400] * 10
+    assert try_to_sign_in(client, token, "alice@example.org", PASSWORD) == 429
+
+
+def test_after_the_minute_the_right_password_is_let_in_again(
+    app: Flask, client: FlaskClient
+) -> None:
+    token = token_of(client)
+    for _ in range(11):
+        try_to_sign_in(client, token, "alice@example.org")
+    with app.app_context():
+        limiter.reset()
+
+    assert try_to_sign_in(client, token, "alice@example.org", PASSWORD) == 302
+
+
+def test_a_limit_of_an_hour_says_so(signed_in: SignedIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(now=1_800_000_000.0)
+    frozen = SimpleNamespace(time=lambda: clock.now)
+    monkeypatch.setattr("limits.storage.memory.time", frozen)
     bob = signed_in("bob")
-    token = bob.csrf_token()
+    path, form = "/step-up", {"code": "000000", "csrf_token": bob.csrf_token()}
+    for _ in range(6):
+        assert {bob.client.post(path, data=form).status_code for _ in range(10)} == {422}
+        clock.now += 61
 
-    codes = {
-        bob.client.post(path, data={**form, "csrf_token": token}).status_code for _ in range(30)
-    }
+    answer = bob.client.post(path, data=form)
 
-    assert codes == {422}
-    assert bob.client.post(path, data={**form, "csrf_token": token}).status_code == 429
+    assert answer.status_code == 429
+    assert "Wait one hour. Then try again." in words(answer.text)
+    assert answer.headers["Retry-After"] == "3600"
 
 
 def test_registrations_are_counted_too(client: FlaskClient) -> None:

@@ -18,8 +18,8 @@ from web.portal.blueprint import portal
 from web.portal.forms import PortalForm
 from web.portal.login import page
 from web.portal.password import LINK_SPENT
-from web.portal.second_factor import account_key, own_account
-from web.rate_limits import MAILS_PER_ACCOUNT, SIGN_IN_PER_ADDRESS, limiter
+from web.portal.second_factor import own_account
+from web.rate_limits import MAILS_PER_ACCOUNT, SIGN_IN_PER_ADDRESS, by_person, limited
 from web.services import services
 from web.step_up import needs_step_up
 
@@ -31,7 +31,7 @@ CONFIRM_MAILED = (
 
 @portal.route("/account/email", methods=["GET", "POST"])
 @roles(*Role)
-@limiter.limit(MAILS_PER_ACCOUNT, methods=["POST"], key_func=account_key)
+@limited(MAILS_PER_ACCOUNT, key_func=by_person)
 @needs_step_up()
 def change_email() -> AnyResponse | str:
     """Whether another account has the address is found out only while the mail is sent."""
@@ -47,7 +47,7 @@ def change_email() -> AnyResponse | str:
 
 @portal.route("/account/email/<token>", methods=["GET", "POST"])
 @public
-@limiter.limit(SIGN_IN_PER_ADDRESS, methods=["POST"])
+@limited(SIGN_IN_PER_ADDRESS)
 def confirm_email(token: str) -> AnyResponse:
     """Opening the link does nothing, so that a mail program may look at it; the button does."""
     link = one_time_links.find(db.session(), LinkPurpose.EMAIL_CHANGE, token)

@@ -15,7 +15,7 @@ from web.portal.account_forms import ROLE_NAMES, JoinForm
 from web.portal.blueprint import portal
 from web.portal.login import page
 from web.portal.new_session import begin_session
-from web.rate_limits import SIGN_IN_PER_ADDRESS, limiter
+from web.rate_limits import SIGN_IN_PER_ADDRESS, limited
 from web.services import services
 
 LINK_SPENT = "This invitation was used before or is too old. Ask for a new one."
@@ -23,7 +23,7 @@ LINK_SPENT = "This invitation was used before or is too old. Ask for a new one."
 
 @portal.route("/join/<token>", methods=["GET", "POST"])
 @public
-@limiter.limit(SIGN_IN_PER_ADDRESS, methods=["POST"])
+@limited(SIGN_IN_PER_ADDRESS)
 def join(token: str) -> AnyResponse:
     invitation = invitations.find(db.session(), token)
     if invitation is None:

@@ -30,7 +30,7 @@ from web.portal.blueprint import portal
 from web.portal.forms import PortalForm, SignInForm
 from web.portal.new_session import begin_session
 from web.portal.passkey_proof import ask_for_passkey, proved_account
-from web.rate_limits import SIGN_IN_PER_ACCOUNT, SIGN_IN_PER_ADDRESS, limiter
+from web.rate_limits import SIGN_IN_PER_ACCOUNT, SIGN_IN_PER_ADDRESS, limited
 from web.services import services
 
 LINK_SPENT = "This link was used before or is too old. Start the demo again for a new one."
@@ -71,8 +71,8 @@ def address_key() -> str:
 
 @portal.route("/sign-in", methods=["GET", "POST"])
 @public
-@limiter.limit(SIGN_IN_PER_ADDRESS, methods=["POST"])
-@limiter.limit(SIGN_IN_PER_ACCOUNT, methods=["POST"], key_func=address_key)
+@limited(SIGN_IN_PER_ADDRESS)
+@limited(SIGN_IN_PER_ACCOUNT, key_func=address_key)
 def sign_in() -> AnyResponse:
     form = SignInForm()
     if not form.validate_on_submit():
@@ -93,7 +93,7 @@ def sign_in() -> AnyResponse:
 
 @portal.post("/sign-in/passkey/options")
 @public
-@limiter.limit(SIGN_IN_PER_ADDRESS)
+@limited(SIGN_IN_PER_ADDRESS)
 def sign_in_passkey_options() -> Response:
     """What the browser's passkeys are asked, before anybody said who they are."""
     return jsonify(ask_for_passkey(None))
@@ -101,7 +101,7 @@ def sign_in_passkey_options() -> Response:
 
 @portal.post("/sign-in/passkey")
 @public
-@limiter.limit(SIGN_IN_PER_ADDRESS)
+@limited(SIGN_IN_PER_ADDRESS)
 def sign_in_passkey() -> AnyResponse:
     """A passkey that verified its person is both factors in one."""
     form = PasskeyForm()
@@ -152,7 +152,7 @@ def sign_out() -> AnyResponse:
 
 @portal.route("/sign-in-link/<token>", methods=["GET", "POST"])
 @public
-@limiter.limit(SIGN_IN_PER_ADDRESS, methods=["POST"])
+@limited(SIGN_IN_PER_ADDRESS)
 def sign_in_link(token: str) -> AnyResponse:
     """A one-time link of a demo installation. Opening it does nothing; the button signs in."""
     if not services().is_demo:

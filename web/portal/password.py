@@ -16,12 +16,13 @@ from web.permission import public, roles
 from web.portal.account_forms import ChangePasswordForm, EmailForm, NewPasswordForm
 from web.portal.blueprint import portal
 from web.portal.login import address_key, page
-from web.portal.second_factor import account_key, own_account
+from web.portal.second_factor import own_account
 from web.rate_limits import (
     MAILS_PER_ACCOUNT,
     PROOFS_PER_ACCOUNT,
     SIGN_IN_PER_ADDRESS,
-    limiter,
+    by_person,
+    limited,
 )
 from web.services import services
 from web.step_up import require_step_up
@@ -35,7 +36,7 @@ RESET_MAILED = (
 
 @portal.route("/account/password", methods=["GET", "POST"])
 @roles(*Role)
-@limiter.limit(PROOFS_PER_ACCOUNT, methods=["POST"], key_func=account_key)
+@limited(PROOFS_PER_ACCOUNT, key_func=by_person)
 def change_password() -> AnyResponse:
     """The old password is asked for; with a second factor, a fresh proof of that too."""
     account = own_account()
@@ -60,8 +61,8 @@ def change_password() -> AnyResponse:
 
 @portal.route("/password/forgotten", methods=["GET", "POST"])
 @public
-@limiter.limit(SIGN_IN_PER_ADDRESS, methods=["POST"])
-@limiter.limit(MAILS_PER_ACCOUNT, methods=["POST"], key_func=address_key)
+@limited(SIGN_IN_PER_ADDRESS)
+@limited(MAILS_PER_ACCOUNT, key_func=address_key)
 def forgotten_password() -> AnyResponse | str:
     """Nothing is looked up here: who has an account is found out only while the mail is sent.
 
@@ -79,7 +80,7 @@ def forgotten_password() -> AnyResponse | str:
 
 @portal.route("/password/new/<token>", methods=["GET", "POST"])
 @public
-@limiter.limit(SIGN_IN_PER_ADDRESS, methods=["POST"])
+@limited(SIGN_IN_PER_ADDRESS)
 def reset_password(token: str) -> AnyResponse:
     """The link replaces the password alone: it signs nobody in, and a second factor stays."""
     link = one_time_links.find(db.session(), LinkPurpose.PASSWORD_RESET, token)

@@ -26,17 +26,21 @@ from web.portal.forms import PatientForm, RegisterForm
 from web.portal.login import address_key, page
 from web.portal.new_session import begin_session
 from web.portal.texts import Identity, write_identity
-from web.rate_limits import MAILS_PER_ACCOUNT, SIGN_IN_PER_ADDRESS, limiter
+from web.rate_limits import MAILS_PER_ACCOUNT, SIGN_IN_PER_ADDRESS, limited
 from web.services import services
 
 LINK_SPENT = "This link was used before or is too old. Register once more for a new one."
 LINK_MAILED = "We send you a link to go on with. It works once, for 2 hours."
 
 
+def _sends_no_mail() -> bool:
+    return not services().sends_mail
+
+
 @portal.route("/register", methods=["GET", "POST"])
 @public
-@limiter.limit(SIGN_IN_PER_ADDRESS, methods=["POST"])
-@limiter.limit(MAILS_PER_ACCOUNT, methods=["POST"], key_func=address_key)
+@limited(SIGN_IN_PER_ADDRESS)
+@limited(MAILS_PER_ACCOUNT, key_func=address_key, exempt_when=_sends_no_mail)
 def register() -> AnyResponse | str:
     if services().sends_mail:
         return _ask_for_address()
@@ -65,7 +69,7 @@ def _ask_for_address() -> AnyResponse | str:
 
 @portal.route("/register/<token>", methods=["GET", "POST"])
 @public
-@limiter.limit(SIGN_IN_PER_ADDRESS, methods=["POST"])
+@limited(SIGN_IN_PER_ADDRESS)
 def register_proved(token: str) -> AnyResponse:
     """The rest of the registration, for whoever opened the link in their mail."""
     link = one_time_links.find(db.session(), LinkPurpose.REGISTRATION, token)

@@ -40,7 +40,7 @@ from web.portal.forms import PortalForm, SecondFactorForm
 from web.portal.login import home_of, next_path, page
 from web.portal.passkey_proof import ask_for_new_passkey, ask_for_passkey, new_credential, proves
 from web.qr_code import qr_svg
-from web.rate_limits import PROOFS_PER_ACCOUNT, SIGN_IN_PER_ADDRESS, limiter
+from web.rate_limits import PROOFS_PER_ACCOUNT, SIGN_IN_PER_ADDRESS, by_person, limited
 from web.second_factor import code_is_right, spend_code
 from web.services import services
 from web.step_up import needs_step_up, require_step_up
@@ -58,18 +58,13 @@ def own_account() -> Account:
     return db.session.merge(me().login.account)
 
 
-def account_key() -> str:
-    """Whom a rate limit counts who is signed in, by whatever address they come."""
-    return f"account:{me().actor.user_id}"
-
-
 # --- Proving --------------------------------------------------------------------------------------
 
 
 @portal.route("/second-factor", methods=["GET", "POST"])
 @roles(*Role)
-@limiter.limit(SIGN_IN_PER_ADDRESS, methods=["POST"])
-@limiter.limit(PROOFS_PER_ACCOUNT, methods=["POST"], key_func=account_key)
+@limited(SIGN_IN_PER_ADDRESS)
+@limited(PROOFS_PER_ACCOUNT, key_func=by_person)
 def second_factor() -> AnyResponse:
     account = own_account()
     if not accounts.has_second_factor(db.session(), account):
@@ -84,8 +79,8 @@ def second_factor() -> AnyResponse:
 
 @portal.route("/step-up", methods=["GET", "POST"])
 @roles(*Role)
-@limiter.limit(SIGN_IN_PER_ADDRESS, methods=["POST"])
-@limiter.limit(PROOFS_PER_ACCOUNT, methods=["POST"], key_func=account_key)
+@limited(SIGN_IN_PER_ADDRESS)
+@limited(PROOFS_PER_ACCOUNT, key_func=by_person)
 def step_up() -> AnyResponse:
     """A fresh proof: of the second factor, or of the password where there is none."""
     account = own_account()
@@ -156,15 +151,15 @@ def mark_proved(action: AuditAction, *, detail: str = "") -> None:
 
 @portal.post("/passkeys/options/use")
 @roles(*Role)
-@limiter.limit(PROOFS_PER_ACCOUNT, key_func=account_key)
+@limited(PROOFS_PER_ACCOUNT, key_func=by_person)
 def passkey_use_options() -> Response:
     return jsonify(ask_for_passkey(own_account()))
 
 
 @portal.route("/second-factor/recovery", methods=["GET", "POST"])
 @roles(*Role)
-@limiter.limit(SIGN_IN_PER_ADDRESS, methods=["POST"])
-@limiter.limit(PROOFS_PER_ACCOUNT, methods=["POST"], key_func=account_key)
+@limited(SIGN_IN_PER_ADDRESS)
+@limited(PROOFS_PER_ACCOUNT, key_func=by_person)
 def use_recovery_code() -> AnyResponse:
     account, form = own_account(), RecoveryCodeForm()
     if not form.validate_on_submit():
@@ -196,7 +191,7 @@ def _may_set_up(account: Account, back: str) -> AnyResponse | None:
 
 @portal.route("/second-factor/new", methods=["GET", "POST"])
 @roles(*Role)
-@limiter.limit(PROOFS_PER_ACCOUNT, methods=["POST"], key_func=account_key)
+@limited(PROOFS_PER_ACCOUNT, key_func=by_person)
 def new_code_app() -> AnyResponse:
     """Set up a code app, or another one in place of the one there is."""
     account = own_account()
@@ -233,7 +228,7 @@ def _code_app_page(form: SecondFactorForm, account: Account, secret: str) -> Any
 
 @portal.route("/passkeys/new", methods=["GET", "POST"])
 @roles(*Role)
-@limiter.limit(PROOFS_PER_ACCOUNT, methods=["POST"], key_func=account_key)
+@limited(PROOFS_PER_ACCOUNT, key_func=by_person)
 def new_passkey() -> AnyResponse:
     account = own_account()
     elsewhere = _may_set_up(account, url_for("portal.new_passkey"))
@@ -259,7 +254,7 @@ def new_passkey() -> AnyResponse:
 
 @portal.post("/passkeys/options/new")
 @roles(*Role)
-@limiter.limit(PROOFS_PER_ACCOUNT, key_func=account_key)
+@limited(PROOFS_PER_ACCOUNT, key_func=by_person)
 def passkey_creation_options() -> AnyResponse:
     account = own_account()
     elsewhere = _may_set_up(account, url_for("portal.new_passkey"))

@@ -40,7 +40,7 @@ from web.permission import roles
 from web.portal.blueprint import portal
 from web.portal.forms import CaseForm, PortalForm, RetakePhotosForm
 from web.portal.login import page
-from web.rate_limits import UPLOADS_PER_ACCOUNT, limiter
+from web.rate_limits import UPLOADS_PER_ACCOUNT, by_person, limited
 from web.services import services
 
 _ID = re.compile(r"[0-9a-f]{32}\Z")
@@ -100,14 +100,9 @@ def photo_slots(first: int) -> list[PhotoSlot]:
     ]
 
 
-def _uploader() -> str:
-    """Many patients may share one address, as in a clinic's waiting room."""
-    return f"uploads:{me().actor.user_id}"
-
-
 @portal.route("/cases/new", methods=["GET", "POST"])
 @roles(Role.PATIENT)
-@limiter.limit(UPLOADS_PER_ACCOUNT, methods=["POST"], key_func=_uploader)
+@limited(UPLOADS_PER_ACCOUNT, key_func=by_person)
 def new_case() -> AnyResponse:
     form = CaseForm()
     submission_id = _submission_id(form.submission_id.data)
@@ -134,7 +129,7 @@ def new_case() -> AnyResponse:
 
 @portal.post("/cases/<case_id>/photos")
 @roles(Role.PATIENT)
-@limiter.limit(UPLOADS_PER_ACCOUNT, key_func=_uploader)
+@limited(UPLOADS_PER_ACCOUNT, key_func=by_person)
 def replace_photos(case_id: str) -> AnyResponse:
     """New photos for a case that asked for them."""
     row, _ = case_for(case_id, Permission.REPLACE_PHOTOS)
