@@ -24,6 +24,7 @@ class SmtpChannel:
     def deliver(self, address: str, message: Message) -> None:
         try:
             with self._connected() as server:
+                self._sign_in(server)
                 server.send_message(self._mail(address, message))
         except (smtplib.SMTPException, OSError, UnicodeError, ValueError) as error:
             # The text of the error may quote the address; its kind and the server's code do not.
@@ -34,15 +35,15 @@ class SmtpChannel:
         parts = urlsplit(self.url)
         host, port = parts.hostname or "", parts.port or PORTS[parts.scheme]
         if parts.scheme == "smtps":
-            server: smtplib.SMTP = smtplib.SMTP_SSL(
-                host, port, timeout=TIMEOUT_SECONDS, context=self.context
-            )
-        else:
-            server = smtplib.SMTP(host, port, timeout=TIMEOUT_SECONDS)
+            return smtplib.SMTP_SSL(host, port, timeout=TIMEOUT_SECONDS, context=self.context)
+        return smtplib.SMTP(host, port, timeout=TIMEOUT_SECONDS)
+
+    def _sign_in(self, server: smtplib.SMTP) -> None:
+        parts = urlsplit(self.url)
+        if parts.scheme == "smtp":
             server.starttls(context=self.context)
         if parts.username:
             server.login(unquote(parts.username), unquote(parts.password or ""))
-        return server
 
     def _mail(self, address: str, message: Message) -> EmailMessage:
         mail = EmailMessage()

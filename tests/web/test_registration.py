@@ -1,17 +1,22 @@
 """Patients register themselves; who they are is in clear nowhere."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import select
 
 from clinic.audit_event import AuditAction
+from clinic.notices import NoticeKind
 from clinic.records import accounts
 from clinic.records.db import database_now
-from clinic.records.models import Account, Consent, EpochKeyRow, LoginSession, Patient
+from clinic.records.models import Account, Consent, EpochKeyRow, LoginSession, Notice, Patient
+from tests.mail_tools import KeptMail, mailer_of
 from tests.portal_tools import (
     REGISTRATION,
+    another_app,
     both_databases,
     count,
     entries,
@@ -21,6 +26,7 @@ from tests.portal_tools import (
     words,
 )
 from tests.world import World
+from web.database import db
 
 NAMED = (b"ada@example.com", b"ada@", b"okafor", b"1985-03-27", b"four words are better")
 
@@ -152,3 +158,73 @@ def test_without_a_clinic_key_nobody_is_half_registered(world: World, client: Fl
     assert count(world, Patient) == 2
     with world.sessions() as session:
         assert accounts.account_by_email(session, world.secrets, "ada@example.com") is None
+
+
+# --- Where mail is sent ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def mailing(world: World, database_url: str, tmp_path: Path) -> Iterator[Flask]:
+    app = another_app(world, database_url, tmp_path, mail_from="no-reply@derm.example")
+    yield app
+    with app.app_context():
+        db.engine.dispose()
+
+
+WITHOUT_ADDRESS = {name: value for name, value in REGISTRATION.items() if name != "email"}
+
+
+@both_databases
+def test_with_mail_the_address_is_proved_before_anything_else_is_asked(
+    mailing: Flask, world: World
+) -> None:
+    client, channel = mailing.test_client(), KeptMail()
+    asked = send(client, "/register", {"email": "ada@example.com"})
+    assert "Check your mail" in words(asked.text)
+    mailer_of(world, channel).send_due()
+    link = channel.last_link()
+    assert "ada@example.com" in client.get(link).text
+
+    answer = send(client, link, WITHOUT_ADDRESS)
+
+    assert answer.location == "/cases"
+    assert client.get("/cases").status_code == 200
+    assert client.get(link).status_code == 404, "the link works once"
+    with world.sessions() as session:
+        assert accounts.account_by_email(session, world.secrets, "ada@example.com") is not None
+
+
+def test_with_mail_nobody_learns_who_has_an_account(mailing: Flask, world: World) -> None:
+    names = ("alice", "nobody")
+    pages = [
+        send(mailing.test_client(), "/register", {"email": f"{name}@example.org"}) for name in names
+    ]
+
+    assert {one.status_code for one in pages} == {200}
+    texts = {one.text.replace(name, "") for one, name in zip(pages, names, strict=True)}
+    assert len(texts) == 1
+    assert count(world, Account) == 6, "the cast and nobody else"
+    channel = KeptMail()
+    mailer_of(world, channel).send_due()
+    links = {address: "http" in message.text for address, message in channel.sent}
+    assert links == {"alice@example.org": False, "nobody@example.org": True}
+
+
+def test_a_first_browser_is_no_news_but_a_second_one_is(
+    app: Flask, world: World, client: FlaskClient
+) -> None:
+    def told() -> int:
+        with world.sessions() as session:
+            query = select(Notice).where(Notice.kind == NoticeKind.NEW_DEVICE)
+            return len(session.scalars(query).all())
+
+    form = {"email": REGISTRATION["email"], "password": REGISTRATION["password"]}
+    send(client, "/register", REGISTRATION)
+    send(client, "/sign-out", {}, page="/account")
+    send(client, "/sign-in", form)
+    assert told() == 0
+
+    send(app.test_client(), "/sign-in", form)
+
+    assert told() == 1
+    assert len(client.get_cookie("dermqueue-browser").value) >= 43
