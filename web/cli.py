@@ -101,7 +101,7 @@ CLINIC_OPTION = click.option("--clinic", "clinic_id", help="Its id; without it t
 
 
 @users_commands.command("invite")
-@click.argument("role", type=click.Choice(sorted(STAFF)))
+@click.argument("role", type=click.Choice(sorted(role.value for role in STAFF)))
 @CLINIC_OPTION
 def invite_user(role: str, clinic_id: str | None) -> None:
     """Print a one-time link with which somebody joins the staff.

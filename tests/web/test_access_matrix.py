@@ -2,6 +2,7 @@
 
 import json
 import re
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from urllib.parse import urlencode
@@ -11,13 +12,15 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from clinic.access import Role
 from clinic.audit_event import AuditAction
 from clinic.fhir_capability import READ_TYPES
 from clinic.fhir_search import INCLUDES, REVERSE_INCLUDES
 from clinic.keeper_protocol import ObjectKind
-from clinic.records import accounts, ehr_clients
+from clinic.records import accounts, ehr_clients, passkeys
 from clinic.records.db import database_now, new_id
 from clinic.records.models import Account, EhrClient
+from clinic.records.passkeys import NewPasskey
 from clinic.submission import CaseState
 from tests.browser_session import BrowserSession
 from tests.portal_tools import (
@@ -30,6 +33,7 @@ from tests.portal_tools import (
     viewer_key,
 )
 from tests.world import World
+from web.rate_limits import limiter
 
 PEOPLE = ("nobody", "alice", "carol", "bob", "dan", "erin", "frank", "half")
 
@@ -51,17 +55,43 @@ TABLE = """
     GET    /static/js/viewer.js         200 200 200 200 200 200 200 200
     GET    /register                    200 200 200 200 200 200 200 200
     POST   /register                    422 422 422 422 422 422 422 422
+    GET    /register/some-token         404 404 404 404 404 404 404 404
+    POST   /register/some-token         404 404 404 404 404 404 404 404
+    GET    /password/forgotten          200 200 200 200 200 200 200 200
+    POST   /password/forgotten          200 200 200 200 200 200 200 200
+    GET    /password/new/some-token     404 404 404 404 404 404 404 404
+    POST   /password/new/some-token     404 404 404 404 404 404 404 404
+    GET    /join/some-token             404 404 404 404 404 404 404 404
+    POST   /join/some-token             404 404 404 404 404 404 404 404
     GET    /sign-in                     200 200 200 200 200 200 200 200
     POST   /sign-in                     422 422 422 422 422 422 422 422
+    POST   /sign-in/passkey/options     200 200 200 200 200 200 200 200
+    POST   /sign-in/passkey             422 422 422 422 422 422 422 422
     GET    /sign-in-link/some-token     404 404 404 404 404 404 404 404
     POST   /sign-in-link/some-token     404 404 404 404 404 404 404 404
-    GET    /second-factor               302 403 403 200 200 200 200 200
-    POST   /second-factor               302 403 403 422 422 422 422 422
-    GET    /second-factor/new           302 403 403 302 302 302 302 302
-    POST   /second-factor/new           302 403 403 302 302 302 302 302
-    GET    /step-up                     302 403 403 200 200 200 200 302
-    POST   /step-up                     302 403 403 422 422 422 422 302
+    GET    /second-factor               302 302 302 200 200 200 200 200
+    POST   /second-factor               302 302 302 422 422 422 422 422
+    GET    /second-factor/recovery      302 200 200 200 200 200 200 200
+    POST   /second-factor/recovery      302 422 422 422 422 422 422 422
+    GET    /second-factor/new           302 200 200 200 200 200 200 302
+    POST   /second-factor/new           302 422 422 422 422 422 422 302
+    POST   /second-factor/remove        302 404 404 409 409 409 409 302
+    GET    /passkeys/new                302 200 200 200 200 200 200 302
+    POST   /passkeys/new                302 422 422 422 422 422 422 302
+    POST   /passkeys/options/new        302 200 200 200 200 200 200 302
+    POST   /passkeys/options/use        302 200 200 200 200 200 200 200
+    POST   /passkeys/{dans_key}/name    302 403 403 403 422 403 403 302
+    POST   /passkeys/{dans_key}/remove  302 403 403 403 302 403 403 302
+    POST   /recovery-codes              302 409 409 200 200 200 200 302
+    GET    /step-up                     302 200 200 200 200 200 200 302
+    POST   /step-up                     302 422 422 422 422 422 422 302
     GET    /account                     302 200 200 200 200 200 200 302
+    GET    /account/password            302 200 200 200 200 200 200 302
+    POST   /account/password            302 422 422 422 422 422 422 302
+    GET    /account/email               302 200 200 200 200 200 200 302
+    POST   /account/email               302 200 200 200 200 200 200 302
+    GET    /account/email/some-token    404 404 404 404 404 404 404 404
+    POST   /account/email/some-token    404 404 404 404 404 404 404 404
     POST   /account/consents            302 302 302 403 403 403 403 403
     POST   /account/sessions/{bobs}/end 302 404 404 302 404 404 404 302
     GET    /cases                       302 200 200 403 403 403 403 403
@@ -103,6 +133,19 @@ TABLE = """
     POST   /operations/dead/{claimed}/retry 302 403 403 403 403 403 403 403
     POST   /operations/dead/{signed}/retry  302 403 403 403 403 403 403 403
     GET    /audit                       302 403 403 403 403 200 403 403
+    GET    /people                      302 403 403 403 403 200 403 403
+    POST   /people/invite               302 403 403 403 403 422 403 403
+    POST   /people/find                 302 403 403 403 403 422 403 403
+    POST   /people/invitations/{unknown}/withdraw 302 403 403 403 403 404 403 403
+    GET    /people/{unknown}            302 403 403 403 403 404 403 403
+    GET    /people/{gina}               302 403 403 403 403 200 403 403
+    GET    /people/{franks}             302 403 403 403 403 404 403 403
+    POST   /people/{gina}/sign-out      302 403 403 403 403 302 403 403
+    POST   /people/{gina}/role          302 403 403 403 403 422 403 403
+    POST   /people/{gina}/second-factor/reset 302 403 403 403 403 302 403 403
+    POST   /people/{gina}/disable       302 403 403 403 403 302 403 403
+    POST   /people/{gina}/enable        302 403 403 403 403 302 403 403
+    POST   /people/{franks}/disable     302 403 403 403 403 404 403 403
     GET    /review                      302 403 403 200 200 403 200 302
     GET    /review/{unknown}            302 403 403 404 404 403 404 302
     GET    /review/{fresh}              302 403 403 200 200 403 403 302
@@ -123,6 +166,7 @@ TABLE = """
     POST   /review/{fresh}/release      302 403 403 403 403 403 403 302
     POST   /review/{read}/release       302 403 403 302 403 403 403 302
     POST   /review/next                 302 403 403 302 302 403 302 302
+    POST   /account/sessions/end-others 302 302 302 302 302 302 302 302
     POST   /sign-out                    302 302 302 302 302 302 302 302
 """
 
@@ -200,6 +244,8 @@ class Stage:
             "read": world.first_read(alice, bob),
             "signed": world.signed(alice, bob),
             "retake": world.screened(alice),
+            "gina": world.add_person("gina", Role.ADMINISTRATOR).account_id,
+            "franks": world.frank.account_id,
         }
         change_row(
             world, self.ids["retake"], case_state=CaseState.UNREADABLE, retake_reason="Not sharp."
@@ -224,6 +270,8 @@ class Stage:
             ids["claimable"] = self.world.screened(self.world.alice)
         if "{bobs}" in template:
             ids["bobs"] = self._another_session_of_bob()
+        if "{dans_key}" in template:
+            ids["dans_key"] = self._another_passkey_of_dan()
         path = template.format(**ids)
         browser, token = self.browsers[name], self.tokens[name]
         if template.endswith("/grants") and method == "POST":
@@ -238,13 +286,24 @@ class Stage:
             assert login is not None
             return login.id
 
+    def _another_passkey_of_dan(self) -> str:
+        name = self.world.secrets.seal(
+            "key", account_id=self.world.dan.account_id, column="passkey name"
+        )
+        new = NewPasskey(secrets.token_bytes(16), b"a public key", 0, name)
+        with self.world.sessions() as session, session.begin():
+            account = session.get_one(Account, self.world.dan.account_id)
+            return passkeys.add(session, account, new).id
+
 
 def _form(method: str, token: str) -> dict[str, str]:
     return {"csrf_token": token} if method == "POST" else {}
 
 
 @pytest.fixture
-def stage(app: Flask, world: World) -> Stage:
+def stage(app: Flask, world: World, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    """Everybody asks for everything from one address: that would be too often."""
+    monkeypatch.setattr(limiter, "enabled", False)
     return Stage.of(app, world)
 
 

@@ -13,14 +13,12 @@ from flask import Flask
 from sqlalchemy import delete, update
 
 from clinic.audit_event import AuditAction
-from clinic.records import accounts, ehr_clients, keys
-from clinic.records.models import Account, AuditEntry, Clinic, EpochKeyRow
-from tests.portal_tools import count, entries, send
+from clinic.records import ehr_clients, invitations, keys
+from clinic.records.models import Account, AuditEntry, Clinic, EpochKeyRow, Invitation
+from tests.portal_tools import count, entries
 from tests.world import World
 from web.cli import init_key_files
 from web.database import db
-
-STAFF = ("--given-name", "Dora", "--family-name", "Derm")
 
 
 @pytest.fixture
@@ -128,42 +126,51 @@ def test_a_clinic_needs_a_phone_and_a_time_zone_that_exists(run: Any, world: Wor
     assert count(world, Clinic) == before
 
 
-@pytest.mark.parametrize(
-    ("role", "extra"),
-    [("administrator", ()), ("dermatologist", ("--registration-number", "GMC-1234567"))],
-)
-def test_staff_are_created_with_a_random_password_shown_once(
-    run: Any, app: Flask, world: World, role: str, extra: tuple[str, ...]
+INVITATIONS = [
+    (("invite-administrator",), "administrator"),
+    (("invite", "administrator"), "administrator"),
+    (("invite", "dermatologist"), "dermatologist"),
+]
+
+
+@pytest.mark.parametrize(("command", "role"), INVITATIONS)
+def test_staff_come_in_by_a_link_that_is_shown_once(
+    run: Any, app: Flask, world: World, command: tuple[str, ...], role: str
 ) -> None:
-    result = run("users", "create", role, "--email", "dora@example.org", *STAFF, *extra)
-
-    assert result.exit_code == 0, result.output
-    password = re.search(r"shown once: (\S{12,})", result.output).group(1)
-    with world.sessions() as session:
-        account = accounts.account_by_email(session, world.secrets, "dora@example.org")
-    assert account is not None
-    assert (account.role, account.clinic_id) == (role, world.clinic_id)
-    assert password not in account.password_hash
-    client = app.test_client()
-    answer = send(client, "/sign-in", {"email": "dora@example.org", "password": password})
-    assert client.get(answer.location).location == "/second-factor"
-    assert client.get("/second-factor").location == "/second-factor/new"
-    assert [one.detail for one in entries(world, AuditAction.ACCOUNT_CREATED)] == [role]
-
-
-def test_wrong_staff_is_refused_in_words(run: Any, world: World) -> None:
     before = count(world, Account)
 
-    def create(role: str, email: str) -> Result:
-        return run("users", "create", role, "--email", email, *STAFF)
+    result = run("users", *command)
 
-    needs_number = create("dermatologist", "dora@example.org")
-    assert refused(needs_number, "A dermatologist needs --registration-number.")
-    taken = create("administrator", "ALICE@example.org")
-    assert refused(taken, "ALICE@example.org has an account already.")
-    assert refused(create("patient", "dora@example.org"), "Invalid value for")
-    assert refused(run("users", "create", "administrator"), "Missing option '--email'")
-    assert count(world, Account) == before
+    assert result.exit_code == 0, result.output
+    link = re.search(r"http://localhost(/join/\S{43})$", result.output, re.MULTILINE).group(1)
+    assert count(world, Account) == before, "nobody exists before they choose a password"
+    with world.sessions() as session:
+        invitation = invitations.find(session, link.removeprefix("/join/"))
+    assert (invitation.role, invitation.clinic_id) == (role, world.clinic_id)
+    assert app.test_client().get(link).status_code == 200
+    (entry,) = entries(world, AuditAction.PERSON_INVITED)
+    assert (entry.actor, entry.detail) == ("command line", role)
+
+
+def test_an_invitation_can_be_for_another_clinic(run: Any, world: World) -> None:
+    result = run("users", "invite-administrator", "--clinic", world.other_clinic_id)
+
+    assert "of Clinic 2" in result.output
+    wrong = run("users", "invite-administrator", "--clinic", "0" * 32)
+    assert refused(wrong, "There is no clinic with the id")
+
+
+def test_patients_are_not_invited(run: Any, world: World) -> None:
+    assert refused(run("users", "invite", "patient"), "Invalid value for")
+    assert count(world, Invitation) == 0
+
+
+def test_a_fresh_database_has_nobody_in_it(app: Flask, world: World) -> None:
+    with app.app_context():
+        db.drop_all()
+        db.create_all()
+
+    assert count(world, Account) == 0
 
 
 def test_the_audit_chain_is_verified(run: Any, world: World) -> None:
@@ -197,7 +204,6 @@ def test_before_the_first_clinic_the_missing_step_is_named(app: Flask) -> None:
         db.drop_all()
         db.create_all()
     runner = app.test_cli_runner()
-    staff = ["users", "create", "administrator", "--email", "dora@example.org", *STAFF]
 
-    for command in (staff, ["ehr-clients", "register", "A system"]):
+    for command in (["users", "invite-administrator"], ["ehr-clients", "register", "A system"]):
         assert refused(runner.invoke(args=command), "run `flask clinics create`")

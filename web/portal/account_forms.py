@@ -1,6 +1,6 @@
 """The forms around an account: proofs, passwords, addresses, passkeys, people of the clinic."""
 
-from wtforms import HiddenField, SelectField, StringField
+from wtforms import HiddenField, SelectChoice, SelectField, StringField
 from wtforms.validators import DataRequired, InputRequired, Length, Optional
 
 from clinic.access import STAFF, Role
@@ -97,7 +97,9 @@ class JoinForm(PortalForm):
 
 
 class _RoleForm(PortalForm):
-    role = SelectField("Role", choices=[(role.value, ROLE_NAMES[role]) for role in INVITED])
+    role = SelectField(
+        "Role", choices=[SelectChoice(value=role.value, label=ROLE_NAMES[role]) for role in INVITED]
+    )
 
 
 class InviteForm(_RoleForm):
