@@ -52,9 +52,13 @@ from clinic.records.operations import (
 from ml import drift as model_drift
 from ml.drift import Bar, Drift, Level, Signal
 from web.errors import WORDS
-from web.portal import forms
+from web.portal import account_forms, forms
 from web.portal.drift_chart import LEVEL_SENTENCES, LEVEL_WORDS, charts
+from web.portal.email_address import CONFIRM_MAILED
 from web.portal.operations_view import live_part
+from web.portal.password import RESET_MAILED
+from web.portal.registration import LINK_MAILED
+from web.qr_code import qr_svg
 
 PORTAL = Path(__file__).resolve().parents[2] / "web" / "portal"
 NOTICE = (
@@ -71,10 +75,37 @@ ENDPOINTS = {
     "register": "/register",
     "sign_in": "/sign-in",
     "sign_in_link": "/sign-in/<token>",
+    "sign_in_passkey": "/sign-in/passkey",
+    "sign_in_passkey_options": "/sign-in/passkey/options",
     "sign_out": "/sign-out",
     "second_factor": "/second-factor",
+    "use_recovery_code": "/second-factor/recovery",
     "new_code_app": "/second-factor/new",
+    "remove_code_app": "/second-factor/remove",
+    "new_passkey": "/passkeys/new",
+    "passkey_creation_options": "/passkeys/options/new",
+    "passkey_use_options": "/passkeys/options/use",
+    "rename_passkey": "/passkeys/<passkey_id>/name",
+    "remove_passkey": "/passkeys/<passkey_id>/remove",
+    "renew_recovery_codes": "/recovery-codes",
     "step_up": "/step-up",
+    "change_password": "/account/password",
+    "forgotten_password": "/password/forgotten",
+    "reset_password": "/password/new/<token>",
+    "change_email": "/account/email",
+    "confirm_email": "/account/email/<token>",
+    "end_other_sessions": "/account/sessions/end-others",
+    "people_page": "/people",
+    "person_page": "/people/<account_id>",
+    "invite": "/people/invite",
+    "find_person": "/people/find",
+    "withdraw_invitation": "/people/invitations/<invitation_id>/withdraw",
+    "change_role": "/people/<account_id>/role",
+    "disable_person": "/people/<account_id>/disable",
+    "enable_person": "/people/<account_id>/enable",
+    "end_sessions_of_person": "/people/<account_id>/sign-out",
+    "reset_second_factor_of_person": "/people/<account_id>/second-factor/reset",
+    "join": "/join/<token>",
     "my_cases": "/cases",
     "new_case": "/cases/new",
     "my_case": "/cases/<case_id>",
@@ -296,8 +327,58 @@ def account(**change: Any) -> dict[str, Any]:
         "sessions": [session(1, current=True), session(2, current=False)],
         "consent_form": None,
         "consents": [],
-        "second_factor_on": True,
+        "signing_in": signing_in(),
     } | change
+
+
+def signing_in(**change: Any) -> dict[str, Any]:
+    key = {"id": "p1", "name": "my phone", "made_at": NOW, "used_at": NOW}
+    return {
+        "email": "ada@example.com",
+        "code_app": True,
+        "passkeys": [key, key | {"id": "p2", "name": "the key in the drawer", "used_at": None}],
+        "passkeys_possible": True,
+        "codes_left": 9,
+        "factor_required": False,
+    } | change
+
+
+def person(**change: Any) -> dict[str, Any]:
+    return {
+        "id": "a1",
+        "name": READER.name,
+        "role": "Dermatologist",
+        "registration_number": "GMC 7012345",
+        "disabled": False,
+        "second_factor": True,
+        "me": False,
+    } | change
+
+
+def people(**change: Any) -> dict[str, Any]:
+    rows = [person(), person(id="a2", disabled=True), person(id="a3", second_factor=False, me=True)]
+    invite = account_forms.InviteForm(formdata=None)
+    return {
+        "people": rows,
+        "invitations": [{"id": "i1", "role": "Administrator", "expires_at": NOW}],
+        "invite_form": invite,
+        "find_form": account_forms.EmailForm(formdata=None),
+        "form": invite,
+    } | change
+
+
+def one_person(**change: Any) -> dict[str, Any]:
+    return {
+        "person": person(),
+        "form": account_forms.ChangeRoleForm(formdata=None),
+        "is_patient": False,
+        "sessions": 2,
+        "codes_left": 9,
+    } | change
+
+
+def proof(form: Any, **change: Any) -> dict[str, Any]:
+    return {"form": form, "with_app": True, "with_passkey": True} | change
 
 
 def queue(**change: Any) -> dict[str, Any]:
@@ -453,27 +534,102 @@ SAMPLES: dict[str, tuple[Any, Callable[[], dict[str, Any]]]] = {
     "home+patient": (PATIENT, dict),
     "home+reader": (READER, dict),
     "home+administrator": (ADMINISTRATOR, dict),
-    "register": (None, lambda: {"form": forms.RegisterForm(formdata=None)}),
-    "register+errors": (None, lambda: {"form": filled(forms.RegisterForm, email="x")}),
-    "sign_in": (None, lambda: {"form": forms.SignInForm(formdata=None), "next_url": ""}),
-    "sign_in+errors": (None, lambda: {"form": filled(forms.SignInForm), "next_url": "/cases"}),
-    "second_factor": (None, lambda: {"form": forms.SecondFactorForm(formdata=None)}),
-    "enrol_second_factor": (
+    "register": (
+        None,
+        lambda: {"form": forms.RegisterForm(formdata=None), "proved_email": None},
+    ),
+    "register+errors": (
+        None,
+        lambda: {"form": filled(forms.RegisterForm, email="x"), "proved_email": None},
+    ),
+    "register+proved": (
+        None,
+        lambda: {"form": forms.PatientForm(formdata=None), "proved_email": "ada@example.com"},
+    ),
+    "register_address": (None, lambda: {"form": account_forms.EmailForm(formdata=None)}),
+    "check_mail": (None, lambda: {"words": RESET_MAILED}),
+    "check_mail+registration": (None, lambda: {"words": LINK_MAILED}),
+    "check_mail+email": (None, lambda: {"words": CONFIRM_MAILED}),
+    "sign_in": (
+        None,
+        lambda: {"form": forms.SignInForm(formdata=None), "next_url": "", "passkeys": True},
+    ),
+    "sign_in+errors": (
+        None,
+        lambda: {"form": filled(forms.SignInForm), "next_url": "/cases", "passkeys": False},
+    ),
+    "forgotten_password": (
+        None,
+        lambda: {"form": account_forms.EmailForm(formdata=None), "by_mail": True},
+    ),
+    "forgotten_password+no_mail": (
+        None,
+        lambda: {"form": account_forms.EmailForm(formdata=None), "by_mail": False},
+    ),
+    "reset_password": (
+        None,
+        lambda: {"form": account_forms.NewPasswordForm(formdata=None), "token": "t"},
+    ),
+    "change_password": (PATIENT, lambda: {"form": filled(account_forms.ChangePasswordForm)}),
+    "change_email": (
+        PATIENT,
+        lambda: {"form": account_forms.NewEmailForm(formdata=None), "by_mail": True},
+    ),
+    "change_email+no_mail": (
+        PATIENT,
+        lambda: {"form": account_forms.NewEmailForm(formdata=None), "by_mail": False},
+    ),
+    "confirm_email": (None, lambda: {"form": forms.PortalForm(formdata=None), "token": "t"}),
+    "second_factor": (PATIENT, lambda: proof(forms.SecondFactorForm(formdata=None))),
+    "recovery_code": (PATIENT, lambda: {"form": filled(account_forms.RecoveryCodeForm)}),
+    "recovery_codes": (
+        PATIENT,
+        lambda: {"codes": ["7KQ2-9XMP-RT4W-HB3Z-2VNC-8YLD"] * 10, "home_url": "/cases"},
+    ),
+    "new_passkey": (PATIENT, lambda: {"form": filled(account_forms.NewPasskeyForm)}),
+    "people": (ADMINISTRATOR, people),
+    "people+nobody_invited": (ADMINISTRATOR, lambda: people(invitations=[])),
+    "person": (ADMINISTRATOR, one_person),
+    "person+patient": (
+        ADMINISTRATOR,
+        lambda: one_person(is_patient=True, person=person(disabled=True)),
+    ),
+    "person+oneself": (ADMINISTRATOR, lambda: one_person(person=person(me=True))),
+    "invitation": (
+        ADMINISTRATOR,
+        lambda: {"link": "https://derm.example/join/x", "role": "Administrator"},
+    ),
+    "join": (
+        None,
+        lambda: {
+            "form": filled(account_forms.JoinForm),
+            "token": "t",
+            "role": "Dermatologist",
+            "clinic_name": "Harbour Skin Clinic",
+        },
+    ),
+    "new_code_app": (
         READER,
         lambda: {
             "form": filled(forms.SecondFactorForm, code="1"),
             "secret": "JBSW Y3DP EHPK 3PXP",
             "otpauth_uri": "otpauth://totp/DermQueue:ada?secret=JBSWY3DPEHPK3PXP",
-            "qr_svg": None,
+            "qr_svg": qr_svg("otpauth://totp/DermQueue:ada?secret=JBSWY3DPEHPK3PXP"),
+            "passkeys": True,
         },
     ),
     "step_up": (
         READER,
-        lambda: {
-            "form": forms.StepUpForm(formdata=None),
-            "purpose": "sign this report",
-            "next_url": "/review/c1",
-        },
+        lambda: proof(forms.SecondFactorForm(formdata=None), next_url="/review/c1"),
+    ),
+    "step_up+password": (
+        PATIENT,
+        lambda: proof(
+            account_forms.OwnPasswordForm(formdata=None),
+            with_app=False,
+            with_passkey=False,
+            next_url="/account",
+        ),
     ),
     "sign_in_link": (None, lambda: {"token": "t", "role": "patient", "expires_at": NOW}),
     "dashboard": (
@@ -536,7 +692,16 @@ SAMPLES: dict[str, tuple[Any, Callable[[], dict[str, Any]]]] = {
     "my_record_access+empty": (PATIENT, lambda: {"entries": [], "next_cursor": None}),
     "account": (READER, account),
     "account+patient": (PATIENT, consented),
-    "account+no_factor": (PATIENT, lambda: account(second_factor_on=False)),
+    "account+no_factor": (
+        PATIENT,
+        lambda: account(
+            signing_in=signing_in(code_app=False, passkeys=[], passkeys_possible=False)
+        ),
+    ),
+    "account+last_factor": (
+        READER,
+        lambda: account(signing_in=signing_in(passkeys=[], factor_required=True)),
+    ),
     "review_queue": (READER, queue),
     "review_queue+empty": (READER, lambda: queue(rows=[], next_cursor=None)),
     "review_case": (READER, review),
@@ -969,6 +1134,9 @@ def test_messages_of_the_last_request_are_shown() -> None:
 
 FOR_PATIENTS = ("home", "register", "sign_in", "second_factor", "dashboard", "new_case")
 FOR_PATIENTS += ("stop_card", "case_status", "my_record_access", "account", "help", "error")
+FOR_PATIENTS += ("new_code_app", "new_passkey", "recovery_code", "recovery_codes", "step_up")
+FOR_PATIENTS += ("change_password", "forgotten_password", "reset_password", "check_mail")
+FOR_PATIENTS += ("change_email", "confirm_email", "register_address")
 # The wording on encryption is fixed by the security design and names its ends exactly.
 FIXED_WORDING = ("Photos are encrypted from your browser", "If your browser has no JavaScript")
 
@@ -986,6 +1154,8 @@ def test_what_patients_read_keeps_to_grade_six(state: str) -> None:
 
 def test_every_label_hint_and_error_for_patients_keeps_to_grade_six() -> None:
     kinds = (forms.RegisterForm, forms.CaseForm, forms.SignInForm, forms.ConsentForm)
+    kinds += (account_forms.NewPasskeyForm, account_forms.RecoveryCodeForm)
+    kinds += (account_forms.ChangePasswordForm, account_forms.NewEmailForm)
     with make_app().test_request_context("/"):
         fields = [field for kind in kinds for field in kind(formdata=None)]
         errors = [
