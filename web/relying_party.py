@@ -127,17 +127,27 @@ class RelyingParty:
         return proved.new_sign_count
 
 
-def credential_id_of(answer: str) -> bytes:
-    """Which credential an answer claims to come from.
+@dataclass(frozen=True)
+class Claim:
+    """What an answer says of itself, before anything was checked."""
 
-    Raises:
-        PasskeyRefusedError: the answer is not JSON, or names none.
+    credential_id: bytes
+    user_handle: bytes | None
 
-    """
-    try:
-        return base64url_to_bytes(json.loads(answer)["rawId"])
-    except _BAD_INPUT as error:
-        raise PasskeyRefusedError(type(error).__name__) from error
+    @classmethod
+    def of(cls, answer: str) -> "Claim":
+        """Raises PasskeyRefusedError where the answer is not JSON, or names no credential."""
+        try:
+            found = json.loads(answer)
+            handle = found["response"].get("userHandle")
+            credential_id = base64url_to_bytes(found["rawId"])
+            return cls(credential_id, base64url_to_bytes(handle) if handle else None)
+        except (*_BAD_INPUT, AttributeError) as error:
+            raise PasskeyRefusedError(type(error).__name__) from error
+
+    def is_of(self, account_id: str) -> bool:
+        """Whether the passkey was made for this account, where it says for whom."""
+        return self.user_handle is None or self.user_handle.hex() == account_id
 
 
 def _is_ip(host: str) -> bool:

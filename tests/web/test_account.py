@@ -3,11 +3,13 @@
 import re
 from collections.abc import Callable
 
+from flask import Flask
+
 from clinic.audit_event import AuditAction
 from clinic.records import accounts
 from tests.browser_session import BrowserSession
-from tests.portal_tools import change_row, entries, row_of, words
-from tests.world import World
+from tests.portal_tools import change_row, entries, row_of, send, table_bytes, words
+from tests.world import PASSWORD, World
 
 SignedIn = Callable[[str], BrowserSession]
 END = re.compile(r'action="(/account/sessions/[0-9a-f]{32}/end)"')
@@ -85,6 +87,29 @@ def test_another_browser_is_seen_and_signed_out(signed_in: SignedIn) -> None:
     assert there.get("/account").location.startswith("/sign-in")
     assert here.get("/account").status_code == 200
     assert not END.findall(here.get("/account").text)
+
+
+def test_every_other_browser_is_signed_out_at_once(world: World, signed_in: SignedIn) -> None:
+    here, there, elsewhere, carol = (signed_in(name) for name in ("alice",) * 3 + ("carol",))
+
+    here.post("/account/sessions/end-others")
+
+    assert here.get("/cases").status_code == 200
+    for other in (there, elsewhere):
+        assert other.get("/cases").location.startswith("/sign-in")
+    assert carol.get("/cases").status_code == 200
+    assert [one.detail for one in entries(world, AuditAction.SIGNED_OUT)] == ["2 other browsers"]
+
+
+def test_a_browser_is_named_in_words_and_its_header_is_not_stored(app: Flask, world: World) -> None:
+    header = "Mozilla/5.0 (X11; Linux x86_64; rv:144.0) Gecko/20100101 Firefox/144.0"
+    client = app.test_client()
+    form = {"email": "alice@example.org", "password": PASSWORD}
+
+    send(client, "/sign-in", form, headers={"User-Agent": header})
+
+    assert "Firefox on Linux" in words(client.get("/account").text)
+    assert b"144.0" not in table_bytes(world)
 
 
 def test_nobody_signs_out_somebody_else(world: World, signed_in: SignedIn) -> None:

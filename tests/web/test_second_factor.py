@@ -199,6 +199,7 @@ WRONG = {
     "counter going back": {"count": 3},
     "another key": {"private": SoftAuthenticator().private},
     "another credential": {"credential_id": b"c" * 32},
+    "another person": {"user_handle": b"u" * 16},
 }
 
 

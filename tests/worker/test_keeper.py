@@ -304,6 +304,19 @@ def test_an_ended_session_opens_nothing(world: World, moved: dict[str, timedelta
     assert page.ask(wanted).refusal == "the login session has ended"
 
 
+def test_a_session_that_still_owes_its_second_factor_opens_nothing(world: World) -> None:
+    case, page = world.claimed(world.alice, world.bob), Asker.page(world)
+    wanted = view(world, page, world.bob, case, ObjectKind.RENDITION)
+    change(
+        world,
+        update(LoginSession)
+        .where(LoginSession.id == wanted.login_session_id)
+        .values(second_factor_at=None),
+    )
+
+    assert page.ask(wanted).refusal == "the login session has ended"
+
+
 def test_a_disabled_account_opens_nothing(world: World) -> None:
     case, page = world.screened(world.alice), Asker.page(world)
     wanted = view(world, page, world.alice, case, ObjectKind.RENDITION)

@@ -2,25 +2,54 @@
 
 import os
 import time
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import func, select, update
 from sqlalchemy.exc import OperationalError
-from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.orm import DeclarativeBase, Session
 
+from clinic.access import Role
+from clinic.account_secrets import AccountSecrets
 from clinic.audit_event import AuditAction
-from clinic.records import accounts, keys, sealed_objects
+from clinic.notices import NoticeKind
+from clinic.one_time_link import LinkPurpose
+from clinic.records import (
+    accounts,
+    invitations,
+    keys,
+    known_devices,
+    notices,
+    one_time_links,
+    passkeys,
+    sealed_objects,
+)
 from clinic.records.db import database_now, new_id
 from clinic.records.models import (
     Account,
+    Invitation,
     KeyRequest,
+    KnownDevice,
     LoginSession,
+    Notice,
+    OneTimeLink,
+    PasskeyChallenge,
     ProcessKey,
     SealedObject,
     SignInLink,
 )
-from clinic.retention import KEY_REQUESTS, LOGIN_SESSIONS, ORPHAN_BODIES, PROCESS_KEYS
+from clinic.retention import (
+    INVITATIONS,
+    KEY_REQUESTS,
+    KNOWN_DEVICES,
+    LOGIN_SESSIONS,
+    NOTICES,
+    ONE_TIME_LINKS,
+    ORPHAN_BODIES,
+    PASSKEY_CHALLENGES,
+    PROCESS_KEYS,
+)
 from tests.portal_tools import entries
 from tests.world import World
 from worker.retention import Retention, RetentionError
@@ -139,6 +168,65 @@ def test_process_keys_go_when_the_process_is_long_gone(
     set_back(world, ProcessKey, "last_seen_at", age)
     apply(world)
     assert count(world, ProcessKey) == left
+
+
+def of_alice(world: World, make: Callable[[Session, Account], object]) -> None:
+    with world.sessions() as session, session.begin():
+        make(session, session.get_one(Account, world.alice.account_id))
+
+
+def a_mailed_link(session: Session, account: Account) -> None:
+    box = AccountSecrets(b"s" * 32)
+    one_time_links.make(session, box, LinkPurpose.PASSWORD_RESET, account_id=account.id, email=None)
+
+
+IDENTITY_ROWS = [
+    (
+        PasskeyChallenge,
+        "expires_at",
+        PASSKEY_CHALLENGES,
+        lambda session, account: passkeys.new_challenge(session, account.id),
+    ),
+    (OneTimeLink, "expires_at", ONE_TIME_LINKS, a_mailed_link),
+    (
+        Invitation,
+        "expires_at",
+        INVITATIONS,
+        lambda session, account: invitations.invite(
+            session, clinic_id=account.clinic_id, role=Role.DERMATOLOGIST
+        ),
+    ),
+    (
+        KnownDevice,
+        "last_seen_at",
+        KNOWN_DEVICES,
+        lambda session, account: known_devices.remember(session, account, None),
+    ),
+    (
+        Notice,
+        "created_at",
+        NOTICES,
+        lambda session, account: notices.tell(session, account, NoticeKind.NEW_DEVICE),
+    ),
+]
+
+
+@pytest.mark.parametrize(("table", "column", "period", "make"), IDENTITY_ROWS)
+def test_what_signing_in_leaves_behind_goes_after_its_time(
+    world: World,
+    table: type[DeclarativeBase],
+    column: str,
+    period: timedelta,
+    make: Callable[[Session, Account], object],
+) -> None:
+    of_alice(world, make)
+    set_back(world, table, column, period - MINUTE)
+    apply(world)
+    assert count(world, table) == 1
+
+    set_back(world, table, column, period + MINUTE)
+    apply(world)
+    assert count(world, table) == 0
 
 
 def test_each_rule_that_deleted_something_is_one_audit_entry(world: World) -> None:

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from clinic.records import passkeys
 from clinic.records.models import Account, Passkey
 from web.database import db
-from web.relying_party import NewCredential, PasskeyRefusedError, RelyingParty, credential_id_of
+from web.relying_party import Claim, NewCredential, PasskeyRefusedError, RelyingParty
 from web.services import services
 
 _CHALLENGE = "passkey_challenge"  # in the browser's signed cookie: the id of the challenge's row
@@ -82,8 +82,9 @@ def _answered(answer: str, challenge: bytes | None) -> Passkey | None:
     if challenge is None:
         return None
     try:
-        passkey = passkeys.by_credential(db.session(), credential_id_of(answer))
-        if passkey is None:
+        claim = Claim.of(answer)
+        passkey = passkeys.by_credential(db.session(), claim.credential_id)
+        if passkey is None or not claim.is_of(passkey.account_id):
             return None
         count = relying_party().sign_count(
             answer,

@@ -7,11 +7,25 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
 from clinic.audit_event import AuditAction
 from clinic.erasure_ledger import ErasureLedger, LedgerError
 from clinic.keeper_protocol import KeyPurpose
-from clinic.records import accounts, audit_log, erasure, key_requests, keys
+from clinic.notices import NoticeKind
+from clinic.one_time_link import LinkPurpose
+from clinic.records import (
+    accounts,
+    audit_log,
+    erasure,
+    key_requests,
+    keys,
+    known_devices,
+    notices,
+    one_time_links,
+    passkeys,
+    recovery_codes,
+)
 from clinic.records import submissions as cases
 from clinic.records.blobs import MissingBlobError
 from clinic.records.db import Base, database_now, new_id
@@ -28,6 +42,7 @@ from clinic.records.models import (
     SealedObject,
     Submission,
 )
+from clinic.records.passkeys import NewPasskey
 from tests.fakes import FakeAnalyst
 from tests.world import Person, World, jpeg
 from worker.screen_submission import screen
@@ -61,9 +76,22 @@ def busy_life(world: World, person: Person) -> None:
         accounts.make_sign_in_link(session, account)
         login = accounts.live_login(session, token)
         assert login is not None
+        _second_factors_and_mail(world, session, account)
         key_requests.ask(
             session, NewKeyRequest(KeyPurpose.VIEW, (), b"k" * 32, login_session_id=login.id)
         )
+
+
+def _second_factors_and_mail(world: World, session: Session, account: Account) -> None:
+    name = world.secrets.seal("my phone", account_id=account.id, column="passkey name")
+    new = NewPasskey(f"credential of {account.id}".encode(), b"a public key", 0, name)
+    passkeys.add(session, account, new)
+    passkeys.new_challenge(session, account.id)
+    recovery_codes.renew(session, account.id)
+    known_devices.remember(session, account, None)
+    notices.tell(session, account, NoticeKind.FACTOR_ADDED)
+    reset = LinkPurpose.PASSWORD_RESET
+    one_time_links.make(session, world.secrets, reset, account_id=account.id, email=None)
 
 
 def mentions(world: World, *ids: str) -> set[str]:

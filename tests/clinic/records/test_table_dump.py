@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
+from clinic.records import passkeys, recovery_codes
 from clinic.records.db import Base, database_now, make_engine
-from clinic.records.models import AuditCheck, Holiday, KeyRequest, LoginSession, Patient
+from clinic.records.models import Account, AuditCheck, Holiday, KeyRequest, LoginSession, Patient
+from clinic.records.passkeys import NewPasskey
 from clinic.records.table_dump import LEFT_OUT, DumpError, TableLoader, dump, snapshot
 from tests.world import Role, World
 from tools.postgres import PostgresServer
@@ -33,6 +35,12 @@ def lively(world: World) -> None:
     with world.sessions() as session, session.begin():
         day = session.get_one(Patient, world.alice.patient_id).created_at.date()
         session.add(Holiday(clinic_id=world.clinic_id, day=day))
+        passkeys.add(
+            session,
+            session.get_one(Account, world.bob.account_id),
+            NewPasskey(b"a credential", b"a public key", 3, b"a sealed name"),
+        )
+        recovery_codes.renew(session, world.bob.account_id)
         session.add(AuditCheck(id=1, entries=3, checked_at=database_now(session)))
 
 

@@ -1,0 +1,27 @@
+"""The words of notices: each kind has its own, and says what to do."""
+
+import pytest
+
+from clinic.notices import NoticeKind, message
+
+LINK = "https://derm.example/password/new/token"
+WITH_LINK = {NoticeKind.PASSWORD_RESET, NoticeKind.EMAIL_CHANGE, NoticeKind.REGISTRATION}
+
+
+@pytest.mark.parametrize("kind", NoticeKind)
+def test_every_notice_says_what_to_do(kind: NoticeKind) -> None:
+    link = LINK if kind in WITH_LINK else None
+    found = message(kind, clinic_name="Harbour Clinic", phone="01632 960 983", link=link)
+
+    assert found.subject.endswith(" - DermQueue")
+    assert "\n" not in found.subject
+    assert "Harbour Clinic" in found.text
+    assert (LINK in found.text) == (kind in WITH_LINK)
+    assert "you need to do nothing" in found.text
+    assert ("01632 960 983" in found.text) != (kind in WITH_LINK | {NoticeKind.ADDRESS_TAKEN})
+
+
+def test_no_two_notices_have_the_same_words() -> None:
+    told = [message(kind, clinic_name="", phone="", link=None) for kind in NoticeKind]
+
+    assert len({one.subject for one in told}) == len({one.text for one in told}) == len(told)
