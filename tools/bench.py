@@ -21,6 +21,7 @@ from tools import (
     bench_pages,
     bench_screening,
     bench_submissions,
+    simulation_check,
 )
 from tools.bench_compare import FAILURES, Finding, Kept, compare
 from tools.bench_result import Outcome, Ratio
@@ -71,12 +72,22 @@ def memory(_: Sequence[str]) -> Iterator[Outcome]:
     yield bench_memory.run()
 
 
+def simulation(_: Sequence[str]) -> Iterator[Outcome]:
+    """How far the model of the queue is from the real programs: 1 is not at all."""
+    found = simulation_check.run()
+    measured, simulated = (found[way]["latency_mean"] for way in ("measured", "simulated"))
+    apart = max(measured, simulated) / min(measured, simulated)
+    name = "simulation: mean time until analysed, modelled and measured, the larger to the smaller"
+    yield Outcome("simulation", found, (Ratio(name, "lower", (apart,)),))
+
+
 GROUPS: Final = (
     Group(("analysis",), analysis),
     Group(("screening",), screening),
     Group(("submissions",), submissions),
     Group((*bench_pages.PAGES, bench_pages.ALL_OPEN), bench_pages.run),
     Group(("memory",), memory),
+    Group(("simulation",), simulation),
 )
 NAMES: Final = tuple(name for group in GROUPS for name in group.names)
 
@@ -86,8 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", action="append", choices=NAMES, help="run this one; repeatable")
     act = parser.add_mutually_exclusive_group()
     act.add_argument("--check", action="store_true", help="fail where a kept ratio got worse")
-    act.add_argument("--keep", action="store_true", help="write the ratios that are checked")
-    act.add_argument("--save", action="store_true", help="write the figures of the documents")
+    act.add_argument("--keep", action="store_true", help="write the ratios and the figures")
     options = parser.parse_args(arguments)
     _give_up_after(LONGEST_SECONDS)
     outcomes = []
@@ -96,7 +106,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         outcomes.append(outcome)
         if options.keep:
             _merge(KEPT_FILE, _kept_fields(outcome))
-        if options.save:
             _merge(LATEST_FILE, {outcome.name: outcome.to_dict()})
     _print("\n" + "\n".join(table([outcome.to_dict() for outcome in outcomes])))
     return _check(outcomes) if options.check else 0

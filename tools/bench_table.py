@@ -125,6 +125,17 @@ def _memory(one: Fields) -> list[Row]:
     return [("memory of each program, MiB (PSS, after one case)", said)]
 
 
+def _simulation(one: Fields) -> list[Row]:
+    found = one["figures"]
+    measured, simulated = (found[way]["latency_mean"] for way in ("measured", "simulated"))
+    return [
+        (
+            f"the simulated queue beside the real one, {found['cases']} cases, mean until analysed",
+            f"{simulated:.2f} s simulated, {measured:.2f} s measured",
+        )
+    ]
+
+
 def _times(value: float) -> str:
     return f"{value:.2f} times"
 
@@ -142,6 +153,7 @@ _ROWS: Final[Mapping[str, Callable[[Fields], list[Row]]]] = {
     "submissions": _submissions,
     "screening": _screening,
     "memory": _memory,
+    "simulation": _simulation,
 }
 
 
