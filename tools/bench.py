@@ -10,7 +10,7 @@ import argparse
 import json
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -32,9 +32,11 @@ KEPT_FILE: Final = ROOT / "bench" / "ratios.json"
 LATEST_FILE: Final = ROOT / "bench" / "latest.json"
 LONGEST_SECONDS: Final = 3600
 SCREENING_ROUNDS: Final = 3
-_ANALYSIS_RATIOS: Final = {
+_TO_PLAIN: Final = {
     "ratio": "photos a second in batches, to the plain way",
     "latency_ratio": "photos a second one at a time, to the plain way",
+}
+_ANALYSIS_RATIOS: Final = _TO_PLAIN | {
     "share_of_arithmetic_limit": "operations a second, to what a large matrix product reaches",
 }
 
@@ -49,7 +51,13 @@ class Group:
 
 def analysis(_: Sequence[str]) -> Iterator[Outcome]:
     found = bench_analysis.run()
-    yield Outcome("analysis", found, _ratios(found))
+    yield Outcome("analysis", found, _ratios("analysis", found, _ANALYSIS_RATIOS))
+
+
+def analysis_as_it_serves(_: Sequence[str]) -> Iterator[Outcome]:
+    """In the cheaper arithmetic that the gate permits; the limit is one of single precision."""
+    found = bench_analysis.run(permitted=True)
+    yield Outcome("analysis-as-it-serves", found, _ratios("as it serves", found, _TO_PLAIN))
 
 
 def screening(_: Sequence[str]) -> Iterator[Outcome]:
@@ -83,6 +91,7 @@ def simulation(_: Sequence[str]) -> Iterator[Outcome]:
 
 GROUPS: Final = (
     Group(("analysis",), analysis),
+    Group(("analysis-as-it-serves",), analysis_as_it_serves),
     Group(("screening",), screening),
     Group(("submissions",), submissions),
     Group((*bench_pages.PAGES, bench_pages.ALL_OPEN), bench_pages.run),
@@ -118,12 +127,10 @@ def _run(wanted: Sequence[str]) -> Iterator[Outcome]:
             yield from group.run(names)
 
 
-def _ratios(found: dict[str, Any]) -> tuple[Ratio, ...]:
+def _ratios(name: str, found: Mapping[str, Any], wanted: Mapping[str, str]) -> tuple[Ratio, ...]:
     """Of the analysis, each the median of its own rounds already."""
     return tuple(
-        Ratio(f"analysis: {words}", "higher", (found[key],))
-        for key, words in _ANALYSIS_RATIOS.items()
-        if key in found
+        Ratio(f"{name}: {words}", "higher", (found[key],)) for key, words in wanted.items()
     )
 
 

@@ -93,7 +93,7 @@ def _analysis(one: Fields) -> list[Row]:
     figures = one["figures"]
     return [
         (
-            "analysis, decoded pixels to heat-map, in batches",
+            f"analysis, decoded pixels to heat-map, in batches ({figures['engine']})",
             f"{figures['photos_per_second']} photos a second",
         ),
         *((name, _times(ratio["value"])) for name, ratio in one["ratios"].items()),
@@ -150,6 +150,7 @@ _PAGE_WORDS: Final = {
 _ROWS: Final[Mapping[str, Callable[[Fields], list[Row]]]] = {
     **dict.fromkeys(_PAGE_WORDS, _pages),
     "analysis": _analysis,
+    "analysis-as-it-serves": _analysis,
     "submissions": _submissions,
     "screening": _screening,
     "memory": _memory,
