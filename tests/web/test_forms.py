@@ -105,7 +105,7 @@ def test_a_blank_registration_has_no_consent_ticked() -> None:
             "email",
             "Enter an email address, such as name@example.com.",
         ),
-        ({"password": "short"}, "password", "Use 8 to 128 characters."),
+        ({"password": ""}, "password", "Choose a password."),
         ({"given_name": "   "}, "given_name", "Enter your first name."),
         ({"birth_date-day": "31", "birth_date-month": "2"}, "birth_date", "Enter a real date"),
         ({"birth_date-day": "²"}, "birth_date", "Enter a real date"),
