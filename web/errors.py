@@ -123,7 +123,7 @@ def _own_words(error: HTTPException) -> str | None:
 
 def _too_many_tries(error: RateLimitExceeded) -> Response:
     """How long to wait depends on the limit that was reached: of a minute, or of an hour."""
-    seconds = error.limit.limit.get_expiry() if error.limit else 60
+    seconds = error.limit.limit.get_expiry()
     response = error_page(429, "Wait one hour. Then try again." if seconds > 60 else None)
     response.headers["Retry-After"] = str(seconds)
     return response
