@@ -323,7 +323,7 @@ def _print_addresses(running: Running) -> None:
     installation = running.installation
     links = setup.sign_in_links(installation, list(running.people.values()))
     _say("")
-    _say(f"The portal runs at {installation.base_url}. One click for each role:")
+    _say(f"The portal runs at {installation.public_url}. One click for each role:")
     for role, link in links.items():
         _say(f"  {role:14} {link}")
     _say("The links work once and for 10 minutes. After that, sign in with:")

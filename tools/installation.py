@@ -74,6 +74,11 @@ class Installation:
         return f"http://127.0.0.1:{self.port}"
 
     @property
+    def public_url(self) -> str:
+        """The address that people open: a passkey needs a name in it."""
+        return f"http://localhost:{self.port}"
+
+    @property
     def key_folder(self) -> Path:
         return self.folder / "keys"
 
@@ -94,7 +99,7 @@ class Installation:
             **(self.bucket or {"DERMQUEUE_BLOB_DIR": str(self.folder / "blobs")}),
             "DERMQUEUE_ERASURE_LEDGER": str(self.folder / "erasures.jsonl"),
             "DERMQUEUE_WEIGHTS_DIR": str(self.weights),
-            "DERMQUEUE_PUBLIC_URL": self.base_url,
+            "DERMQUEUE_PUBLIC_URL": self.public_url,
             "DERMQUEUE_MASTER_KEY_FILE": str(self.key_folder / MASTER_FILE),
             "DERMQUEUE_ROOT_PUBLIC_KEY_FILE": str(self.key_folder / ROOT_PUBLIC_FILE),
         }
@@ -242,7 +247,7 @@ def sign_in_links(installation: Installation, people: list[DemoPerson]) -> dict[
             )
             if account is not None:
                 token = accounts.make_sign_in_link(session, account)
-                links[person.role] = f"{installation.base_url}/sign-in-link/{token}"
+                links[person.role] = f"{installation.public_url}/sign-in-link/{token}"
     return links
 
 

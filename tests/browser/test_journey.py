@@ -59,7 +59,7 @@ class Visitor:
     """A person's browser window that complains about every console error and foreign request."""
 
     def __init__(self, browser: Browser, running: Running, size: dict[str, int]) -> None:
-        self.base = running.installation.base_url
+        self.base = running.installation.public_url
         self.context = browser.new_context(base_url=self.base, viewport=size)
         self.page: Page = self.context.new_page()
         self.complaints: list[str] = []

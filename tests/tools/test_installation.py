@@ -109,7 +109,7 @@ def test_a_sign_in_link_works_once(installation: Installation, people: list[Demo
 
     assert set(links) == set(Role)
     for role, link in links.items():
-        assert link.startswith(f"{installation.base_url}/sign-in-link/")
+        assert link.startswith(f"{installation.public_url}/sign-in-link/")
         token = link.rpartition("/")[2]
         with installation.sessions()() as session, session.begin():
             account = accounts.use_sign_in_link(session, token)

@@ -44,7 +44,7 @@ def new_desk(running: Running) -> PortalClient:
     """The dermatologist, signed in by a one-time link of the demo installation."""
     person = running.people[Role.DERMATOLOGIST]
     (link,) = setup.sign_in_links(running.installation, [person]).values()
-    path = link.removeprefix(running.installation.base_url)
+    path = link.removeprefix(running.installation.public_url)
     browser = PortalClient(running.installation.base_url)
     browser.post(path, {}, page=browser.get(path))
     return browser
