@@ -399,6 +399,34 @@ def test_a_patient_turns_a_second_step_on_and_then_needs_it(
     assert client.get("/cases").status_code == 200
 
 
+def test_the_first_factor_signs_out_whoever_never_proved_one(
+    world: World, signed_in: SignedIn
+) -> None:
+    thief, alice = signed_in("alice"), signed_in("alice")
+
+    make_passkey(alice)
+    later = signed_in("alice")
+    make_passkey(alice)
+
+    assert thief.get("/cases").location.startswith("/sign-in")
+    assert alice.get("/cases").status_code == later.get("/cases").status_code == 200
+    assert told(world, "alice") == ["factor added", "factor added"]
+
+
+def test_a_password_is_no_proof_of_a_second_factor(world: World, signed_in: SignedIn) -> None:
+    alice = signed_in("alice")
+    with world.sessions() as session, session.begin():
+        (login,) = accounts.logins_of(session, world.alice.account_id)
+        login.second_factor_at = login.stepped_up_at = None
+
+    alice.post("/step-up", {"password": PASSWORD})
+
+    with world.sessions() as session:
+        (login,) = accounts.logins_of(session, world.alice.account_id)
+    assert login.second_factor_at is None
+    assert login.stepped_up_at is not None
+
+
 def test_half_signed_in_nobody_sets_up_or_removes_a_factor(
     app: Flask, world: World, signed_in: SignedIn
 ) -> None:

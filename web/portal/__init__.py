@@ -3,6 +3,7 @@
 from web.portal import (
     account,
     email_address,
+    factors,
     joining,
     login,
     my_cases,
@@ -22,6 +23,7 @@ from web.portal.blueprint import portal
 __all__ = [
     "account",
     "email_address",
+    "factors",
     "joining",
     "login",
     "my_cases",
