@@ -175,7 +175,7 @@ def test_a_photo_goes_from_the_phone_to_a_signed_report(
     reader.page.fill('input[name="email"]', person.email)
     reader.page.fill('input[name="password"]', person.password)
     reader.shot("sign-in-desk")
-    reader.page.get_by_role("main").get_by_role("button", name="Sign in").click()
+    reader.page.get_by_role("main").get_by_role("button", name="Sign in", exact=True).click()
     wait_for_fresh_code()
     reader.page.fill('input[name="code"]', pyotp.TOTP(person.totp_secret or "").now())
     reader.page.get_by_role("main").get_by_role("button").first.click()
