@@ -9,6 +9,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from clinic.account_secrets import AccountSecrets, Passwords
 from clinic.erasure_ledger import ErasureLedger
+from clinic.escrow import Escrow
 from clinic.hints import CeleryHints
 from clinic.json_log import start_logging
 from clinic.records.audit_log import Auditor
@@ -25,6 +26,7 @@ from web.errors import init_error_pages
 from web.fhir_adapter import fhir_blueprint
 from web.guard import init_guard
 from web.health import health
+from web.keys_commands import keys_commands
 from web.local_clinic import init_local_time
 from web.patients_commands import patients_commands
 from web.portal import portal
@@ -67,8 +69,10 @@ def create_admin_app() -> Flask:
         sessions=sessions,
         blobs=open_blob_store(settings),
         ledger=_ledger(settings),
+        escrow=_escrow(settings),
     )
     register_commands(app)
+    app.cli.add_command(keys_commands)
     app.cli.add_command(patients_commands)
     return app
 
@@ -170,6 +174,7 @@ def create_app(settings: Settings, services: Services | None = None) -> Flask:
     app.extensions["csrf"].exempt(fhir)
     app.register_blueprint(fhir)
     register_commands(app)
+    app.cli.add_command(keys_commands)
     return app
 
 
@@ -188,7 +193,12 @@ def _services(settings: Settings) -> Services:
         is_demo=settings.is_demo,
         snomed=settings.snomed,
         public_url=settings.public_url,
+        escrow=_escrow(settings),
     )
+
+
+def _escrow(settings: Settings) -> Escrow | None:
+    return Escrow(settings.escrow_recipients) if settings.escrow_recipients else None
 
 
 def _ledger(settings: Settings) -> ErasureLedger:

@@ -20,7 +20,7 @@ from clinic.keys_part import open_keys, seal_keys
 from clinic.records.backup import BackupDamagedError, BackupRefusedError
 from clinic.records.blobs import BlobStoreAwayError, StorageFullError
 from clinic.records.db import SessionFactory
-from clinic.sealed_part import PartError, new_identity
+from clinic.sealed_part import PartError, new_identity, read_identity
 from web.schema import OutdatedTablesError
 from web.services import backup_services
 
@@ -137,7 +137,7 @@ def _record_keys_backup(sessions: SessionFactory) -> None:
 def restore_keys(part: Path, identity: Path, folder: Path) -> None:
     """Write the key files of PART into an empty folder: the first step of a restore."""
     with _in_words():
-        files = open_keys(part, identity=_identity(identity))
+        files = open_keys(part, identity=read_identity(identity))
         write_key_files(folder, files)
     click.echo(f"Keys written to {folder}. Root public key: {files[ROOT_PUBLIC_FILE].decode()}")
     click.echo("Compare it with the one that was printed when the installation was made.")
@@ -168,16 +168,10 @@ def restore_records(
         )
     newest = ErasureLedger(ledger, restore.auditor.key) if ledger else None
     with _in_words():
-        done = restore.run(name, identity=_identity(identity), newest=newest)
+        done = restore.run(name, identity=read_identity(identity), newest=newest)
     click.echo(
         f"Restored {done.name}: {done.rows} rows, {done.bodies} bodies; "
         f"{done.erased} patients were erased again."
     )
     if done.damaged:
         click.echo(f"{len(done.damaged)} bodies were damaged before the backup already.", err=True)
-
-
-def _identity(path: Path) -> str:
-    """The secret key in a file of `new-keys` or of `age-keygen`, which has lines of comment."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return next((line.strip() for line in lines if line.strip() and line[0] != "#"), "")
