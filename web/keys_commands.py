@@ -70,7 +70,7 @@ def make_epoch(master_key: Path, root_key: Path) -> None:
     """Make a new epoch key pair, signed by the root, valid from now."""
     master, root = _master_and_root(master_key, root_key)
     parts = key_services()
-    with parts.sessions() as session, session.begin():
+    with _in_words(), parts.sessions() as session, session.begin():
         kid = keys.publish_epoch(session, master, root, escrow=parts.escrow)
         parts.auditor.record(session, AuditAction.EPOCH_KEY_MADE, ACTOR, detail=kid)
     click.echo(f"New epoch key {kid}.")
@@ -84,7 +84,7 @@ def make_epochs(master_key: Path, root_key: Path, count: int) -> None:
     """Make epoch keys ahead: each begins three days before the one before it ends."""
     master, root = _master_and_root(master_key, root_key)
     parts = key_services()
-    with parts.sessions() as session, session.begin():
+    with _in_words(), parts.sessions() as session, session.begin():
         made = keys.publish_epochs(session, master, root, count=count, escrow=parts.escrow)
         for kid in made:
             parts.auditor.record(session, AuditAction.EPOCH_KEY_MADE, ACTOR, detail=kid)

@@ -346,6 +346,8 @@ def snapshot(**change: Any) -> Snapshot:
         "workers": (worker, silent),
         "audit": AUDIT,
         "epoch_ends_at": NOW + timedelta(days=9),
+        "next_epoch": True,
+        "last_emergency": None,
     }
     return Snapshot(**full | change)
 
@@ -390,6 +392,7 @@ EMPTY = {
     "workers": (),
     "retakes": dict.fromkeys([*RejectReason, OTHER_REASON], 0),
     "epoch_ends_at": None,
+    "next_epoch": False,
     "audit": UNCHECKED_AUDIT,
 }
 TROUBLE = {
@@ -397,6 +400,8 @@ TROUBLE = {
     "expired_leases": 2,
     "key_service": KeyService(4, NOW - timedelta(seconds=9), 0, 0),
     "epoch_ends_at": NOW + timedelta(hours=30),
+    "next_epoch": False,
+    "last_emergency": NOW - timedelta(days=2),
     "audit": BROKEN_AUDIT,
 }
 

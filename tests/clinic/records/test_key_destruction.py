@@ -8,14 +8,23 @@ import pytest
 from sqlalchemy import select, update
 
 from clinic.audit_event import AuditAction
+from clinic.envelope import seal
 from clinic.keeper_protocol import ObjectKind
-from clinic.records import key_destruction, keys, review, screening_queue, sealed_objects
+from clinic.records import (
+    key_destruction,
+    keys,
+    review,
+    screening_queue,
+    sealed_objects,
+    submissions,
+)
 from clinic.records.db import database_now
 from clinic.records.key_destruction import KeyStillNeededError
 from clinic.records.models import EpochKeyRow, SealedObject, Submission
+from clinic.records.sealed_objects import Place
 from clinic.submission import CaseState, ScreeningState
 from tests.portal_tools import entries, row_of
-from tests.world import World
+from tests.world import PHOTO, World
 from worker.screen_submission import screen
 
 DAY = timedelta(days=1)
@@ -124,11 +133,24 @@ def abandoned(world: World) -> str:
     """Asked for new photos by the reader, and never sent."""
     case = world.claimed(world.alice, world.bob)
     with world.sessions() as session, session.begin():
-        row = session.get_one(Submission, case)
-        review.request_retake(
-            session, row, reader_id=world.bob.account_id, reason="It is too dark."
+        assert review.request_retake(
+            session, case, reader_id=world.bob.account_id, reason="It is too dark."
         )
     assert row_of(world, case).case_state == CaseState.UNREADABLE
+    return case
+
+
+def photographed_again(world: World) -> str:
+    """The first photos stay, though no page shows them any more."""
+    case = unreadable(world)
+    with world.sessions() as session, session.begin():
+        submissions.replace_photos(session, session.get_one(Submission, case))
+        place = Place(world.alice.patient_id or "", case, ObjectKind.PHOTO, 1, "close_up")
+        recipient = keys.sealing_recipient(session, world.root_public_key)
+        sealed = seal(PHOTO, context=place.context, recipients=[recipient])
+        sealed_objects.add(session, world.blobs, place, sealed, sealed_by="browser")
+    screen(world.screening(), case)
+    assert row_of(world, case).case_state == CaseState.AWAITING_REVIEW
     return case
 
 
@@ -143,7 +165,9 @@ def signed(world: World) -> str:
     return world.signed(world.alice, world.bob)
 
 
-@pytest.mark.parametrize("ending", [dead, unreadable, abandoned, without_ai, signed])
+@pytest.mark.parametrize(
+    "ending", [dead, unreadable, abandoned, photographed_again, without_ai, signed]
+)
 def test_however_a_case_ended_it_opens_when_its_epoch_key_is_gone(
     world: World, ending: Callable[[World], str]
 ) -> None:

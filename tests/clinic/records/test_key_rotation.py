@@ -1,4 +1,4 @@
-"""Exchanging the master key and a patient's key: nothing is lost, cut off or not, the old one ends."""
+"""The master key and a patient's key are exchanged: nothing is lost, and the old one ends."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace

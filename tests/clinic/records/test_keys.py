@@ -93,11 +93,12 @@ def test_after_a_gap_the_first_key_of_a_batch_is_valid_at_once(world: World) -> 
 def test_a_key_follows_only_where_no_gap_is(world: World) -> None:
     with world.sessions() as session:
         assert not keys.has_next_epoch(session)
+    current = the_kid(world)
     (following,) = publish_ahead(world, 1)
     with world.sessions() as session:
         assert keys.has_next_epoch(session)
         end = keys.sealable_until(session)
-        late = session.get_one(EpochKeyRow, the_kid(world)).not_after + timedelta(days=1)
+        late = session.get_one(EpochKeyRow, current).not_after + timedelta(days=1)
     change(world, following, not_before=late)
     with world.sessions() as session:
         assert not keys.has_next_epoch(session)
