@@ -34,6 +34,7 @@ from web.rate_limits import init_rate_limits
 from web.request import MemoryRequest
 from web.request_log import init_request_log
 from web.schema import SCHEMA, newest_revision
+from web.script_bundle import init_script_bundle
 from web.security_headers import init_security_headers
 from web.services import (
     EXTENSION,
@@ -165,6 +166,7 @@ def create_app(settings: Settings, services: Services | None = None) -> Flask:
     CSRFProtect(app)
     init_rate_limits(app, settings.broker_url or "memory://")
     init_security_headers(app, https=https)
+    init_script_bundle(app, app.extensions[EXTENSION].root_public_key)
     init_guard(app)
     init_local_time(app)
     init_error_pages(app)
