@@ -89,6 +89,14 @@ INVENTORY: Final = (
         ("hashlib",),
     ),
     Algorithm(
+        "SHA-1",
+        "sha1",
+        "the hash of an attachment, which FHIR asks for in this form; nothing here relies on it",
+        "FHIR R4 Attachment.hash",
+        _NO_SECRET,
+        ("hashlib",),
+    ),
+    Algorithm(
         "argon2id",
         "$argon2id$",
         "passwords",

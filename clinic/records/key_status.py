@@ -72,5 +72,5 @@ def _patient_keys(session: Session) -> tuple[int, int]:
 
 
 def _processes(session: Session) -> dict[str, int]:
-    query = select(ProcessKey.program, func.count().label("count")).group_by(ProcessKey.program)
-    return {row.program: row.count for row in session.execute(query)}
+    query = select(ProcessKey.program, func.count()).group_by(ProcessKey.program)
+    return {program: count for program, count in session.execute(query)}  # noqa: C416 - rows

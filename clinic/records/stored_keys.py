@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
-from sqlalchemy import ColumnElement, LargeBinary, func, select
+from sqlalchemy import ColumnElement, Connection, LargeBinary, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from clinic.master_key import PREFIX_BYTES, key_id_of, prefix_of
@@ -59,7 +59,7 @@ def walk(
     return changed
 
 
-def by_master_key(session: Session) -> dict[str, int]:
+def by_master_key(session: Session | Connection) -> dict[str, int]:
     """How many living keys each master key wraps, by its id."""
     counts: dict[str, int] = {}
     for _, column in _KINDS:
