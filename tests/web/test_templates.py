@@ -589,7 +589,7 @@ SAMPLES: dict[str, tuple[Any, Callable[[], dict[str, Any]]]] = {
     "audit_search+empty": (ADMINISTRATOR, lambda: audit_search() | {"entries": []}),
     "audit_search+broken": (ADMINISTRATOR, lambda: audit_search() | {"audit": BROKEN_AUDIT}),
     "help": (None, dict),
-    "privacy": (None, dict),
+    "privacy": (None, lambda: {"fingerprint": "0123456789abcdef" * 4}),
     "ai_label": (None, lambda: {"card": CARD}),
     "ai_label+none": (None, lambda: {"card": None}),
     "error": (None, lambda: error(404)),
