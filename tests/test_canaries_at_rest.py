@@ -24,6 +24,7 @@ from tools.ports import free_port
 from tools.postgres import PostgresServer
 from tools.running import Running, started
 from web.app import create_backup_app
+from web.services import EXTENSION
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
@@ -116,6 +117,7 @@ def back_up(running: Running, folder: Path) -> None:
             environment.setenv(name, value)
         app: Flask = create_backup_app()
     result = app.test_cli_runner().invoke(args=["backup"])
+    app.extensions[EXTENSION].restore.engine.dispose()
     assert result.exit_code == 0, result.output
 
 

@@ -9,7 +9,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from clinic.account_secrets import AccountSecrets, Passwords
 from clinic.erasure_ledger import ErasureLedger
-from clinic.escrow import Escrow
+from clinic.escrow import Escrow, EscrowError
 from clinic.hints import CeleryHints
 from clinic.json_log import start_logging
 from clinic.records.audit_log import Auditor
@@ -18,7 +18,7 @@ from clinic.records.blob_choice import open_blob_store
 from clinic.records.db import make_engine, make_session_factory
 from clinic.records.restore import Restore
 from clinic.records.table_dump import snapshot
-from config import ADMIN, BACKUP, EXPORT, MIGRATE, WEB, Secret, Settings, needed
+from config import ADMIN, BACKUP, EXPORT, MIGRATE, WEB, Secret, Settings, SettingsError, needed
 from web.backup_commands import backup_commands, restore_keys, restore_records
 from web.cli import register_commands
 from web.database import db, init_database
@@ -200,7 +200,10 @@ def _services(settings: Settings) -> Services:
 
 
 def _escrow(settings: Settings) -> Escrow | None:
-    return Escrow(settings.escrow_recipients) if settings.escrow_recipients else None
+    try:
+        return Escrow(settings.escrow_recipients) if settings.escrow_recipients else None
+    except EscrowError as error:
+        raise SettingsError(f"DERMQUEUE_ESCROW_RECIPIENTS cannot be used: {error}") from error
 
 
 def _ledger(settings: Settings) -> ErasureLedger:

@@ -46,6 +46,12 @@ def test_a_complete_installation_is_ready(migrated: Flask, world: World) -> None
     assert (with_worker.status_code, with_worker.json) == (200, {**ready, "worker": True})
 
 
+def test_a_key_that_follows_the_present_one_is_told(migrated: Flask, world: World) -> None:
+    with world.sessions() as session, session.begin():
+        keys.publish_epochs(session, world.master, world.root_private, count=1)
+    assert migrated.test_client().get("/readyz").json["next_clinic_key"] is True
+
+
 @both_databases
 def test_an_old_migration_is_not_ready(migrated: Flask) -> None:
     with migrated.app_context(), db.engine.begin() as connection:

@@ -12,13 +12,12 @@ from clinic.escrow import Escrow, EscrowError
 from clinic.hints import KEYS_QUEUE
 from clinic.master_key import FileMasterKey
 from clinic.records.audit_log import Auditor
-from config import KEEPER, Settings, needed
+from config import KEEPER, Settings, SettingsError, needed
 from worker.keeper import Keeper
 from worker.keeper_watchdog import KeeperWatchdog
 from worker.programs.health import broker_answers
 from worker.programs.parts import (
     STALLED,
-    CannotStartError,
     celery_app,
     run_worker,
     secret,
@@ -33,7 +32,7 @@ def run(settings: Settings) -> None:
 
     Raises:
         MasterKeyError: the master key cannot be used.
-        CannotStartError: the emergency keys cannot be used.
+        SettingsError: the emergency keys cannot be used.
 
     """
     keeper().master.ids()
@@ -83,4 +82,4 @@ def _escrow(settings: Settings) -> Escrow | None:
     try:
         return Escrow(settings.escrow_recipients) if settings.escrow_recipients else None
     except EscrowError as error:
-        raise CannotStartError(f"DERMQUEUE_ESCROW_RECIPIENTS cannot be used: {error}") from error
+        raise SettingsError(f"DERMQUEUE_ESCROW_RECIPIENTS cannot be used: {error}") from error
