@@ -16,6 +16,7 @@ INVITATIONS = timedelta(days=2)  # from the end of the invitation's life
 KNOWN_DEVICES = timedelta(days=365)  # from the last sign-in in that browser
 NOTICES = timedelta(days=30)  # from their writing, sent or not: an old one helps nobody
 PROCESS_KEYS = timedelta(days=30)  # of workers and exports, from the last sign of life
+EPOCH_KEYS = timedelta(days=14)  # from the end of its period, once no object lists it any more
 ORPHAN_BODIES = timedelta(hours=1)  # from the upload, which has a body and no row for a moment
 # Backups: DERMQUEUE_BACKUP_KEEP_DAYS, from the backup; `flask backup` deletes the older ones.
 

@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import cast
+from typing import Protocol, cast
 
 from flask import current_app
 
 from clinic.account_secrets import AccountSecrets
 from clinic.audit_event import AuditAction
 from clinic.erasure_ledger import ErasureLedger
+from clinic.escrow import Escrow
 from clinic.hints import Hints
 from clinic.passwords import Passwords
 from clinic.records import keys
@@ -40,6 +41,20 @@ class ErasureServices(AdminServices):
     sessions: SessionFactory
     blobs: BlobStore
     ledger: ErasureLedger
+    escrow: Escrow | None = None
+
+
+class KeyServices(Protocol):
+    """What the commands of `flask keys` work with, in either app that has them."""
+
+    @property
+    def auditor(self) -> Auditor: ...
+    @property
+    def sessions(self) -> SessionFactory: ...
+    @property
+    def blobs(self) -> BlobStore: ...
+    @property
+    def escrow(self) -> Escrow | None: ...
 
 
 @dataclass(frozen=True)
@@ -80,6 +95,7 @@ class Services(AdminServices):
     is_demo: bool
     snomed: bool
     sends_mail: bool
+    escrow: Escrow | None = None
 
     @cached_property
     def relying_party(self) -> RelyingParty | None:
@@ -102,6 +118,10 @@ def admin_services() -> AdminServices:
 
 def erasure_services() -> ErasureServices:
     return cast("ErasureServices", current_app.extensions[EXTENSION])
+
+
+def key_services() -> KeyServices:
+    return cast("KeyServices", current_app.extensions[EXTENSION])
 
 
 def backup_services() -> BackupServices:

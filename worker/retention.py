@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from clinic import retention
 from clinic.audit_event import AuditAction
+from clinic.records import key_destruction
 from clinic.records.audit_log import Auditor
 from clinic.records.blobs import BlobStore, BlobStoreAwayError
 from clinic.records.db import SessionFactory, database_now
@@ -77,7 +78,8 @@ class Retention:
             "process keys": _old_process_keys,
         }
         rules = {name: partial(self._delete, name, old) for name, old in by_row.items()}
-        return {**rules, "orphaned bodies": self._sweep_bodies}
+        own = {"epoch keys": self._destroy_epoch_keys, "orphaned bodies": self._sweep_bodies}
+        return {**rules, **own}
 
     def _delete(self, name: str, old: Callable[[datetime], Delete]) -> int:
         with self.sessions() as session, session.begin():
@@ -85,6 +87,13 @@ class Retention:
             assert isinstance(done, CursorResult)  # noqa: S101 - tells the type checker what DELETE gives
             self._record(session, name, done.rowcount)
             return done.rowcount
+
+    def _destroy_epoch_keys(self) -> int:
+        """Each has an audit entry of its own, which names it."""
+        with self.sessions() as session, session.begin():
+            return key_destruction.destroy_due_epochs(
+                session, self.auditor, kept=retention.EPOCH_KEYS, actor=ACTOR
+            )
 
     def _sweep_bodies(self) -> int:
         """Bodies that no row names: of uploads that were never committed, and of the erased."""
