@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-SECRET_FILES = ("cookie.key", "account.key", "audit.key", "enrolment.key")
+SECRET_FILES = ("cookie.key", "account.key", "audit.key", "installation.key", "enrolment.key")
 MASTER_FILE = "master.key"
 ROOT_PRIVATE_FILE = "root.key"  # belongs offline; a demo installation keeps it here
 ROOT_PUBLIC_FILE = "root.pub"

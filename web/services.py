@@ -9,15 +9,16 @@ from flask import current_app
 
 from clinic.account_secrets import AccountSecrets, Passwords
 from clinic.audit_event import AuditAction
-from clinic.erasure_ledger import ErasureLedger
 from clinic.hints import Hints
 from clinic.records import keys
 from clinic.records.audit_log import Auditor
 from clinic.records.backup import Backup
 from clinic.records.blobs import BlobStore
 from clinic.records.db import SessionFactory
+from clinic.records.erasure import Eraser
 from clinic.records.keeper_client import KeeperClient
 from clinic.records.restore import Restore
+from clinic.retention import ErasurePolicy
 
 EXTENSION = "dermqueue"
 
@@ -33,11 +34,9 @@ class AdminServices:
 
 @dataclass(frozen=True)
 class ErasureServices(AdminServices):
-    """What the engineer's commands work with where they may erase a patient too."""
+    """What works where a patient may be erased too."""
 
-    sessions: SessionFactory
-    blobs: BlobStore
-    ledger: ErasureLedger
+    eraser: Eraser
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class ExportServices(AdminServices):
 
 
 @dataclass(frozen=True)
-class Services(AdminServices):
+class Services(ErasureServices):
     """What views work with.
 
     `keeper` is made at first use: each forked process enrols a key pair of its own.
@@ -71,6 +70,7 @@ class Services(AdminServices):
     root_public_key: bytes
     enrolment_key: bytes
     weights_dir: Path | None
+    erasure_policy: ErasurePolicy
     is_demo: bool
     snomed: bool
     public_url: str

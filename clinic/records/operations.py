@@ -15,7 +15,9 @@ from sqlalchemy import ColumnElement, CursorResult, exists, func, literal, or_, 
 from sqlalchemy.orm import Session
 
 from clinic.photo_reject import RejectReason
+from clinic.records import erasure_requests
 from clinic.records.db import database_now
+from clinic.records.erasure_requests import Waiting
 from clinic.records.models import (
     AuditCheck,
     AuditHead,
@@ -132,6 +134,7 @@ class Snapshot:
     workers: tuple[ProcessKey, ...]
     audit: AuditChain
     epoch_ends_at: datetime | None
+    erasures: Waiting
 
     @property
     def alive_workers(self) -> tuple[ProcessKey, ...]:
@@ -155,6 +158,7 @@ def snapshot(session: Session) -> Snapshot:
         workers=_processes(session, "worker", now),
         audit=audit_chain(session),
         epoch_ends_at=_epoch_end(session, now),
+        erasures=erasure_requests.waiting(session),
     )
 
 
