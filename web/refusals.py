@@ -20,7 +20,7 @@ from web.permission import mark_of
 from web.rate_limits import limiter
 from web.services import services
 
-REFUSED = frozenset({400, 404, 409, 410, 413, 415, 422})
+REFUSED = frozenset({400, 403, 404, 409, 410, 413, 415, 422})
 TOO_MANY = 429
 
 

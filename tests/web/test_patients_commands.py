@@ -1,5 +1,6 @@
 """`flask patients ...`: an erasure is asked for twice, done once, and told in words."""
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -32,9 +33,7 @@ def run(world: World, ledger: ErasureLedger) -> Any:
         auditor=world.auditor,
         account_secrets=world.secrets,
         passwords=world.passwords,
-        sessions=world.sessions,
-        blobs=world.blobs,
-        ledger=ledger,
+        eraser=replace(world.eraser, ledger=ledger),
     )
     app.cli.add_command(patients_commands)
 

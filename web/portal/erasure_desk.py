@@ -4,7 +4,7 @@ from typing import Any
 
 from flask import abort, flash, redirect, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
-from wtforms import SelectField
+from wtforms import SelectChoice, SelectField
 from wtforms.validators import InputRequired
 
 from clinic.access import Role
@@ -29,7 +29,10 @@ class RefusalForm(PortalForm):
     reason = SelectField(
         "Reason",
         [InputRequired("Choose the reason.")],
-        choices=[("", "Choose a reason"), *((str(one), one.sentence) for one in ErasureRefusal)],
+        choices=[
+            SelectChoice("", "Choose a reason"),
+            *(SelectChoice(str(one), one.sentence) for one in ErasureRefusal),
+        ],
     )
 
 

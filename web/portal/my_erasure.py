@@ -49,17 +49,15 @@ def erasure_page() -> AnyResponse | str:
     return confirm_first("erasure") or _page(ErasureForm(formdata=None), _newest())
 
 
-def _page(form: PortalForm, request: ErasureRequest | None) -> AnyResponse:
+def _page(form: PortalForm, wish: ErasureRequest | None) -> AnyResponse:
     summary = erasure.find_patient(db.session(), me().actor.patient_id or "")
     if summary is None:
         raise LookupError("The signed-in patient is not there.")
     audit(AuditAction.ERASURE_ANSWER_READ)
     db.session.commit()
     shown = {
-        "request": request,
-        "refusal": ErasureRefusal(request.refusal).sentence
-        if request and request.refusal
-        else None,
+        "wish": wish,
+        "refusal": ErasureRefusal(wish.refusal).sentence if wish and wish.refusal else None,
         "patient": summary,
         "at_once": may_erase_at_once(services().erasure_policy, cases=summary.cases),
         "kept_until": kept_until(summary.last_contact),
@@ -83,8 +81,8 @@ def ask_for_erasure() -> AnyResponse:
     if not form.validate_on_submit():
         return _page(form, _newest())
     patient = db.session.get_one(Patient, me().actor.patient_id, with_for_update=True)
-    request = _newest()
-    if request is not None and request.state in {ErasureState.OPEN, ErasureState.GRANTED}:
+    wish = _newest()
+    if wish is not None and wish.state in {ErasureState.OPEN, ErasureState.GRANTED}:
         abort(409, "You have asked for this already. Load the page again to see where it stands.")
     asked = erasure_requests.ask(db.session(), patient)
     summary = erasure.find_patient(db.session(), patient.id)
@@ -94,24 +92,30 @@ def ask_for_erasure() -> AnyResponse:
         erasure_requests.grant(db.session(), asked.request_id, by="policy")
     audit(AuditAction.ERASURE_ASKED, detail="at once" if at_once else "to be decided")
     db.session.commit()
-    address = url_for("portal.erasure_answer", token=asked.token, _external=True)
     if not at_once:
-        return Response(render_template("erasure_asked.html", address=address, done=False))
+        return _asked(asked.token, done=False)
     done = erase_now(patient.id)
     logout_user()
-    response = Response(render_template("erasure_asked.html", address=address, done=done))
+    response = _asked(asked.token, done=done)
     response.headers["Clear-Site-Data"] = '"cache", "storage"'
     return response
+
+
+def _asked(token: str, *, done: bool) -> Response:
+    """The address of the answer is shown once: only the token's digest is stored."""
+    path = url_for("portal.erasure_answer", token=token)
+    origin = services().public_url
+    return Response(render_template("erasure_asked.html", origin=origin, path=path, done=done))
 
 
 @portal.post("/my-record/erasure/withdraw")
 @roles(Role.PATIENT)
 def withdraw_erasure() -> AnyResponse:
     form = PortalForm()
-    request = _newest()
-    if not form.validate_on_submit() or request is None:
+    wish = _newest()
+    if not form.validate_on_submit() or wish is None:
         abort(404)
-    if not erasure_requests.withdraw(db.session(), request.id):
+    if not erasure_requests.withdraw(db.session(), wish.id):
         db.session.rollback()
         abort(409, "This was decided already. Load the page again to see how.")
     audit(AuditAction.ERASURE_WITHDRAWN)
@@ -124,18 +128,18 @@ def withdraw_erasure() -> AnyResponse:
 @public
 @limiter.limit(SIGN_IN_PER_ADDRESS)
 def erasure_answer(token: str) -> AnyResponse | str:
-    """Where a request stands, for whoever has its address; there may be no account any more."""
-    request = erasure_requests.by_token(db.session(), token)
-    if request is None:
+    """Where a wish stands, for whoever has its address; there may be no account any more."""
+    wish = erasure_requests.by_token(db.session(), token)
+    if wish is None:
         abort(404, NO_CERTIFICATE)
-    _audit_answer(AuditAction.ERASURE_ANSWER_READ, request)
+    _audit_answer(AuditAction.ERASURE_ANSWER_READ, wish)
     public_key = InstallationPublicKey.of(services().eraser.signer.public)
-    shown = read(request.certificate, public_key) if request.certificate else None
+    shown = read(wish.certificate, public_key) if wish.certificate else None
     return page(
         "erasure_answer.html",
         PortalForm(formdata=None),
-        request=request,
-        refusal=ErasureRefusal(request.refusal).sentence if request.refusal else None,
+        wish=wish,
+        refusal=ErasureRefusal(wish.refusal).sentence if wish.refusal else None,
         certificate=shown,
         public_key=services().eraser.signer.public,
         token=token,
@@ -147,26 +151,26 @@ def erasure_answer(token: str) -> AnyResponse | str:
 @limiter.limit(SIGN_IN_PER_ADDRESS)
 def fetch_certificate(token: str) -> AnyResponse:
     """The signed certificate as a file, once."""
-    request = erasure_requests.by_token(db.session(), token)
-    if request is None or not PortalForm().validate_on_submit():
+    wish = erasure_requests.by_token(db.session(), token)
+    if wish is None or not PortalForm().validate_on_submit():
         abort(404, NO_CERTIFICATE)
     certificate = erasure_requests.spend_certificate(db.session(), token)
     if certificate is None:
         abort(409, "There is no certificate yet. Come back when the record is erased.")
-    _audit_answer(AuditAction.CERTIFICATE_FETCHED, request)
+    _audit_answer(AuditAction.CERTIFICATE_FETCHED, wish)
     response = Response(certificate, content_type="application/json")
     response.headers["Content-Disposition"] = 'attachment; filename="erasure-certificate.json"'
     return response
 
 
-def _audit_answer(action: AuditAction, request: ErasureRequest) -> None:
-    """By whoever holds the address: the request's id is all that is known of them."""
+def _audit_answer(action: AuditAction, wish: ErasureRequest) -> None:
+    """By whoever holds the address: the wish's id is all that is known of them."""
     services().auditor.record(
         db.session(),
         action,
         "holder of the address",
-        clinic_id=request.clinic_id,
-        patient_id=request.patient_id,
-        detail=f"request {request.id}",
+        clinic_id=wish.clinic_id,
+        patient_id=wish.patient_id,
+        detail=f"request {wish.id}",
     )
     db.session.commit()
