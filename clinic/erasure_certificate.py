@@ -82,7 +82,7 @@ def _out(value: Any) -> Any:
 
 def _in(statement: dict[str, Any]) -> ErasureCertificate:
     times = {one.name for one in fields(ErasureCertificate) if one.type is datetime}
-    values = {
+    values: dict[str, Any] = {
         name: datetime.fromisoformat(value) if name in times else value
         for name, value in statement.items()
     }

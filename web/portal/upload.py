@@ -145,6 +145,8 @@ def replace_photos(case_id: str) -> AnyResponse:
     row, _ = case_for(case_id, Permission.REPLACE_PHOTOS)
     form = RetakePhotosForm()
     if row.case_state != CaseState.UNREADABLE:
+        audit(AuditAction.STATUS_READ, row, detail="nothing to replace")
+        db.session.commit()
         return _received(row)
     if not form.validate_on_submit():
         return _errors_as_json(form, None) if wants_json() else _received(row)
@@ -165,6 +167,8 @@ def replace_photos(case_id: str) -> AnyResponse:
 def _not_replaced(form: PortalForm, row: Submission, problem: PhotoProblemError) -> AnyResponse:
     if wants_json():
         return _errors_as_json(form, problem)
+    audit(AuditAction.REQUEST_REFUSED, row, detail=f"photo {problem.view}", allowed=False)
+    db.session.commit()
     flash(problem.message, "error")
     return _received(row)
 
