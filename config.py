@@ -52,7 +52,8 @@ class Settings:
     """
 
     environment: str
-    database_url: str | None = field(repr=False)  # both addresses carry a password
+    database_url: str | None = field(repr=False)  # these addresses carry a password
+    programs_url: str | None = field(repr=False)
     broker_url: str | None = field(repr=False)
     blob_dir: Path | None
     blob_url: str | None
@@ -248,6 +249,7 @@ _LOGS = frozenset({WEB, WORKER, KEEPER, RELAY, RECONCILER, BEAT, METRICS})
 SETTINGS: tuple[Setting, ...] = (
     Setting("environment", _environment, EVERY_PROGRAM),
     Setting("database_url", _database_url, EVERY_PROGRAM - {BEAT}),
+    Setting("programs_url", _database_url),
     Setting("broker_url", _broker_url, _SENDS_OR_TAKES_HINTS),
     Setting("blob_dir", Path, _HAS_PHOTO_STORE, unless="blob_url"),
     Setting("blob_url", _bucket_url),

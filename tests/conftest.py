@@ -77,6 +77,7 @@ def app(world: World, database_url: str, tmp_path: Path) -> Iterator[Flask]:
     settings = Settings(
         environment="test",
         database_url=database_url,
+        programs_url=None,
         broker_url=None,
         blob_dir=tmp_path / "blobs",
         blob_url=None,

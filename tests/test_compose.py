@@ -68,7 +68,8 @@ PROGRAM_OF = {
     "restore": "backup",
 }
 # The portal shows the model's manifest where there is one; it does not need it.
-MAY_ALSO_HAVE = {"web": {"DERMQUEUE_WEIGHTS_DIR"}}
+# The migration makes the role of the programs where they have one.
+MAY_ALSO_HAVE = {"web": {"DERMQUEUE_WEIGHTS_DIR"}, "migrate": {"DERMQUEUE_PROGRAMS_URL"}}
 STAY_UP = ("keeper", "relay", "reconciler", "beat", "metrics", "web")
 # Past every logger, to the terminal, when a worker ends.
 SAID_BY_CELERY = re.compile(r"|worker: \w+ shutdown \(MainProcess\)")
