@@ -1,4 +1,4 @@
-"""PostgreSQL's rights of the running programs: a role that owns no table and only adds to the audit.
+"""PostgreSQL's rights of the running programs: a role that owns no table and only adds to audits.
 
 Triggers refuse every change of the audit chain already; a table's owner could switch them off. So
 programs connect as another role than the one that makes the tables.
