@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import CursorResult, func, select, update
+from sqlalchemy import CursorResult, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from clinic.records.accounts import digest
@@ -112,5 +112,14 @@ def spend_certificate(session: Session, token: str) -> str | None:
         .where(ErasureRequest.state == ErasureState.DONE, ErasureRequest.fetched_at.is_(None))
         .values(fetched_at=now)
         .returning(ErasureRequest.certificate),
+        execution_options={"synchronize_session": False},
+    )
+
+
+def forget_answered(session: Session, patient_id: str) -> None:
+    """In a restored backup: a wish that was answered after the backup waits for nobody."""
+    undone = ErasureRequest.state.in_(_UNDONE)
+    session.execute(
+        delete(ErasureRequest).where(ErasureRequest.patient_id == patient_id, undone),
         execution_options={"synchronize_session": False},
     )
