@@ -1,4 +1,4 @@
-"""The archive that the browser builds: the server's files, the photos as they were sealed, sound."""
+"""The archive that the browser builds: the server's files, and the photos as they were sealed."""
 
 import base64
 import hashlib
