@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import cast
+from typing import Protocol, cast
 
 from flask import current_app
 
 from clinic.account_secrets import AccountSecrets, Passwords
 from clinic.audit_event import AuditAction
+from clinic.escrow import Escrow
 from clinic.hints import Hints
 from clinic.records import keys
 from clinic.records.audit_log import Auditor
@@ -32,11 +33,27 @@ class AdminServices:
     passwords: Passwords
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ErasureServices(AdminServices):
     """What works where a patient may be erased too."""
 
+    sessions: SessionFactory
+    blobs: BlobStore
     eraser: Eraser
+    escrow: Escrow | None = None
+
+
+class KeyServices(Protocol):
+    """What the commands of `flask keys` work with, in either app that has them."""
+
+    @property
+    def auditor(self) -> Auditor: ...
+    @property
+    def sessions(self) -> SessionFactory: ...
+    @property
+    def blobs(self) -> BlobStore: ...
+    @property
+    def escrow(self) -> Escrow | None: ...
 
 
 @dataclass(frozen=True)
@@ -57,15 +74,13 @@ class ExportServices(AdminServices):
     enrolment_key: bytes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Services(ErasureServices):
     """What views work with.
 
     `keeper` is made at first use: each forked process enrols a key pair of its own.
     """
 
-    sessions: SessionFactory
-    blobs: BlobStore
     hints: Hints
     root_public_key: bytes
     enrolment_key: bytes
@@ -91,6 +106,10 @@ def admin_services() -> AdminServices:
 
 def erasure_services() -> ErasureServices:
     return cast("ErasureServices", current_app.extensions[EXTENSION])
+
+
+def key_services() -> KeyServices:
+    return cast("KeyServices", current_app.extensions[EXTENSION])
 
 
 def backup_services() -> BackupServices:

@@ -33,6 +33,8 @@ def run(world: World, ledger: ErasureLedger) -> Any:
         auditor=world.auditor,
         account_secrets=world.secrets,
         passwords=world.passwords,
+        sessions=world.sessions,
+        blobs=world.blobs,
         eraser=replace(world.eraser, ledger=ledger),
     )
     app.cli.add_command(patients_commands)

@@ -15,6 +15,7 @@ from web.portal import (
     registration,
     review_case,
     review_queue,
+    root_key,
     upload,
     viewing,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "registration",
     "review_case",
     "review_queue",
+    "root_key",
     "upload",
     "viewing",
 ]

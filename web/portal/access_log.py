@@ -37,6 +37,7 @@ _WORDS: dict[AuditAction, tuple[str, str]] = {
     AuditAction.ERASURE_WITHDRAWN: ("took back the wish to erase", _OWN),
     AuditAction.ERASURES_LISTED: ("looked at your wish to erase", _LAW),
     AuditAction.ERASURE_REFUSED: ("answered your wish to erase", _LAW),
+    AuditAction.EMERGENCY_ACCESS: ("opened your case, two people together", "an emergency"),
     AuditAction.EHR_READ: ("received your signed result", "for your care elsewhere"),
     AuditAction.CASE_EXPORTED: (
         "copied your photos without your name",
