@@ -94,6 +94,7 @@ KINDS: Mapping[AuditAction, Kind] = MappingProxyType(
         AuditAction.KEYS_ASKED: Kind.ACTIVITY,
         AuditAction.KEYS_RELEASED: Kind.AUTHORIZATION,
         AuditAction.KEYS_REFUSED: Kind.AUTHORIZATION,
+        AuditAction.EMERGENCY_ACCESS: Kind.DISCLOSURE,
         AuditAction.OBJECT_FETCHED: Kind.READ,
         AuditAction.OBJECTS_SETTLED: Kind.UPDATE,
         AuditAction.EHR_READ: Kind.READ,
