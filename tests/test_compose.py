@@ -71,6 +71,8 @@ PROGRAM_OF = {
 # The portal shows the model's manifest where there is one; it does not need it.
 # With the mail's sender it offers what needs mail.
 MAY_ALSO_HAVE = {
+    # It makes the role of the programs where they have one.
+    "migrate": {"DERMQUEUE_PROGRAMS_URL"},
     "web": {"DERMQUEUE_WEIGHTS_DIR", "DERMQUEUE_MAIL_FROM"},
     # Emergency copies are made where a clinic has set them up.
     "keeper": {"DERMQUEUE_ESCROW_RECIPIENTS"},

@@ -15,8 +15,9 @@ from clinic.access import STAFF, Role
 from clinic.audit_event import AuditAction
 from clinic.epoch_key import root_fingerprint
 from clinic.key_files import KeyFilesExistError, create_key_files
-from clinic.records import accounts, audit_log, ehr_clients, invitations
+from clinic.records import accounts, ehr_clients, invitations
 from clinic.records.models import Clinic
+from web.audit_commands import audit_commands
 from web.database import db
 from web.services import admin_services
 
@@ -24,7 +25,6 @@ ACTOR = "command line"
 
 users_commands = AppGroup("users", help="People of the clinic.")
 clinics_commands = AppGroup("clinics", help="Clinics of this installation.")
-audit_commands = AppGroup("audit", help="The audit chain.")
 ehr_commands = AppGroup("ehr-clients", help="Record systems that may read signed reports.")
 
 
@@ -99,15 +99,6 @@ def invite_user(role: str, clinic_id: str | None) -> None:
 def invite_administrator(clinic_id: str | None) -> None:
     """Print a one-time link for an administrator: how the first person comes in."""
     _invite(Role.ADMINISTRATOR, _clinic(clinic_id))
-
-
-@audit_commands.command("verify")
-def verify_audit() -> None:
-    """Check every link of the audit chain."""
-    problem = audit_log.verify(db.session(), admin_services().auditor.key)
-    if problem is not None:
-        raise click.ClickException(problem)
-    click.echo("The audit chain holds.")
 
 
 @ehr_commands.command("register")

@@ -2,11 +2,16 @@
 
 from web.portal import (
     account,
+    audit_search,
     email_address,
+    erasure_desk,
     factors,
     joining,
     login,
     my_cases,
+    my_consents,
+    my_erasure,
+    my_record,
     operations,
     pages,
     password,
@@ -23,11 +28,16 @@ from web.portal.blueprint import portal
 
 __all__ = [
     "account",
+    "audit_search",
     "email_address",
+    "erasure_desk",
     "factors",
     "joining",
     "login",
     "my_cases",
+    "my_consents",
+    "my_erasure",
+    "my_record",
     "operations",
     "pages",
     "password",

@@ -1,17 +1,18 @@
-"""A person's own account: how they sign in, open sessions and consents."""
+"""A person's own account: how they sign in, open sessions, and for patients their consents."""
 
 from flask import abort, flash, redirect, render_template, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from clinic.access import STAFF, Role
 from clinic.audit_event import AuditAction
-from clinic.records import accounts, passkeys, recovery_codes, submissions
-from clinic.records.models import Account, LoginSession, Passkey, Patient
+from clinic.records import accounts, passkeys, recovery_codes
+from clinic.records.models import Account, LoginSession, Passkey
 from web.database import db
 from web.guard import audit, me
 from web.permission import roles
 from web.portal.blueprint import portal
-from web.portal.forms import ConsentForm, PortalForm
+from web.portal.forms import PortalForm
+from web.portal.my_consents import consents_context
 from web.services import services
 
 
@@ -20,12 +21,13 @@ from web.services import services
 def account() -> str:
     own = me().login
     patient_id = me().actor.patient_id
-    consents = accounts.consents_of(db.session(), patient_id) if patient_id else []
+    consents = consents_context(patient_id) if patient_id else None
+    audit(AuditAction.ACCOUNT_READ)
+    db.session.commit()
     return render_template(
         "account.html",
         sessions=[_session(one, own) for one in accounts.logins_of(db.session(), own.account_id)],
         consents=consents,
-        consent_form=_consent_form(patient_id) if patient_id else None,
         signing_in=_signing_in(own.account),
     )
 
@@ -61,37 +63,6 @@ def _passkey(row: Passkey) -> dict[str, object]:
         "made_at": row.created_at,
         "used_at": row.last_used_at,
     }
-
-
-def _consent_form(patient_id: str) -> ConsentForm:
-    permitted = accounts.permitted_purposes(db.session(), patient_id)
-    return ConsentForm(
-        formdata=None,
-        consent_ai="ai_assistance" in permitted,
-        consent_research="research" in permitted,
-        consent_teaching="teaching" in permitted,
-    )
-
-
-@portal.post("/account/consents")
-@roles(Role.PATIENT)
-def change_consents() -> AnyResponse:
-    form = ConsentForm()
-    if not form.validate_on_submit():
-        abort(400)
-    patient = db.session.get_one(Patient, me().actor.patient_id)
-    decisions = {
-        "ai_assistance": bool(form.consent_ai.data),
-        "research": bool(form.consent_research.data),
-        "teaching": bool(form.consent_teaching.data),
-    }
-    accounts.record_consents(db.session(), patient, decisions)
-    if not decisions["ai_assistance"]:
-        submissions.stop_ai(db.session(), patient.id)
-    audit(AuditAction.CONSENT_RECORDED)
-    db.session.commit()
-    flash("Your choices are saved.")
-    return redirect(url_for("portal.account"))
 
 
 @portal.post("/account/sessions/<session_id>/end")

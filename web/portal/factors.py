@@ -194,6 +194,7 @@ def rename_passkey(passkey_id: str) -> AnyResponse:
     if not form.validate_on_submit():
         abort(422, "Give the passkey a name of 1 to 40 characters.")
     passkey.name_sealed = _sealed_name(account, form.name.data)
+    audit(AuditAction.PASSKEY_RENAMED)
     db.session.commit()
     flash("The name is saved.")
     return redirect(url_for("portal.account"))

@@ -14,7 +14,7 @@ from clinic.keeper_protocol import ObjectKind
 from clinic.notices import NoticeKind
 from clinic.one_time_link import LinkPurpose
 from clinic.passwords import password_problem
-from clinic.records import accounts, keys, notices, one_time_links, sealed_objects
+from clinic.records import accounts, consents, keys, notices, one_time_links, sealed_objects
 from clinic.records.accounts import EmailTakenError, NewAccount
 from clinic.records.models import Account, Clinic, Patient
 from clinic.records.sealed_objects import Place
@@ -120,7 +120,7 @@ def _create(form: PatientForm, email: str) -> Account:
         birth_date.isoformat(), account_id=account.id, column="birth_date"
     )
     patient = accounts.create_patient(db.session(), account)
-    accounts.record_consents(db.session(), patient, form.consents)
+    consents.record(db.session(), patient.id, form.consents)
     identity = Identity(form.family_name.data, form.given_name.data, birth_date)
     _seal_identity(patient, identity)
     _audit(account, patient, clinic)

@@ -100,15 +100,7 @@ def _refuse(field: Any, words: str) -> bool:
     """Audit a proof that failed; a proof is never taken back, so this is always False."""
     if field is not None:
         field.errors = [words]
-    actor = me().actor
-    services().auditor.record(
-        db.session(),
-        AuditAction.PROOF_REFUSED,
-        actor.user_id,
-        clinic_id=actor.clinic_id,
-        patient_id=actor.patient_id,
-        allowed=False,
-    )
+    audit(AuditAction.PROOF_REFUSED, allowed=False)
     db.session.commit()
     return False
 
