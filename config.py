@@ -62,6 +62,7 @@ class Settings:
     blob_secret_key: Secret | None
     weights_dir: Path | None
     public_url: str
+    trusted_proxies: int
     cookie_key: Secret | None
     account_key: Secret | None
     audit_key: Secret | None
@@ -205,6 +206,12 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise ValueError("must be a whole number from 0")
+    return int(text)
+
+
 def _recipient(text: str) -> str:
     if not text.startswith("age1"):
         raise ValueError("must be a public key of age (age1...); `flask backup new-keys` makes one")
@@ -247,6 +254,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("blob_secret_key", _secret_text),
     Setting("weights_dir", Path, frozenset({WORKER})),
     Setting("public_url", _public_url, frozenset({WEB}), "http://127.0.0.1:8000"),
+    Setting("trusted_proxies", _count, frozenset({WEB}), "0"),
     Setting("cookie_key", _key, frozenset({WEB})),
     Setting("account_key", _key, frozenset({WEB, ADMIN, EXPORT})),
     Setting("audit_key", _key, _WRITES_AUDIT),

@@ -37,6 +37,7 @@ from tests.compose_rules import problems
 from tests.production_by_hand import (
     BACKUP_IDENTITY,
     COMPOSE,
+    PUBLIC_HOST,
     ROOT,
     WITHOUT_WORKER_PACKAGES,
     WORKER_PACKAGES,
@@ -354,7 +355,8 @@ class TestByHand:
                 session, clinic_id=clinic_world.clinic_id, name="Hospital"
             ).token
         url = f"{production.web_url}/fhir/R4/Patient/{clinic_world.alice.patient_id}"
-        assert _status(url, Authorization=f"Bearer {token}") == 200, running["web"].words()
+        headers = {"Authorization": f"Bearer {token}", "Host": PUBLIC_HOST}
+        assert _status(url, **headers) == 200, running["web"].words()
 
     @pytest.mark.usefixtures("running")
     def test_metrics_are_told_on_the_internal_ports_alone(self, production: Production):
@@ -370,7 +372,7 @@ class TestByHand:
         assert int(healthy[1]) == 8
         assert _status(f"http://127.0.0.1:{ports['9101']}/invariants") == 200
         for path in ("metrics", "invariants"):
-            assert _status(f"{production.web_url}/{path}") == 404
+            assert _status(f"{production.web_url}/{path}", Host=PUBLIC_HOST) == 404
 
     @pytest.mark.parametrize("name", STAY_UP)
     def test_the_health_check_of_each_program_passes(
@@ -424,8 +426,9 @@ class TestByHand:
     def test_tries_are_counted_in_the_broker_for_each_visitor_behind_the_proxy(
         self, running: dict[str, Started], production: Production
     ):
-        form = urllib.request.urlopen(f"{production.web_url}/sign-in", timeout=20)
-        with form:
+        own = {"Host": PUBLIC_HOST}
+        page = urllib.request.Request(f"{production.web_url}/sign-in", headers=own)
+        with urllib.request.urlopen(page, timeout=20) as form:
             cookie = form.headers["Set-Cookie"].partition(";")[0]
             token = re.search(r'name="csrf_token"[^>]* value="([^"]+)"', form.read().decode())
         assert token is not None
@@ -433,7 +436,8 @@ class TestByHand:
         _status(
             f"{production.web_url}/sign-in",
             data=sent,
-            **{"X-Forwarded-For": "203.0.113.7", "X-Forwarded-Proto": "https", "Cookie": cookie},
+            **{"X-Forwarded-For": "198.51.100.1, 203.0.113.7", "X-Forwarded-Proto": "https"},
+            **{**own, "Cookie": cookie},
         )
         with production.broker("web") as broker:
             counted = broker.exists("LIMITS:LIMITER/203.0.113.7/portal.sign_in/30/1/minute")

@@ -20,6 +20,7 @@ from clinic.records.table_dump import snapshot
 from config import ADMIN, BACKUP, EXPORT, MIGRATE, WEB, Secret, Settings, needed
 from web.backup_commands import backup_commands, restore_keys, restore_records
 from web.cli import register_commands
+from web.csp_reports import csp_reports
 from web.database import db, init_database
 from web.errors import init_error_pages
 from web.fhir_adapter import fhir_blueprint
@@ -27,9 +28,10 @@ from web.guard import init_guard
 from web.health import health
 from web.local_clinic import init_local_time
 from web.patients_commands import patients_commands
+from web.plain_text import init_plain_text
 from web.portal import portal
 from web.rate_limits import init_rate_limits
-from web.request import MemoryRequest
+from web.request import MemoryRequest, ShallowJson
 from web.request_log import init_request_log
 from web.schema import SCHEMA, newest_revision
 from web.security_headers import init_security_headers
@@ -41,6 +43,7 @@ from web.services import (
     Services,
 )
 from web.training_set import training_set_commands
+from web.trusted_host import init_trusted_host
 
 MIB = 1024 * 1024
 
@@ -137,9 +140,10 @@ def _with_database(settings: Settings) -> Flask:
 def create_app(settings: Settings, services: Services | None = None) -> Flask:
     """The portal. Tests may pass parts of their own; everything else comes from the settings."""
     app = Flask(__name__, static_folder="portal/static", template_folder="portal/templates")
-    app.request_class = MemoryRequest
-    if settings.is_production:  # behind the one proxy of docker-compose.yml
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1)  # type: ignore[method-assign]
+    app.request_class, app.json = MemoryRequest, ShallowJson(app)
+    proxies = settings.trusted_proxies
+    if proxies:  # each adds the address that it saw; the nearest one says how it was asked
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=1)  # type: ignore[method-assign]
     https = settings.public_url.startswith("https://")
     app.config.update(
         INTERNAL_PORT=settings.internal_port,
@@ -157,7 +161,9 @@ def create_app(settings: Settings, services: Services | None = None) -> Flask:
     init_database(app, needed(settings.database_url))
     with app.app_context():
         app.extensions[EXTENSION] = services or _services(settings)
-    init_request_log(app, behind_proxy=settings.is_production)
+    init_request_log(app, behind_proxy=bool(proxies))
+    init_trusted_host(app, public_url=settings.public_url)
+    init_plain_text(app)
     CSRFProtect(app)
     init_rate_limits(app, settings.broker_url or "memory://")
     init_security_headers(app, https=https)
@@ -166,6 +172,8 @@ def create_app(settings: Settings, services: Services | None = None) -> Flask:
     init_error_pages(app)
     app.register_blueprint(portal)
     app.register_blueprint(health)
+    app.extensions["csrf"].exempt(csp_reports)  # the browser itself sends them, with no form
+    app.register_blueprint(csp_reports)
     fhir = fhir_blueprint(app)
     app.extensions["csrf"].exempt(fhir)
     app.register_blueprint(fhir)

@@ -1,5 +1,6 @@
 """For administrators: the state of the machine and the audit log. No photo, no clinical text."""
 
+import re
 from datetime import datetime
 from typing import Any
 
@@ -75,7 +76,7 @@ def search_audit_log() -> str:
             actor=request.args.get("actor") or None,
             reference=(request.args.get("reference") or "").replace("-", "").lower() or None,
         ),
-        before=request.args.get("after", type=int),
+        before=request.args.get("after", type=_sequence),
         limit=PAGE_SIZE + 1,
     )
     more = str(found[PAGE_SIZE - 1].sequence) if len(found) > PAGE_SIZE else None
@@ -91,6 +92,13 @@ def search_audit_log() -> str:
         audit=chain,
         next_cursor=more,
     )
+
+
+def _sequence(text: str) -> int:
+    """A place in the chain; raises ValueError for what no database could count to."""
+    if not re.fullmatch(r"[0-9]{1,18}", text):
+        raise ValueError(text)
+    return int(text)
 
 
 def _dead_case(row: Submission, now: datetime) -> dict[str, Any]:
