@@ -20,7 +20,7 @@ LIMITS = httpx.Timeout(20.0, connect=5.0)
 
 
 class EgressRefused(httpx.RequestError):
-    """This request was not sent, or its answer leads elsewhere; the message says why."""
+    """Nothing was sent, or the answer leads elsewhere; the message says why."""
 
 
 def resolve(host: str, port: int) -> Sequence[Address]:
@@ -47,7 +47,7 @@ def is_public(address: Address) -> bool:
 
 
 class AllowListTransport(httpx.HTTPTransport):
-    """Sends to allowed hosts alone. `hosts` are lower-case names; a port other than 443 is named."""
+    """Sends to allowed hosts alone. `hosts` are lower-case, with a port where it is not 443."""
 
     def __init__(
         self,

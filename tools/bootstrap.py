@@ -1,6 +1,7 @@
 """Makes the virtual environment that the other tools run in. Needs nothing but Python itself.
 
-`python3 tools/bootstrap.py [requirements-dev.txt]`; a stamp makes the second call instant.
+`python3 tools/bootstrap.py [requirements-dev.txt]`; a stamp makes the second call instant. pip
+takes only files whose hash stands in the lock, which `make lock` writes.
 """
 
 import hashlib
@@ -13,6 +14,16 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 OLDEST = (3, 11)
 EVERYTHING = "requirements-dev.txt"  # includes all the others
+CUDA_LOCK = "requirements-cuda.lock"
+# Says by its status whether the torch that was installed needs the CUDA libraries beside it.
+NEEDS_CUDA = """
+import sys
+from importlib.metadata import PackageNotFoundError, version
+try:
+    sys.exit(0 if "+cpu" not in version("torch") else 1)
+except PackageNotFoundError:
+    sys.exit(1)
+"""
 
 
 def ensure(requirements: str) -> None:
@@ -24,14 +35,17 @@ def ensure(requirements: str) -> None:
         return
     if not PYTHON.exists():
         _step("Making the virtual environment .venv", [sys.executable, "-m", "venv", str(VENV)])
-    _step(
-        f"Installing the packages of {requirements} (some minutes, once)",
-        [
-            *(str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"),
-            *("-r", str(ROOT / requirements)),
-        ],
-    )
+    _install(requirements.removesuffix(".txt") + ".lock")
+    if _run([str(PYTHON), "-c", NEEDS_CUDA]) == 0:
+        _install(CUDA_LOCK)
     _stamp(requirements).write_text(wanted, encoding="utf-8")
+
+
+def _install(lock: str) -> None:
+    """A lock is complete, so pip looks for no further packages."""
+    command = [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    command += ["--require-hashes", "--no-deps", "-r", str(ROOT / lock)]
+    _step(f"Installing the packages of {lock} (some minutes, once)", command)
 
 
 def _stamp(requirements: str) -> Path:
@@ -44,18 +58,22 @@ def _stamped(requirements: str) -> str | None:
 
 
 def _fingerprint() -> str:
-    files = sorted(ROOT.glob("requirements*.txt"))
+    files = sorted(ROOT.glob("requirements*.lock"))
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 def _step(words: str, command: list[str]) -> None:
     sys.stderr.write(f"{words} ...\n")
     sys.stderr.flush()
-    if subprocess.run(command, check=False, cwd=ROOT).returncode != 0:
+    if _run(command) != 0:
         sys.exit(
             f"{words} failed. Check the messages above: a missing python3-venv package, no "
             "internet connection or no free disk space are the usual reasons."
         )
+
+
+def _run(command: list[str]) -> int:
+    return subprocess.run(command, check=False, cwd=ROOT).returncode
 
 
 if __name__ == "__main__":

@@ -172,7 +172,7 @@ def test_a_certificate_of_another_name_ends_the_connection(
 ) -> None:
     named = f"other.example:{receiver.server_port}"
 
-    with pytest.raises(httpx.ConnectError, match="(?i)certificate"):
+    with pytest.raises(httpx.ConnectError, match=r"(?i)certificate"):
         client(named, permits=anywhere).post(f"https://{named}/fhir")
 
     assert receiver.asked == []

@@ -11,6 +11,13 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 SHORT = 200
+# Almost all on the quick database, the rest on the one that refuses more.
+SHARES = pytest.mark.parametrize(
+    ("database_url", "part"),
+    [("sqlite", 1.0), pytest.param("postgresql", 0.1, marks=pytest.mark.postgres)],
+    indirect=["database_url"],
+    ids=["sqlite", "postgresql"],
+)
 RESULTS = pytest.StashKey[list[str]]()
 
 
@@ -30,10 +37,10 @@ class Budget:
     def is_short(self) -> bool:
         return self.inputs == SHORT
 
-    def settings(self, *, share: int = 1) -> settings:
-        """For Hypothesis: `share` tests divide the inputs among themselves."""
+    def settings(self, *, part: float = 1.0) -> settings:
+        """For Hypothesis; `part` of the inputs."""
         return settings(
-            max_examples=-(-self.inputs // share),
+            max_examples=int(self.inputs * part),
             deadline=None,
             database=None,
             derandomize=self.is_short,

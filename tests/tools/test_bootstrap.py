@@ -1,6 +1,7 @@
 """The set-up of the virtual environment: once, pinned, and with words when it fails."""
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,10 @@ def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]
     def note(command: list[str], **_: object) -> subprocess.CompletedProcess[bytes]:
         run.append(command)
         (tmp_path / ".venv").mkdir(exist_ok=True)
-        return subprocess.CompletedProcess(command, 0)
+        asks_for_cuda = bootstrap.NEEDS_CUDA in command
+        return subprocess.CompletedProcess(command, int(asks_for_cuda))
 
-    (tmp_path / "requirements.txt").write_text("Flask==3.1.3\n", encoding="utf-8")
+    (tmp_path / "requirements.lock").write_text("Flask==3.1.3\n", encoding="utf-8")
     monkeypatch.setattr(bootstrap, "ROOT", tmp_path)
     monkeypatch.setattr(bootstrap, "VENV", tmp_path / ".venv")
     monkeypatch.setattr(bootstrap, "PYTHON", tmp_path / ".venv" / "bin" / "python")
@@ -31,9 +33,39 @@ def test_the_environment_is_made_and_the_packages_are_installed(
 ) -> None:
     bootstrap.ensure("requirements.txt")
 
-    made, installed = commands
+    made, installed, _ = commands
     assert made[1:3] == ["-m", "venv"]
-    assert installed[-2:] == ["-r", str(tmp_path / "requirements.txt")]
+    assert installed[-2:] == ["-r", str(tmp_path / "requirements.lock")]
+    assert {"--require-hashes", "--no-deps"} <= set(installed)
+
+
+def test_a_torch_that_needs_cuda_gets_its_libraries_from_their_lock(
+    commands: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def note(command: list[str], **_: object) -> subprocess.CompletedProcess[bytes]:
+        commands.append(command)
+        (tmp_path / ".venv").mkdir(exist_ok=True)
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(bootstrap.subprocess, "run", note)
+    bootstrap.ensure("requirements.txt")
+
+    assert commands[-1][-2:] == ["-r", str(tmp_path / "requirements-cuda.lock")]
+
+
+@pytest.mark.parametrize(("torch", "status"), [("2.13.0+cpu", 1), ("2.13.0", 0), (None, 1)])
+def test_whether_the_torch_that_is_there_needs_cuda(
+    tmp_path: Path, torch: str | None, status: int
+) -> None:
+    if torch is not None:
+        there = tmp_path / f"torch-{torch}.dist-info"
+        there.mkdir()
+        (there / "METADATA").write_text(f"Metadata-Version: 2.1\nName: torch\nVersion: {torch}\n")
+    command = [sys.executable, "-S", "-c", bootstrap.NEEDS_CUDA]
+
+    asked = subprocess.run(command, env={"PYTHONPATH": str(tmp_path)}, check=False)
+
+    assert asked.returncode == status
 
 
 def test_a_second_call_does_nothing_until_a_pin_changes(
@@ -44,7 +76,7 @@ def test_a_second_call_does_nothing_until_a_pin_changes(
     bootstrap.ensure("requirements.txt")
     assert commands == []
 
-    (tmp_path / "requirements.txt").write_text("Flask==3.1.4\n", encoding="utf-8")
+    (tmp_path / "requirements.lock").write_text("Flask==3.1.4\n", encoding="utf-8")
     bootstrap.ensure("requirements.txt")
     assert commands
 

@@ -49,6 +49,7 @@ TABLE = """
     GET    /metrics                     404 404 404 404 404 404 404 404
     GET    /invariants                  404 404 404 404 404 404 404 404
     GET    /static/js/viewer.js         200 200 200 200 200 200 200 200
+    POST   /csp-reports                 415 415 415 415 415 415 415 415
     GET    /register                    200 200 200 200 200 200 200 200
     POST   /register                    422 422 422 422 422 422 422 422
     GET    /sign-in                     200 200 200 200 200 200 200 200

@@ -32,7 +32,9 @@ from tests.world import Person, World
 from web.database import db
 
 FOREIGN_ADDRESS = re.compile(r"""(?:src|href|action|data-[\w-]+)\s*=\s*["'](https?:)?//[^"']*""")
-PERSONAL = re.compile(r"alice|carol|@|-family|melanom|n[ae]evus|carcinom|harmless|below", re.I)
+PERSONAL = re.compile(
+    r"alice|carol|@|-family|melanom|n[ae]evus|carcinom|harmless|below", re.IGNORECASE
+)
 NO_LEAVING = "/sign-out"
 
 
@@ -117,7 +119,9 @@ def crawl(https: Flask, world: World) -> list[Visit]:
     """The answer to GET and POST of every rule, for each visitor; leaving comes last."""
     visitors = visitors_of(https, world)
     values = values_of(world, visitors)
-    rules = sorted(https.url_map.iter_rules(), key=lambda rule: (rule.rule == NO_LEAVING, rule.rule))
+    rules = sorted(
+        https.url_map.iter_rules(), key=lambda rule: (rule.rule == NO_LEAVING, rule.rule)
+    )
     visits = [
         Visit(name, method, rule.rule, visitor.get(path) if method == "GET" else post)
         for method in ("GET", "POST")
@@ -293,7 +297,9 @@ RULES = (
 
 
 def test_every_answer_to_every_visitor_keeps_every_rule(crawl: list[Visit]) -> None:
-    broken = [f"{visit}: not {rule.__name__}" for visit in crawl for rule in RULES if not rule(visit)]
+    broken = [
+        f"{visit}: not {rule.__name__}" for visit in crawl for rule in RULES if not rule(visit)
+    ]
 
     assert broken == []
     assert any(one.rule == NO_LEAVING and one.answer.location == "/" for one in crawl)

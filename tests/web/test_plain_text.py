@@ -31,9 +31,7 @@ def test_an_address_with_a_nul_is_refused(signed_in: SignedIn, name: str, path: 
 
 
 @both_databases
-def test_a_form_with_a_nul_is_refused_and_stores_nothing(
-    world: World, signed_in: SignedIn
-) -> None:
+def test_a_form_with_a_nul_is_refused_and_stores_nothing(world: World, signed_in: SignedIn) -> None:
     alice = signed_in("alice")
 
     for field in ("notes", "submission_id", "site_detail"):

@@ -13,6 +13,7 @@ from tests.portal_tools import another_app, send, viewer_key
 from tests.world import PASSWORD, World
 from web.database import db
 
+
 def test_static_files_may_be_stored_and_set_no_cookie(client: FlaskClient) -> None:
     with client.get("/static/js/viewer.js") as static:
         assert static.headers["Cache-Control"] == "public, max-age=3600"
