@@ -22,13 +22,13 @@ RUN pip install --no-cache-dir --disable-pip-version-check --require-hashes --no
 # docker compose build --build-arg PIP_EXTRA_INDEX_URL=... worker
 FROM web-packages AS worker-packages
 ARG PIP_EXTRA_INDEX_URL=""
-COPY requirements.lock requirements-cuda.lock ./
+COPY requirements.lock requirements-torch-cpu.lock requirements-torch.lock ./
 RUN pip install --no-cache-dir --disable-pip-version-check --require-hashes --no-deps \
     -r requirements.lock
-# torch's build for processors alone needs none of these.
-RUN pip show torch | grep -q '^Version: .*+cpu' \
+RUN pip install --no-cache-dir --disable-pip-version-check --require-hashes --no-deps \
+        -r requirements-torch-cpu.lock \
     || pip install --no-cache-dir --disable-pip-version-check --require-hashes --no-deps \
-        -r requirements-cuda.lock
+        -r requirements-torch.lock
 
 FROM base AS code
 COPY config.py ./

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from typing import Any
 
-from tools.lock import CUDA_LOCK, ROOT, SOURCES, lock_of
+from tools.lock import ROOT, SOURCES, TORCH_LOCK, lock_of
 
 NOT_CHECKED = "*** NOT CHECKED for known faults: no connection to the vulnerability service. ***"
 # How pip-audit and the library below it say that nobody answered.
@@ -17,7 +17,7 @@ _AWAY = ("ConnectionError", "ConnectTimeout", "ReadTimeout", "Could not connect"
 
 
 def main() -> int:
-    for lock in (lock_of(SOURCES[-1]), CUDA_LOCK):
+    for lock in (lock_of(SOURCES[-1]), TORCH_LOCK):
         done = subprocess.run(command(lock), cwd=ROOT, capture_output=True, text=True, check=False)
         words, failed = verdict(lock, done.stdout, done.stderr)
         print(words)

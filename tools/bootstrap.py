@@ -14,16 +14,9 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 OLDEST = (3, 11)
 EVERYTHING = "requirements-dev.txt"  # includes all the others
-CUDA_LOCK = "requirements-cuda.lock"
-# Says by its status whether the torch that was installed needs the CUDA libraries beside it.
-NEEDS_CUDA = """
-import sys
-from importlib.metadata import PackageNotFoundError, version
-try:
-    sys.exit(0 if "+cpu" not in version("torch") else 1)
-except PackageNotFoundError:
-    sys.exit(1)
-"""
+# torch for processors alone is gigabytes smaller. Some indexes offer it, PyPI does not.
+TORCH_FOR_CPU = "requirements-torch-cpu.lock"
+TORCH = "requirements-torch.lock"
 
 
 def ensure(requirements: str) -> None:
@@ -35,17 +28,17 @@ def ensure(requirements: str) -> None:
         return
     if not PYTHON.exists():
         _step("Making the virtual environment .venv", [sys.executable, "-m", "venv", str(VENV)])
-    _install(requirements.removesuffix(".txt") + ".lock")
-    if _run([str(PYTHON), "-c", NEEDS_CUDA]) == 0:
-        _install(CUDA_LOCK)
+    lock = requirements.removesuffix(".txt") + ".lock"
+    _step(f"Installing the packages of {lock} (some minutes, once)", _install(lock))
+    if _run(_install(TORCH_FOR_CPU), stderr=subprocess.DEVNULL) != 0:
+        _step("Installing torch with its CUDA libraries", _install(TORCH))
     _stamp(requirements).write_text(wanted, encoding="utf-8")
 
 
-def _install(lock: str) -> None:
+def _install(lock: str) -> list[str]:
     """A lock is complete, so pip looks for no further packages."""
-    command = [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    command += ["--require-hashes", "--no-deps", "-r", str(ROOT / lock)]
-    _step(f"Installing the packages of {lock} (some minutes, once)", command)
+    pip = [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    return [*pip, "--require-hashes", "--no-deps", "-r", str(ROOT / lock)]
 
 
 def _stamp(requirements: str) -> Path:
@@ -72,8 +65,8 @@ def _step(words: str, command: list[str]) -> None:
         )
 
 
-def _run(command: list[str]) -> int:
-    return subprocess.run(command, check=False, cwd=ROOT).returncode
+def _run(command: list[str], *, stderr: int | None = None) -> int:
+    return subprocess.run(command, check=False, cwd=ROOT, stderr=stderr).returncode
 
 
 if __name__ == "__main__":

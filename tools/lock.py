@@ -1,12 +1,9 @@
 """Writes the locks: every package that gets installed, with the hashes of its files (`make lock`).
 
 `requirements*.txt` say what we ask for; uv finds the rest, once for every platform, and keeps what
-the locks name already unless it has to change. Two things are special about torch:
-
-- pip may find its build for processors alone instead of PyPI's, by a folder or an index of its own
-  settings. So the hash of the file that pip chooses on this machine is added to PyPI's.
-- That build needs none of the CUDA libraries, which are gigabytes. They have a lock of their own,
-  and `tools/bootstrap.py` installs it only beside a torch that needs it.
+the locks name already unless it has to change. torch has locks of its own, since there are two
+builds of it: PyPI's with its CUDA libraries, and one for processors alone, which needs none of
+these gigabytes and which pip finds where a folder or an index of its settings offers it.
 """
 
 import hashlib
@@ -19,25 +16,24 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ("requirements-web.txt", "requirements.txt", "requirements-dev.txt")
-CUDA_LOCK = "requirements-cuda.lock"
+TORCH_LOCK = "requirements-torch.lock"
+TORCH_CPU_LOCK = "requirements-torch-cpu.lock"
 HEAD = "# Written by `make lock` from {}; do not edit.\n"
-_CUDA = re.compile(r"(?:nvidia|cuda)-|triton==")
-_HASH = re.compile(r"--hash=(sha256:[0-9a-f]{64})")
+_TORCH = re.compile(r"torch==|triton==|nvidia-|cuda-")
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        everything = Path(folder) / "everything.lock"
+        everything, part = Path(folder) / "everything.lock", Path(folder) / "part.lock"
         everything.write_text(_known(), encoding="utf-8")
         _compile(SOURCES[-1], everything)
-        torch = _own_torch(everything.read_text(encoding="utf-8"), Path(folder) / "torch")
         for source in SOURCES:
-            part = Path(folder) / "part.lock"
             _compile(source, part, "--constraints", str(everything))
-            pins = [torch.get(pin, pin) for pin in pins_of(part.read_text(encoding="utf-8"))]
-            _write(lock_of(source), source, (pin for pin in pins if not _CUDA.match(pin)))
-        pins = pins_of(everything.read_text(encoding="utf-8"))
-        _write(CUDA_LOCK, "requirements.txt", (pin for pin in pins if _CUDA.match(pin)))
+            _write(lock_of(source), source, (pin for pin in _pins(part) if not _TORCH.match(pin)))
+        torch = [pin for pin in _pins(everything) if _TORCH.match(pin)]
+        _write(TORCH_LOCK, "requirements.txt", torch)
+        version = next(pin for pin in torch if pin.startswith("torch==")).split()[0]
+        _write_cpu_lock(f"{version}+cpu", Path(folder) / "torch")
 
 
 def lock_of(source: str) -> str:
@@ -49,17 +45,13 @@ def pins_of(lock: str) -> list[str]:
     return [one for one in re.split(r"\n(?=\w)", lock.strip()) if "==" in one]
 
 
-def with_hash(pin: str, digest: str) -> str:
-    """The same entry, where the file with this SHA-256 (hex) is allowed too."""
-    one = f"sha256:{digest}"
-    if one in _HASH.findall(pin):
-        return pin
-    return f"{pin} \\\n    --hash={one}"
+def _pins(lock: Path) -> list[str]:
+    return pins_of(lock.read_text(encoding="utf-8"))
 
 
 def _known() -> str:
     """What the present locks name: uv prefers these versions."""
-    names = (lock_of(SOURCES[-1]), CUDA_LOCK)
+    names = (lock_of(SOURCES[-1]), TORCH_LOCK)
     files = [ROOT / name for name in names if (ROOT / name).is_file()]
     return "\n".join(file.read_text(encoding="utf-8") for file in files)
 
@@ -71,23 +63,16 @@ def _compile(source: str, lock: Path, *more: str) -> None:
     subprocess.run(command, cwd=ROOT, check=True)
 
 
-def _own_torch(lock: str, folder: Path) -> dict[str, str]:
-    """Torch's entry as uv wrote it, and the same with the file that pip takes here."""
-    (pin,) = (one for one in pins_of(lock) if one.startswith("torch=="))
-    wanted = pin.split()[0]
+def _write_cpu_lock(wanted: str, folder: Path) -> None:
+    """The hash is that of the file which pip finds here; where it finds none the lock stays."""
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest"]
-    subprocess.run([*command, str(folder), wanted], cwd=ROOT, check=True)
-    digests = [hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.iterdir()]
-    allowed = pin
-    for digest in [*digests, *_digests_so_far(wanted)]:
-        allowed = with_hash(allowed, digest)
-    return {pin: allowed}
-
-
-def _digests_so_far(wanted: str) -> list[str]:
-    """What the lock allows for this very version: another machine may have added its file."""
-    same = (pin for pin in pins_of(_known()) if pin.split()[0] == wanted)
-    return [one.removeprefix("sha256:") for pin in same for one in _HASH.findall(pin)]
+    if subprocess.run([*command, str(folder), wanted], cwd=ROOT, check=False).returncode != 0:
+        print(f"pip finds no {wanted} here: {TORCH_CPU_LOCK} stays as it is.")
+        return
+    (file,) = folder.iterdir()
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    pin = f"{wanted} \\\n    --hash=sha256:{digest}"
+    _write(TORCH_CPU_LOCK, "what an index of torch's builds for processors offers", [pin])
 
 
 def _write(lock: str, source: str, pins: Iterable[str]) -> None:

@@ -1,7 +1,6 @@
 """The set-up of the virtual environment: once, pinned, and with words when it fails."""
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,8 +16,7 @@ def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]
     def note(command: list[str], **_: object) -> subprocess.CompletedProcess[bytes]:
         run.append(command)
         (tmp_path / ".venv").mkdir(exist_ok=True)
-        asks_for_cuda = bootstrap.NEEDS_CUDA in command
-        return subprocess.CompletedProcess(command, int(asks_for_cuda))
+        return subprocess.CompletedProcess(command, 0)
 
     (tmp_path / "requirements.lock").write_text("Flask==3.1.3\n", encoding="utf-8")
     monkeypatch.setattr(bootstrap, "ROOT", tmp_path)
@@ -39,33 +37,28 @@ def test_the_environment_is_made_and_the_packages_are_installed(
     assert {"--require-hashes", "--no-deps"} <= set(installed)
 
 
-def test_a_torch_that_needs_cuda_gets_its_libraries_from_their_lock(
-    commands: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_torch_for_processors_is_enough_where_it_is_offered(
+    commands: list[list[str]], tmp_path: Path
 ) -> None:
-    def note(command: list[str], **_: object) -> subprocess.CompletedProcess[bytes]:
-        commands.append(command)
-        (tmp_path / ".venv").mkdir(exist_ok=True)
-        return subprocess.CompletedProcess(command, 0)
-
-    monkeypatch.setattr(bootstrap.subprocess, "run", note)
     bootstrap.ensure("requirements.txt")
 
-    assert commands[-1][-2:] == ["-r", str(tmp_path / "requirements-cuda.lock")]
+    assert commands[-1][-1] == str(tmp_path / "requirements-torch-cpu.lock")
 
 
-@pytest.mark.parametrize(("torch", "status"), [("2.13.0+cpu", 1), ("2.13.0", 0), (None, 1)])
-def test_whether_the_torch_that_is_there_needs_cuda(
-    tmp_path: Path, torch: str | None, status: int
+def test_elsewhere_torch_comes_with_its_cuda_libraries(
+    commands: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if torch is not None:
-        there = tmp_path / f"torch-{torch}.dist-info"
-        there.mkdir()
-        (there / "METADATA").write_text(f"Metadata-Version: 2.1\nName: torch\nVersion: {torch}\n")
-    command = [sys.executable, "-S", "-c", bootstrap.NEEDS_CUDA]
+    def not_offered(command: list[str], **_: object) -> subprocess.CompletedProcess[bytes]:
+        commands.append(command)
+        (tmp_path / ".venv").mkdir(exist_ok=True)
+        status = int(command[-1].endswith("torch-cpu.lock"))
+        return subprocess.CompletedProcess(command, status)
 
-    asked = subprocess.run(command, env={"PYTHONPATH": str(tmp_path)}, check=False)
+    monkeypatch.setattr(bootstrap.subprocess, "run", not_offered)
+    bootstrap.ensure("requirements.txt")
 
-    assert asked.returncode == status
+    assert commands[-1][-1] == str(tmp_path / "requirements-torch.lock")
+    assert "--require-hashes" in commands[-1]
 
 
 def test_a_second_call_does_nothing_until_a_pin_changes(

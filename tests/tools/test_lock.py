@@ -4,9 +4,10 @@ import re
 
 import pytest
 
-from tools.lock import CUDA_LOCK, ROOT, SOURCES, lock_of, pins_of, with_hash
+from tools.lock import ROOT, SOURCES, TORCH_CPU_LOCK, TORCH_LOCK, lock_of, pins_of
 
-LOCKS = [*(lock_of(one) for one in SOURCES), CUDA_LOCK]
+PARTS = [lock_of(one) for one in SOURCES]
+LOCKS = [*PARTS, TORCH_LOCK, TORCH_CPU_LOCK]
 
 
 def pins(lock: str) -> list[str]:
@@ -28,11 +29,14 @@ def asked_for(source: str) -> dict[str, str]:
     return {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in lines}
 
 
+TORCH = asked_for("requirements.txt")["torch"]
+
+
 @pytest.mark.parametrize("lock", LOCKS)
 def test_every_package_of_a_lock_has_its_version_and_its_hashes(lock: str) -> None:
     assert pins(lock)
     for pin in pins(lock):
-        assert re.match(r"[a-z0-9-]+==[\w.]+ ", pin), pin
+        assert re.match(r"[a-z0-9-]+==[\w.+]+ ", pin), pin
         assert re.search(r"--hash=sha256:[0-9a-f]{64}", pin), pin
 
 
@@ -41,24 +45,26 @@ def test_a_lock_has_exactly_the_versions_that_are_asked_for(source: str) -> None
     locked = versions(lock_of(source))
 
     assert asked_for(source)
-    for name, version in asked_for(source).items():
+    for name, version in asked_for(source).items() - {("torch", TORCH)}:
         assert locked.get(name) == {version}, f"{name}: make lock"
 
 
 def test_the_locks_agree_with_each_other() -> None:
     everything = versions(lock_of(SOURCES[-1]))
 
-    for lock in LOCKS[:-1]:
+    for lock in PARTS:
         for name, found in versions(lock).items():
             assert found <= everything[name]
 
 
-def test_cuda_s_libraries_stand_in_their_own_lock_alone() -> None:
-    alone = set(versions(CUDA_LOCK))
+def test_torch_and_what_it_alone_needs_stand_in_their_own_locks() -> None:
+    alone = versions(TORCH_LOCK)
 
-    assert {"triton", "nvidia-cublas"} <= alone
-    for lock in LOCKS[:-1]:
-        assert alone & set(versions(lock)) == set()
+    assert alone["torch"] == {TORCH}
+    assert versions(TORCH_CPU_LOCK) == {"torch": {f"{TORCH}+cpu"}}
+    assert {"triton", "nvidia-cublas"} <= set(alone)
+    for lock in PARTS:
+        assert set(alone) & set(versions(lock)) == set()
 
 
 def test_no_lock_names_a_place_to_get_packages_from() -> None:
@@ -67,12 +73,3 @@ def test_no_lock_names_a_place_to_get_packages_from() -> None:
         assert "://" not in text
         assert "--index" not in text
         assert "--find-links" not in text
-
-
-def test_a_further_file_of_the_same_version_is_allowed_once() -> None:
-    pin = f"torch==1.0 \\\n    --hash=sha256:{'a' * 64}"
-
-    twice = with_hash(with_hash(pin, "b" * 64), "b" * 64)
-
-    assert with_hash(pin, "a" * 64) == pin
-    assert twice == f"{pin} \\\n    --hash=sha256:{'b' * 64}"
