@@ -1,30 +1,37 @@
 """Every page in a real browser, for each role: nothing breaks the content policy or complains."""
 
+import io
 import re
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from PIL import Image
 from playwright.sync_api import Browser, ConsoleMessage, Page
 from werkzeug.serving import make_server
 
 from clinic.access import Role
 from tests.browser.sealing_site import running_browser
 from tests.browser_session import BrowserSession
+from tests.fakes import FakeAnalyst
 from tests.portal_tools import another_app
 from tests.world import World
 from tools.ports import free_port
 from web.database import db
+from worker.analysis import Analysis
 
 pytestmark = pytest.mark.browser
 
 # What is no page: files, health, the FHIR API, and what answers with data to a page's script.
-NO_PAGE = re.compile(r"/(static|fhir|healthz|readyz|metrics|invariants|grants|objects)\b")
+NO_PAGE = re.compile(
+    r"/(static|fhir|healthz|readyz|metrics|invariants|grants|objects|operations/live)\b"
+)
 ID = re.compile(r"[0-9a-f]{32}")
 LISTEN = """
 window.broken = [];
@@ -32,6 +39,15 @@ document.addEventListener("securitypolicyviolation", (event) => {
     window.broken.push(`${event.effectiveDirective}: ${event.blockedURI || event.sample}`);
 });
 """
+
+
+class DrawingAnalyst(FakeAnalyst):
+    """A real picture for a heat-map, since the browser shows it."""
+
+    def analyse_one(self, pixels: np.ndarray) -> Analysis:
+        out = io.BytesIO()
+        Image.new("RGBA", (8, 8)).save(out, "PNG")
+        return replace(super().analyse_one(pixels), heatmap_png=out.getvalue())
 
 
 @pytest.fixture
@@ -117,6 +133,7 @@ def clients(site: Site, world: World) -> Iterator[tuple[str, FlaskClient]]:
 def test_no_page_breaks_the_policy_or_complains_to_the_console(
     browser: Browser, site: Site, world: World
 ) -> None:
+    world.analyst = DrawingAnalyst()
     signed = world.signed(world.alice, world.bob)
     read = world.first_read(world.alice, world.bob)
     complaints, opened = [], {}
