@@ -51,8 +51,8 @@ lock: setup
 
 sbom: setup
 	@mkdir -p runs
-	@$(VENV_PYTHON) -m cyclonedx_py requirements requirements.lock --pyproject pyproject.toml \
-		--output-reproducible --output-format JSON --output-file runs/sbom.cdx.json
+	@cat requirements.lock requirements-torch.lock | $(VENV_PYTHON) -m cyclonedx_py requirements - \
+		--pyproject pyproject.toml --output-reproducible --output-file runs/sbom.cdx.json
 	@echo "The list is in runs/sbom.cdx.json."
 
 bench: setup

@@ -230,6 +230,17 @@ def test_the_proxy_keeps_what_is_internal_inside_and_names_each_request():
     assert "proxy_set_header X-Request-ID $request_id;" in conf
 
 
+def test_the_proxy_speaks_tls_1_2_and_newer_alone_and_sends_plain_http_there():
+    conf = (ROOT / "deploy/nginx/nginx.conf").read_text(encoding="utf-8")
+    assert re.findall(r"ssl_protocols ([^;]+);", conf) == ["TLSv1.2 TLSv1.3"]
+    assert "listen 8443 ssl default_server;" in conf
+    assert "return 308 https://$host$request_uri;" in conf
+    published = {one.rpartition(":")[2] for one in SERVICES["proxy"]["ports"]}
+    assert published == {"8443", "8080"}
+    plain = [one for one in re.findall(r"listen ([^;]+);", conf) if "ssl" not in one]
+    assert plain == ["127.0.0.1:8081", "8080 default_server"]
+
+
 def test_env_example_explains_every_setting_and_who_needs_it():
     text = (ROOT / ".env.example").read_text(encoding="utf-8")
     for one in SETTINGS:

@@ -1,6 +1,7 @@
 """Sending a spot: what is stored, what is refused, and what holds when a part is down."""
 
 import errno
+import io
 import json
 import re
 import sqlite3
@@ -236,6 +237,31 @@ def test_a_file_that_is_no_photo_is_refused_in_words(
     assert answer.status_code == 422
     assert "This file is not a photo we can use. Send a JPEG, PNG or WebP" in words(answer.text)
     assert count(world, SealedObject) == 2, "only the identities of the two patients"
+
+
+NAMES = ["../../etc/cron.d/x", "..\\x.html", "/etc/passwd", "x.svg", "C:\\x.jpg"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_photo_is_kept_under_a_name_of_our_own_and_served_as_sealed_bytes(
+    world: World, alice: BrowserSession, name: str
+) -> None:
+    sent = {**CASE, "photo_close_up": (io.BytesIO(PHOTO), name, "text/html")}
+    case = alice.post("/cases/new", sent).location.rpartition("/")[2]
+    photo = next(one for one in sealed_rows(world, case) if one.kind == "photo")
+
+    files = [path for path in world.blobs.folder.rglob("*") if path.is_file()]
+    served = alice.get(f"/objects/{photo.id}")
+
+    assert [path.name for path in files] == [photo.id]
+    assert served.status_code == 200
+    assert PHOTO[:100] not in served.data
+    assert {
+        "Content-Type": "application/octet-stream",
+        "X-Content-Type-Options": "nosniff",
+        "Cross-Origin-Resource-Policy": "same-origin",
+        "Cache-Control": "no-store",
+    }.items() <= dict(served.headers).items()
 
 
 def flipped(data: bytes, at: int) -> bytes:
