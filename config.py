@@ -141,7 +141,8 @@ def _broker_url(text: str) -> str:
 
 
 def _public_url(text: str) -> str:
-    if urlsplit(text).scheme not in {"http", "https"}:
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError("must be an http:// or https:// address")
     return text.rstrip("/")
 
