@@ -26,7 +26,7 @@ from tools.ports import free_port
 from web.database import db
 from worker.analysis import Analysis
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 # What is no page: files, health, the FHIR API, and what answers with data to a page's script.
 NO_PAGE = re.compile(
