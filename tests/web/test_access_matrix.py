@@ -48,6 +48,7 @@ TABLE = """
     GET    /readyz                      503 503 503 503 503 503 503 503
     GET    /metrics                     404 404 404 404 404 404 404 404
     GET    /invariants                  404 404 404 404 404 404 404 404
+    GET    /root-key.js                 200 200 200 200 200 200 200 200
     GET    /static/js/viewer.js         200 200 200 200 200 200 200 200
     POST   /csp-reports                 415 415 415 415 415 415 415 415
     GET    /register                    200 200 200 200 200 200 200 200

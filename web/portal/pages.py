@@ -6,6 +6,7 @@ from flask import render_template
 from flask_login import current_user
 
 from clinic.access import Role
+from clinic.epoch_key import root_fingerprint
 from web.guard import me
 from web.local_clinic import local_clinic
 from web.permission import public
@@ -49,7 +50,7 @@ def help() -> str:  # noqa: A001 - the page's name
 @portal.get("/privacy")
 @public
 def privacy() -> str:
-    return render_template("privacy.html")
+    return render_template("privacy.html", fingerprint=root_fingerprint(services().root_public_key))
 
 
 @portal.get("/ai-label")
