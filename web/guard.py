@@ -143,8 +143,10 @@ def case_for(submission_id: str, permission: Permission) -> tuple[Submission, Ca
     return row, facts
 
 
-def audit(action: AuditAction, row: Submission | None = None, *, detail: str = "") -> None:
-    """One entry about what this person did."""
+def audit(
+    action: AuditAction, row: Submission | None = None, *, detail: str = "", allowed: bool = True
+) -> None:
+    """One entry about what this person did, or was not let do."""
     actor = me().actor
     services().auditor.record(
         db.session(),
@@ -153,5 +155,6 @@ def audit(action: AuditAction, row: Submission | None = None, *, detail: str = "
         clinic_id=actor.clinic_id,
         patient_id=row.patient_id if row else actor.patient_id,
         submission_id=row.id if row else None,
+        allowed=allowed,
         detail=detail,
     )

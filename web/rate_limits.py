@@ -10,6 +10,7 @@ SIGN_IN_PER_ADDRESS = "30/minute"
 SIGN_IN_PER_ACCOUNT = "10/minute"
 UPLOADS_PER_ACCOUNT = "20/minute"
 REPORTS_PER_ADDRESS = "30/minute"
+EXPORTS_PER_ACCOUNT = "20/hour"
 
 
 def init_rate_limits(app: Flask, storage_url: str) -> None:

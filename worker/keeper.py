@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from clinic.access import Actor
 from clinic.audit_event import AuditAction
+from clinic.consent import Purpose
 from clinic.envelope import (
     EnvelopeError,
     Header,
@@ -34,7 +35,7 @@ from clinic.keeper_protocol import (
     refusal,
 )
 from clinic.master_key import MasterKey
-from clinic.records import accounts, keys, screening_queue, sealed_objects, submissions
+from clinic.records import accounts, consents, keys, screening_queue, sealed_objects, submissions
 from clinic.records.audit_log import Auditor
 from clinic.records.db import SessionFactory, database_now
 from clinic.records.key_requests import asked_last_hour
@@ -173,7 +174,7 @@ class Keeper:
             holds_lease=case is not None
             and screening_queue.holds_lease(session, case.id, request.token),
             research_permitted=case is not None
-            and accounts.permits(session, case.patient_id, accounts.RESEARCH),
+            and consents.permits(session, case.patient_id, Purpose.RESEARCH),
         )
 
     def _is_enrolled(self, session: Session, request: KeyRequest) -> bool:

@@ -15,9 +15,9 @@ from clinic.audit_event import AuditAction
 from clinic.fhir_capability import READ_TYPES
 from clinic.fhir_search import INCLUDES, REVERSE_INCLUDES
 from clinic.keeper_protocol import ObjectKind
-from clinic.records import accounts, ehr_clients
+from clinic.records import accounts, ehr_clients, erasure_requests
 from clinic.records.db import database_now, new_id
-from clinic.records.models import Account, EhrClient
+from clinic.records.models import Account, EhrClient, Patient
 from clinic.submission import CaseState
 from tests.browser_session import BrowserSession
 from tests.portal_tools import (
@@ -65,6 +65,7 @@ TABLE = """
     POST   /step-up                     302 403 403 422 422 422 422 302
     GET    /account                     302 200 200 200 200 200 200 302
     POST   /account/consents            302 302 302 403 403 403 403 403
+    POST   /account/care                302 400 400 403 403 403 403 403
     POST   /account/sessions/{bobs}/end 302 404 404 302 404 404 404 302
     GET    /cases                       302 200 200 403 403 403 403 403
     GET    /cases/new                   302 200 200 403 403 403 403 403
@@ -98,6 +99,23 @@ TABLE = """
     GET    /objects/{history_read}      302 404 404 404 404 403 404 302
     GET    /objects/{letter_signed}     302 404 404 404 404 403 404 302
     GET    /my-record/access            302 200 200 403 403 403 403 403
+    GET    /my-record                   302 200 200 403 403 403 403 403
+    GET    /my-record/confirm/download  302 200 200 403 403 403 403 403
+    POST   /my-record/confirm/download  302 422 422 403 403 403 403 403
+    GET    /my-record/confirm/{unknown} 302 404 404 403 403 403 403 403
+    GET    /my-record/download          302 200 200 403 403 403 403 403
+    GET    /my-record/archive.zip       302 200 200 403 403 403 403 403
+    GET    /my-record/archive.json      302 200 200 403 403 403 403 403
+    GET    /my-record/erasure           302 200 200 403 403 403 403 403
+    POST   /my-record/erasure           302 422 422 403 403 403 403 403
+    POST   /my-record/erasure/withdraw  302 409 404 403 403 403 403 403
+    GET    /erasure/some-token          404 404 404 404 404 404 404 404
+    POST   /erasure/some-token          404 404 404 404 404 404 404 404
+    GET    /erasure-requests            302 403 403 403 403 200 403 403
+    POST   /erasure-requests/{unknown}/grant       302 403 403 403 403 404 403 403
+    POST   /erasure-requests/{alices_wish}/grant   302 403 403 403 403 409 403 403
+    POST   /erasure-requests/{unknown}/refuse      302 403 403 403 403 404 403 403
+    POST   /erasure-requests/{alices_wish}/refuse  302 403 403 403 403 422 403 403
     GET    /operations                  302 403 403 403 403 200 403 403
     GET    /operations/live             302 403 403 403 403 200 403 403
     POST   /operations/dead/{unknown}/retry 302 403 403 403 403 404 403 403
@@ -105,6 +123,7 @@ TABLE = """
     POST   /operations/dead/{claimed}/retry 302 403 403 403 403 403 403 403
     POST   /operations/dead/{signed}/retry  302 403 403 403 403 403 403 403
     GET    /audit                       302 403 403 403 403 200 403 403
+    GET    /audit.csv                   302 403 403 403 403 200 403 403
     GET    /review                      302 403 403 200 200 403 200 302
     GET    /review/{unknown}            302 403 403 404 404 403 404 302
     GET    /review/{fresh}              302 403 403 200 200 403 403 302
@@ -179,6 +198,7 @@ class Stage:
         stage._people()
         stage._cases()
         stage._grants()
+        stage._withdrawn_wish()
         return stage
 
     def _people(self) -> None:
@@ -218,6 +238,13 @@ class Stage:
             browser = self.browsers[name]
             answer = ask_for_pictures(browser, self.tokens[name], self.ids["claimed"])
             self.ids[f"{name}s_grant"] = answer.json["grant"]
+
+    def _withdrawn_wish(self) -> None:
+        """Alice asked to be erased and thought better of it."""
+        with self.world.sessions() as session, session.begin():
+            alice = session.get_one(Patient, self.world.alice.patient_id)
+            self.ids["alices_wish"] = erasure_requests.ask(session, alice).request_id
+            erasure_requests.withdraw(session, self.ids["alices_wish"])
 
     def answer(self, name: str, method: str, template: str) -> TestResponse:
         """Ask once; what a person would use up is made anew."""

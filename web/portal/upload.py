@@ -22,13 +22,14 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from clinic.access import Permission, Role
 from clinic.audit_event import AuditAction
+from clinic.consent import FOR_CARE, Purpose
 from clinic.container import longest_container
 from clinic.due_time import Clock
 from clinic.envelope import Context, EnvelopeError, PublicKey, Sealed, parse_container, seal
 from clinic.intake import ADULT_AGE, History, StopRule, stop_rules
 from clinic.keeper_protocol import ObjectKind
 from clinic.photo_limits import PhotoLimits
-from clinic.records import accounts, keys, sealed_objects, service_clock, submissions
+from clinic.records import consents, keys, sealed_objects, service_clock, submissions
 from clinic.records.db import database_now, new_id
 from clinic.records.models import Account, Submission
 from clinic.records.sealed_objects import Place
@@ -44,6 +45,10 @@ from web.portal.login import page
 from web.rate_limits import UPLOADS_PER_ACCOUNT, limiter
 from web.services import services
 
+WITHOUT_CARE = (
+    "You have not agreed to online care, so nothing can be sent. You can change that on the page "
+    "of your account."
+)
 _ID = re.compile(r"[0-9a-f]{32}\Z")
 
 
@@ -143,6 +148,8 @@ def replace_photos(case_id: str) -> AnyResponse:
     row, _ = case_for(case_id, Permission.REPLACE_PHOTOS)
     form = RetakePhotosForm()
     if row.case_state != CaseState.UNREADABLE:
+        audit(AuditAction.STATUS_READ, row, detail="nothing to replace")
+        db.session.commit()
         return _received(row)
     if not form.validate_on_submit():
         return _errors_as_json(form, None) if wants_json() else _received(row)
@@ -152,6 +159,8 @@ def replace_photos(case_id: str) -> AnyResponse:
     except PhotoProblemError as problem:
         _audit_refusal(problem, row)
         return _not_replaced(form, row, problem)
+    if not consents.permitted_purposes(db.session(), row.patient_id) >= FOR_CARE:
+        abort(403, WITHOUT_CARE)
     submissions.replace_photos(db.session(), row)
     _store_photos(row, photos)
     audit(AuditAction.PHOTOS_REPLACED, row, detail=f"{len(photos)} photos")
@@ -162,6 +171,8 @@ def replace_photos(case_id: str) -> AnyResponse:
 def _not_replaced(form: PortalForm, row: Submission, problem: PhotoProblemError) -> AnyResponse:
     if wants_json():
         return _errors_as_json(form, problem)
+    audit(AuditAction.REQUEST_REFUSED, row, detail=f"photo {problem.view}", allowed=False)
+    db.session.commit()
     flash(problem.message, "error")
     return _received(row)
 
@@ -199,9 +210,9 @@ def _store(submission_id: str, history: History, photos: list[ReceivedPhoto]) ->
     """Bodies on disk, then row, objects and audit entry in one transaction. No broker call."""
     actor = me().actor
     patient_id = actor.patient_id or ""
-    permitted = accounts.permitted_purposes(db.session(), patient_id)
-    if not {"care", "teledermatology"} <= permitted:
-        abort(403, "You have not agreed to online care, so nothing can be sent.")
+    permitted = consents.permitted_purposes(db.session(), patient_id)
+    if not permitted >= FOR_CARE:
+        abort(403, WITHOUT_CARE)
     row = submissions.create(
         db.session(),
         NewSubmission(
@@ -210,7 +221,7 @@ def _store(submission_id: str, history: History, photos: list[ReceivedPhoto]) ->
             clinic_id=actor.clinic_id,
             body_site=history.location.site,
             body_side=history.location.side,
-            ai_permitted="ai_assistance" in permitted,
+            ai_permitted=Purpose.AI_ASSISTANCE in permitted,
             due_at=_promised(actor.clinic_id),
         ),
     )
@@ -354,8 +365,7 @@ def _ask_again(
         "new_case.html",
         form,
         **upload_context(submission_id, photo_slots(0), problem),
-        ai_permitted="ai_assistance"
-        in accounts.permitted_purposes(db.session(), me().actor.patient_id or ""),
+        ai_permitted=consents.permits_computer(db.session(), me().actor.patient_id or ""),
         is_minor=_age(me().login.account) < ADULT_AGE,
     )
     if problem is not None:
