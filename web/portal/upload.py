@@ -171,8 +171,6 @@ def replace_photos(case_id: str) -> AnyResponse:
 def _not_replaced(form: PortalForm, row: Submission, problem: PhotoProblemError) -> AnyResponse:
     if wants_json():
         return _errors_as_json(form, problem)
-    audit(AuditAction.REQUEST_REFUSED, row, detail=f"photo {problem.view}", allowed=False)
-    db.session.commit()
     flash(problem.message, "error")
     return _received(row)
 
@@ -264,17 +262,8 @@ def _age(account: Account) -> int:
 
 
 def _audit_refusal(problem: PhotoProblemError, row: Submission | None = None) -> None:
-    actor = me().actor
-    services().auditor.record(
-        db.session(),
-        AuditAction.PHOTOS_REFUSED,
-        actor.user_id,
-        clinic_id=actor.clinic_id,
-        patient_id=actor.patient_id,
-        submission_id=row.id if row else None,
-        allowed=False,
-        detail=f"{problem.view} {problem.status}",
-    )
+    detail = f"{problem.view} {problem.status}"
+    audit(AuditAction.PHOTOS_REFUSED, row, detail=detail, allowed=False)
     db.session.commit()
 
 
