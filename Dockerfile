@@ -14,15 +14,21 @@ WORKDIR /app
 
 FROM base AS web-packages
 RUN python -m venv /opt/venv
-COPY requirements-web.txt ./
-RUN pip install --no-cache-dir --disable-pip-version-check -r requirements-web.txt
+COPY requirements-web.lock ./
+RUN pip install --no-cache-dir --disable-pip-version-check --require-hashes --no-deps \
+    -r requirements-web.lock
 
 # An index with torch builds for CPUs alone makes this image gigabytes smaller:
 # docker compose build --build-arg PIP_EXTRA_INDEX_URL=... worker
 FROM web-packages AS worker-packages
 ARG PIP_EXTRA_INDEX_URL=""
-COPY requirements.txt ./
-RUN pip install --no-cache-dir --disable-pip-version-check -r requirements.txt
+COPY requirements.lock requirements-torch-cpu.lock requirements-torch.lock ./
+RUN pip install --no-cache-dir --disable-pip-version-check --require-hashes --no-deps \
+    -r requirements.lock
+RUN pip install --no-cache-dir --disable-pip-version-check --require-hashes --no-deps \
+        -r requirements-torch-cpu.lock \
+    || pip install --no-cache-dir --disable-pip-version-check --require-hashes --no-deps \
+        -r requirements-torch.lock
 
 FROM base AS code
 COPY config.py ./

@@ -67,6 +67,7 @@ class Settings:
     blob_secret_key: Secret | None
     weights_dir: Path | None
     public_url: str
+    trusted_proxies: int
     cookie_key: Secret | None
     account_key: Secret | None
     audit_key: Secret | None
@@ -151,7 +152,8 @@ def _broker_url(text: str) -> str:
 
 
 def _public_url(text: str) -> str:
-    if urlsplit(text).scheme not in {"http", "https"}:
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError("must be an http:// or https:// address")
     return text.rstrip("/")
 
@@ -230,6 +232,12 @@ def _address(text: str) -> str:
     return text
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise ValueError("must be a whole number from 0")
+    return int(text)
+
+
 def _recipient(text: str) -> str:
     if not text.startswith("age1"):
         raise ValueError("must be a public key of age (age1...); `flask backup new-keys` makes one")
@@ -287,6 +295,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("blob_secret_key", _secret_text),
     Setting("weights_dir", Path, frozenset({WORKER})),
     Setting("public_url", _public_url, frozenset({WEB, ADMIN, MAILER}), "http://127.0.0.1:8000"),
+    Setting("trusted_proxies", _count, frozenset({WEB}), "0"),
     Setting("cookie_key", _key, frozenset({WEB})),
     Setting("account_key", _key, frozenset({WEB, ADMIN, EXPORT, MAILER})),
     Setting("audit_key", _key, _WRITES_AUDIT),

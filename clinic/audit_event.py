@@ -48,6 +48,7 @@ class AuditAction(StrEnum):
     SCREENING_RETRIED = "submission:screening retried"
     RETAKE_REQUESTED = "submission:retake requested"
     PHOTOS_REPLACED = "submission:photos replaced"
+    PHOTOS_REFUSED = "submission:photos refused"
     CASE_LISTED = "case:listed"
     CASE_CLAIMED = "case:claimed"
     CASE_RELEASED = "case:released"

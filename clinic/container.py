@@ -202,6 +202,12 @@ def check_body_size(size: int) -> None:
         raise MalformedContainer("the chunks do not add up to the body's length")
 
 
+def longest_container(size: int) -> int:
+    """How many bytes the container of an object of `size` bytes has at most."""
+    chunks = max(1, -(-size // CHUNK_SIZE))
+    return LENGTH_FIELD_SIZE + MAX_HEADER_SIZE + size + chunks * TAG_SIZE
+
+
 def check_context(header: Header, *, expected: Context) -> None:
     if header.context != expected:
         raise WrongContext("the container was sealed as another object")

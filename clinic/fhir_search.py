@@ -1,7 +1,6 @@
 """Search parameters of DiagnosticReport (FHIR R4, 3.1.1): a request in, a query as values out."""
 
 import base64
-import binascii
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -36,6 +35,9 @@ INCLUDES: Mapping[str, str] = MappingProxyType(
 REVERSE_INCLUDES: Mapping[str, str] = MappingProxyType(
     {"Provenance:target": "Provenance", "DocumentReference:related": "DocumentReference"}
 )
+
+
+_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")  # FHIR R4, datatype id
 
 
 class SearchError(Exception):
@@ -117,11 +119,13 @@ class PageKey:
         try:
             moment, case_id = json.loads(base64.urlsafe_b64decode(token.encode("ascii")))
             at = datetime.fromisoformat(moment)
-        except (binascii.Error, TypeError, UnicodeError, ValueError) as error:
+            known = at.tzinfo is not None and _ID.fullmatch(case_id)
+            place = cls(at.astimezone(UTC), case_id)
+        except (TypeError, ValueError, OverflowError) as error:
             raise ValueError("is no page of a search") from error
-        if at.tzinfo is None or not isinstance(case_id, str):
+        if not known:
             raise ValueError("is no page of a search")
-        return cls(at, case_id)
+        return place
 
     def to_token(self) -> str:
         moment = self.at.astimezone(UTC).isoformat()
@@ -225,7 +229,7 @@ def _narrowed(search: Search, **conditions: Any) -> Search:
 
 def _patient(search: Search, value: str) -> Search:
     patient_id = value.removeprefix("Patient/")
-    if not re.fullmatch(r"[A-Za-z0-9\-.]{1,64}", patient_id):
+    if not _ID.fullmatch(patient_id):
         raise ValueError("is not the id of one Patient")
     other = search.query.patient_id
     contradicts = other is not None and other != patient_id

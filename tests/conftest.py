@@ -87,6 +87,7 @@ def app(world: World, database_url: str, tmp_path: Path) -> Iterator[Flask]:
         blob_secret_key=None,
         weights_dir=None,
         public_url="http://localhost",
+        trusted_proxies=0,
         cookie_key=Secret(b"c" * 32),
         account_key=None,
         audit_key=None,

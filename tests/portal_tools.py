@@ -198,6 +198,7 @@ def another_app(world: World, database_url: str, folder: Path, **changed: Any) -
         "blob_region": "",
         "weights_dir": None,
         "public_url": "http://localhost",
+        "trusted_proxies": 0,
         "cookie_key": Secret(b"c" * 32),
         **dict.fromkeys(("account_key", "audit_key", "enrolment_key", "master_key_file")),
         **dict.fromkeys(("erasure_ledger", "backup_dir", "backup_recipient", "escrow_recipients")),

@@ -26,8 +26,9 @@ from tools.secrets_folder import create_secrets
 ROOT = Path(__file__).resolve().parent.parent
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
 BACKUP_IDENTITY, BACKUP_RECIPIENT = new_identity()
+PUBLIC_HOST = "derm.example"
 FROM_ENV = {
-    "DERMQUEUE_PUBLIC_URL": "https://derm.example",
+    "DERMQUEUE_PUBLIC_URL": f"https://{PUBLIC_HOST}",
     "DERMQUEUE_BACKUP_RECIPIENT": BACKUP_RECIPIENT,
 }
 # What requirements.txt adds to requirements-web.txt: the portal's image has none of it.

@@ -37,6 +37,7 @@ from tests.compose_rules import problems
 from tests.production_by_hand import (
     BACKUP_IDENTITY,
     COMPOSE,
+    PUBLIC_HOST,
     ROOT,
     WITHOUT_WORKER_PACKAGES,
     WORKER_PACKAGES,
@@ -238,6 +239,17 @@ def test_the_proxy_keeps_what_is_internal_inside_and_names_each_request():
     assert "proxy_set_header X-Request-ID $request_id;" in conf
 
 
+def test_the_proxy_speaks_tls_1_2_and_newer_alone_and_sends_plain_http_there():
+    conf = (ROOT / "deploy/nginx/nginx.conf").read_text(encoding="utf-8")
+    assert re.findall(r"ssl_protocols ([^;]+);", conf) == ["TLSv1.2 TLSv1.3"]
+    assert "listen 8443 ssl default_server;" in conf
+    assert "return 308 https://$host$request_uri;" in conf
+    published = {one.rpartition(":")[2] for one in SERVICES["proxy"]["ports"]}
+    assert published == {"8443", "8080"}
+    plain = [one for one in re.findall(r"listen ([^;]+);", conf) if "ssl" not in one]
+    assert plain == ["127.0.0.1:8081", "8080 default_server"]
+
+
 def test_env_example_explains_every_setting_and_who_needs_it():
     text = (ROOT / ".env.example").read_text(encoding="utf-8")
     for one in SETTINGS:
@@ -363,7 +375,8 @@ class TestByHand:
                 session, clinic_id=clinic_world.clinic_id, name="Hospital"
             ).token
         url = f"{production.web_url}/fhir/R4/Patient/{clinic_world.alice.patient_id}"
-        assert _status(url, Authorization=f"Bearer {token}") == 200, running["web"].words()
+        headers = {"Authorization": f"Bearer {token}", "Host": PUBLIC_HOST}
+        assert _status(url, **headers) == 200, running["web"].words()
 
     @pytest.mark.usefixtures("running")
     def test_metrics_are_told_on_the_internal_ports_alone(self, production: Production):
@@ -379,7 +392,7 @@ class TestByHand:
         assert int(healthy[1]) == 8
         assert _status(f"http://127.0.0.1:{ports['9101']}/invariants") == 200
         for path in ("metrics", "invariants"):
-            assert _status(f"{production.web_url}/{path}") == 404
+            assert _status(f"{production.web_url}/{path}", Host=PUBLIC_HOST) == 404
 
     @pytest.mark.parametrize("name", STAY_UP)
     def test_the_health_check_of_each_program_passes(
@@ -430,8 +443,9 @@ class TestByHand:
     def test_tries_are_counted_in_the_broker_for_each_visitor_behind_the_proxy(
         self, running: dict[str, Started], production: Production
     ):
-        form = urllib.request.urlopen(f"{production.web_url}/sign-in", timeout=20)
-        with form:
+        own = {"Host": PUBLIC_HOST}
+        page = urllib.request.Request(f"{production.web_url}/sign-in", headers=own)
+        with urllib.request.urlopen(page, timeout=20) as form:
             cookie = form.headers["Set-Cookie"].partition(";")[0]
             token = re.search(r'name="csrf_token"[^>]* value="([^"]+)"', form.read().decode())
         assert token is not None
@@ -439,7 +453,8 @@ class TestByHand:
         _status(
             f"{production.web_url}/sign-in",
             data=sent,
-            **{"X-Forwarded-For": "203.0.113.7", "X-Forwarded-Proto": "https", "Cookie": cookie},
+            **{"X-Forwarded-For": "198.51.100.1, 203.0.113.7", "X-Forwarded-Proto": "https"},
+            **{**own, "Cookie": cookie},
         )
         with production.broker("web") as broker:
             counted = broker.exists("LIMITS:LIMITER/203.0.113.7/portal.sign_in/30/1/minute")

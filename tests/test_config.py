@@ -56,6 +56,7 @@ def test_good_settings_start_every_program(program: str) -> None:
     assert settings.is_production
     assert not settings.is_demo
     assert settings.public_url == "https://derm.example.org"
+    assert settings.trusted_proxies == 0
     assert settings.blob_dir == Path("/srv/blobs")
     assert settings.cookie_key is not None
     assert settings.cookie_key.value == b"k" * 32
@@ -79,6 +80,9 @@ def test_two_people_are_named_for_emergencies() -> None:
         ("database_url", "postgresql://db/dermqueue"),
         ("broker_url", "amqp://broker"),
         ("public_url", "ftp://derm.example.org"),
+        ("public_url", "https://"),
+        ("trusted_proxies", "-1"),
+        ("trusted_proxies", "one"),
         ("cookie_key", "not base64!"),
         ("cookie_key", base64.b64encode(b"short").decode()),
         ("account_key", "Schlüssel"),

@@ -25,6 +25,7 @@ from clinic.retention import ErasurePolicy
 from config import ADMIN, BACKUP, EXPORT, MIGRATE, WEB, Secret, Settings, SettingsError, needed
 from web.backup_commands import backup_commands, restore_keys, restore_records
 from web.cli import register_commands
+from web.csp_reports import csp_reports
 from web.database import db, init_database
 from web.errors import init_error_pages
 from web.fhir_adapter import fhir_blueprint
@@ -33,10 +34,11 @@ from web.health import health
 from web.keys_commands import keys_commands
 from web.local_clinic import init_local_time
 from web.patients_commands import patients_commands
+from web.plain_text import init_plain_text
 from web.portal import portal
 from web.rate_limits import init_rate_limits
 from web.refusals import init_refusals
-from web.request import MemoryRequest
+from web.request import MemoryRequest, ShallowJson
 from web.request_log import init_request_log
 from web.schema import SCHEMA, newest_revision
 from web.script_bundle import init_script_bundle
@@ -49,6 +51,7 @@ from web.services import (
     Services,
 )
 from web.training_set import training_set_commands
+from web.trusted_host import init_trusted_host
 
 MIB = 1024 * 1024
 
@@ -147,9 +150,10 @@ def _with_database(settings: Settings) -> Flask:
 def create_app(settings: Settings, services: Services | None = None) -> Flask:
     """The portal. Tests may pass parts of their own; everything else comes from the settings."""
     app = Flask(__name__, static_folder="portal/static", template_folder="portal/templates")
-    app.request_class = MemoryRequest
-    if settings.is_production:  # behind the one proxy of docker-compose.yml
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1)  # type: ignore[method-assign]
+    app.request_class, app.json = MemoryRequest, ShallowJson(app)
+    proxies = settings.trusted_proxies
+    if proxies:  # each adds the address that it saw; the nearest one says how it was asked
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=1)  # type: ignore[method-assign]
     https = settings.public_url.startswith("https://")
     app.config.update(
         INTERNAL_PORT=settings.internal_port,
@@ -167,7 +171,9 @@ def create_app(settings: Settings, services: Services | None = None) -> Flask:
     init_database(app, needed(settings.database_url))
     with app.app_context():
         app.extensions[EXTENSION] = services or _services(settings)
-    init_request_log(app, behind_proxy=settings.is_production)
+    init_request_log(app, behind_proxy=bool(proxies))
+    init_trusted_host(app, public_url=settings.public_url)
+    init_plain_text(app)
     # Limits first, so that a request counts whatever is wrong with it.
     init_rate_limits(app, settings.broker_url or "memory://")
     CSRFProtect(app)
@@ -177,11 +183,11 @@ def create_app(settings: Settings, services: Services | None = None) -> Flask:
     init_refusals(app)
     init_local_time(app)
     init_error_pages(app)
-    app.register_blueprint(portal)
-    app.register_blueprint(health)
-    fhir = fhir_blueprint(app)
-    app.extensions["csrf"].exempt(fhir)
-    app.register_blueprint(fhir)
+    without_forms = (csp_reports, fhir_blueprint(app))  # neither is sent by a page of ours
+    for blueprint in without_forms:
+        app.extensions["csrf"].exempt(blueprint)
+    for blueprint in (portal, health, *without_forms):
+        app.register_blueprint(blueprint)
     register_commands(app)
     app.cli.add_command(keys_commands)
     return app

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from flask import Flask, Response, g, jsonify, make_response, render_template
+from flask import Flask, Response, g, jsonify, make_response, render_template, request
 from flask_limiter import RateLimitExceeded
 from flask_wtf.csrf import CSRFError
 from sqlalchemy.exc import OperationalError
@@ -13,6 +13,7 @@ from clinic.records.keeper_client import KeeperRefusedError, KeeperUnavailableEr
 from clinic.records.keys import NoEpochKeyError
 from clinic.records.sealed_objects import AlteredObjectError
 from web.database import db
+from web.fhir_answers import http_refusal
 from web.guard import wants_json
 
 RETRY_SECONDS = {429: "60", 503: "20"}
@@ -110,6 +111,8 @@ def _from_http(error: HTTPException) -> Response | HTTPException:
     code = error.code or 500
     if code < 400:
         return error
+    if request.path.startswith("/fhir/"):  # what the API's own routes never saw
+        return http_refusal(error)
     return error_page(code, _own_words(error))
 
 

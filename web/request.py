@@ -1,13 +1,17 @@
-"""Requests whose uploads stay in memory: a photo that arrives unsealed never touches the disk."""
+"""How requests are read: uploads stay in memory, and JSON that is nested too deeply is bad JSON."""
 
 import io
-from typing import IO
+from typing import IO, Any
 
 from flask import Request
+from flask.json.provider import DefaultJSONProvider
 
 
 class MemoryRequest(Request):
-    """Werkzeug would spool form files above 500 kB to a temporary file."""
+    """A photo that arrives unsealed never touches the disk.
+
+    Werkzeug would spool form files above 500 kB to a temporary file.
+    """
 
     def _get_file_stream(
         self,
@@ -18,3 +22,13 @@ class MemoryRequest(Request):
     ) -> IO[bytes]:
         del total_content_length, content_type, filename, content_length
         return io.BytesIO()
+
+
+class ShallowJson(DefaultJSONProvider):
+    """The parser runs out of stack on thousands of brackets; the sender is to blame, not we."""
+
+    def loads(self, s: str | bytes, **kwargs: Any) -> Any:
+        try:
+            return super().loads(s, **kwargs)
+        except RecursionError:
+            raise ValueError("nested too deeply") from None

@@ -4,10 +4,13 @@ import secrets
 
 from flask import Flask, Response, g, request
 
+REPORT_PATH = "/csp-reports"
+
 _POLICY = (
     "default-src 'none'; script-src 'self' 'nonce-{nonce}'; style-src 'self'; "
     "img-src 'self' blob: data:; font-src 'self'; connect-src 'self'; form-action 'self'; "
-    "manifest-src 'self'; base-uri 'none'; frame-ancestors 'none'; object-src 'none'"
+    "manifest-src 'self'; base-uri 'none'; frame-ancestors 'none'; object-src 'none'; "
+    f"report-uri {REPORT_PATH}; report-to csp"
 )
 
 _FIXED = {
@@ -16,6 +19,7 @@ _FIXED = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(self), geolocation=(), microphone=()",
+    "Reporting-Endpoints": f'csp="{REPORT_PATH}"',
 }
 
 
@@ -33,7 +37,9 @@ def init_security_headers(app: Flask, *, https: bool) -> None:
     @app.after_request
     def _add(response: Response) -> Response:
         response.headers.update(_FIXED)
-        response.headers["Content-Security-Policy"] = _POLICY.format(nonce=csp_nonce())
+        # A view may close more than this, as a page of the FHIR API does.
+        policy = _POLICY.format(nonce=csp_nonce())
+        response.headers.setdefault("Content-Security-Policy", policy)
         if https:
             response.headers["Strict-Transport-Security"] = "max-age=31536000; includeSubDomains"
         if request.endpoint == "static":

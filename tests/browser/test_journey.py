@@ -6,7 +6,7 @@ The screenshots of docs/img come from here (`make screenshots`).
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pyotp
@@ -63,6 +63,7 @@ class Visitor:
         self.context = browser.new_context(base_url=self.base, viewport=size)
         self.page: Page = self.context.new_page()
         self.complaints: list[str] = []
+        self.shown: set[str] = set()
         self.page.on("console", self._note)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("request", self._check_host)
@@ -72,12 +73,14 @@ class Visitor:
             self.complaints.append(message.text)
 
     def _check_host(self, request) -> None:
+        self.shown.add(request.url)
         if not request.url.startswith((self.base, "blob:", "data:")):
             self.complaints.append(f"request to {request.url}")
 
     def shot(self, name: str) -> None:
         """Keep a picture of the page, and let axe look for serious barriers on it."""
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        self.shown.add(self.page.title())
         self.page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
         found = Axe().run(self.page).response["violations"]
         serious = [one["id"] for one in found if one["impact"] in {"serious", "critical"}]
@@ -241,4 +244,15 @@ def test_a_photo_goes_from_the_phone_to_a_signed_report(
 
     for visitor in (patient, reader, administrator):
         assert visitor.complaints == []
+        assert personal_words(visitor.shown, running) == []
         visitor.context.close()
+    logs = [path.read_text() for path in (running.installation.folder / "logs").iterdir()]
+    assert personal_words(logs, running) == []
+    assert not [one for one in logs if case_id in one]
+
+
+def personal_words(texts: Iterable[str], running: Running) -> list[str]:
+    """Which of these addresses, titles or logs say who somebody is or what they have."""
+    secret = {one for person in running.people.values() for one in (person.email, person.password)}
+    words = {*secret, "Patient Demo", "1974-04-12", "nevus", "D22.5", LETTER[:20]}
+    return [text for text in texts if any(word.lower() in text.lower() for word in words)]

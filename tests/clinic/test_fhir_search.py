@@ -1,3 +1,5 @@
+import base64
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -208,7 +210,19 @@ def test_who_wants_an_accurate_total_says_so(value, accurate):
     assert parse(("_total", value), ("_count", "0")).exact
 
 
-@pytest.mark.parametrize("token", ["x", "é", "e30=", "W10=", "WyJhIiwxXQ==", "[" * 5000, "A" * 8])
+def page_token(*place):
+    return base64.urlsafe_b64encode(json.dumps(place).encode()).decode()
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        *("x", "é", "e30=", "W10=", "WyJhIiwxXQ==", "[" * 5000, "A" * 8),
+        *(page_token("0001-01-01T00:00:00+23:59", "a"), page_token("2026-01-01", "a")),
+        *(page_token("2026-01-01T00:00:00Z", "a\0"), page_token("2026-01-01T00:00:00Z", 5)),
+        page_token("2026-01-01T00:00:00Z", ""),
+    ],
+)
 def test_a_made_up_page_is_refused(token):
     with pytest.raises(SearchError, match="_page"):
         parse(("_page", token))

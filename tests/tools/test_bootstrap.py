@@ -18,7 +18,7 @@ def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]
         (tmp_path / ".venv").mkdir(exist_ok=True)
         return subprocess.CompletedProcess(command, 0)
 
-    (tmp_path / "requirements.txt").write_text("Flask==3.1.3\n", encoding="utf-8")
+    (tmp_path / "requirements.lock").write_text("Flask==3.1.3\n", encoding="utf-8")
     monkeypatch.setattr(bootstrap, "ROOT", tmp_path)
     monkeypatch.setattr(bootstrap, "VENV", tmp_path / ".venv")
     monkeypatch.setattr(bootstrap, "PYTHON", tmp_path / ".venv" / "bin" / "python")
@@ -31,9 +31,34 @@ def test_the_environment_is_made_and_the_packages_are_installed(
 ) -> None:
     bootstrap.ensure("requirements.txt")
 
-    made, installed = commands
+    made, installed, _ = commands
     assert made[1:3] == ["-m", "venv"]
-    assert installed[-2:] == ["-r", str(tmp_path / "requirements.txt")]
+    assert installed[-2:] == ["-r", str(tmp_path / "requirements.lock")]
+    assert {"--require-hashes", "--no-deps"} <= set(installed)
+
+
+def test_torch_for_processors_is_enough_where_it_is_offered(
+    commands: list[list[str]], tmp_path: Path
+) -> None:
+    bootstrap.ensure("requirements.txt")
+
+    assert commands[-1][-1] == str(tmp_path / "requirements-torch-cpu.lock")
+
+
+def test_elsewhere_torch_comes_with_its_cuda_libraries(
+    commands: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def not_offered(command: list[str], **_: object) -> subprocess.CompletedProcess[bytes]:
+        commands.append(command)
+        (tmp_path / ".venv").mkdir(exist_ok=True)
+        status = int(command[-1].endswith("torch-cpu.lock"))
+        return subprocess.CompletedProcess(command, status)
+
+    monkeypatch.setattr(bootstrap.subprocess, "run", not_offered)
+    bootstrap.ensure("requirements.txt")
+
+    assert commands[-1][-1] == str(tmp_path / "requirements-torch.lock")
+    assert "--require-hashes" in commands[-1]
 
 
 def test_a_second_call_does_nothing_until_a_pin_changes(
@@ -44,7 +69,7 @@ def test_a_second_call_does_nothing_until_a_pin_changes(
     bootstrap.ensure("requirements.txt")
     assert commands == []
 
-    (tmp_path / "requirements.txt").write_text("Flask==3.1.4\n", encoding="utf-8")
+    (tmp_path / "requirements.lock").write_text("Flask==3.1.4\n", encoding="utf-8")
     bootstrap.ensure("requirements.txt")
     assert commands
 

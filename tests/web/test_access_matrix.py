@@ -54,6 +54,7 @@ TABLE = """
     GET    /invariants                  404 404 404 404 404 404 404 404
     GET    /root-key.js                 200 200 200 200 200 200 200 200
     GET    /static/js/viewer.js         200 200 200 200 200 200 200 200
+    POST   /csp-reports                 415 415 415 415 415 415 415 415
     GET    /register                    200 200 200 200 200 200 200 200
     POST   /register                    422 422 422 422 422 422 422 422
     GET    /register/some-token         404 404 404 404 404 404 404 404

@@ -116,6 +116,13 @@ def test_an_address_that_does_not_exist_and_a_wrong_method(app: Flask) -> None:
     assert client.get("/no/such/page", headers=JSON).json["error"] == WORDS[404].what_to_do
 
 
+def test_below_the_fhir_api_also_what_no_route_of_it_saw_is_an_outcome(app: Flask) -> None:
+    answer = app.test_client().get("/fhir/R4//%00")
+
+    assert (answer.status_code, answer.mimetype) == (400, "application/fhir+json")
+    assert answer.json["resourceType"] == "OperationOutcome"
+
+
 def test_the_words_are_plain() -> None:
     text = " ".join(f"{one.title}. {one.what_to_do}" for one in WORDS.values())
 

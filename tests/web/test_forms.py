@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from flask import Flask
 from werkzeug.datastructures import MultiDict
+from werkzeug.exceptions import UnsupportedMediaType
 
 from clinic.body_site import BodySite, Side
 from clinic.intake import Answer, EmergencySign, Onset, SevenPoint, Sex, SkinType, Symptom
@@ -292,3 +293,15 @@ def test_a_retake_needs_a_reason() -> None:
 
 def test_releasing_a_case_needs_a_reason() -> None:
     assert list(errors_of(forms.ReleaseForm, {"reason": ""})) == ["reason"]
+
+
+def test_json_in_place_of_a_form_is_refused() -> None:
+    app = Flask(__name__)
+    app.config.update(SECRET_KEY="x" * 32, WTF_CSRF_ENABLED=False)
+
+    for body in ({"email": 5}, [1], 5.0, "text"):
+        with (
+            app.test_request_context(method="POST", json=body),
+            pytest.raises(UnsupportedMediaType),
+        ):
+            forms.SignInForm()

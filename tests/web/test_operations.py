@@ -209,6 +209,13 @@ def test_an_action_that_does_not_exist_is_refused(erin: BrowserSession) -> None:
     assert "There is no such action." in answer.text
 
 
+@pytest.mark.parametrize("after", ["9" * 30, "-1", "1e9", "nan", "٣", ""])
+def test_a_place_in_the_log_that_cannot_be_is_the_first_page(
+    erin: BrowserSession, after: str
+) -> None:
+    assert erin.get("/audit", query_string={"after": after}).status_code == 200
+
+
 def test_older_entries_follow_page_by_page(world: World, erin: BrowserSession) -> None:
     with world.sessions() as session, session.begin():
         for _ in range(120):

@@ -38,8 +38,7 @@ def test_only_the_proxys_id_is_taken_over(
         world,
         database_url,
         tmp_path,
-        environment="production",
-        public_url="https://derm.example",
+        trusted_proxies=1,
     ).test_client()
 
     assert behind.get("/help", headers=sent).headers["X-Request-ID"] == GIVEN

@@ -1,5 +1,7 @@
 """The readers' queue: its order, its filters, and who holds what."""
 
+import base64
+import json
 import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -117,9 +119,28 @@ def test_pages_follow_each_other_without_gap_or_repetition(
     assert 'rel="next"' not in second
 
 
-@pytest.mark.parametrize("after", ["nonsense", "e30=", "WzEsMl0=", "WyJhIiwiYiIsImMiXQ=="])
+def mark(*place: object) -> str:
+    return base64.urlsafe_b64encode(json.dumps(place).encode()).decode()
+
+
+ID, MOMENT = "0" * 32, "2026-11-23T10:00:00+00:00"
+
+
+@both_databases
+@pytest.mark.parametrize(
+    "after",
+    [
+        *("nonsense", "é", "e30=", "WzEsMl0=", "WyJhIiwiYiIsImMiXQ==", "W1tb" * 2000),
+        *(mark(10**30, MOMENT, ID), mark(-1, MOMENT, ID), mark(float("inf"), MOMENT, ID)),
+        *(mark(1, "0001-01-01T00:00:00+23:59", ID), mark(1, "2026-13-01", ID), mark(1, 5, ID)),
+        *(mark(1, MOMENT, "short"), mark(1, MOMENT, "\0" * 32), mark(1, MOMENT, None)),
+    ],
+)
 def test_a_page_mark_that_nobody_gave_is_refused(signed_in: SignedIn, after: str) -> None:
-    assert signed_in("bob").get(f"/review?after={after}").status_code == 400
+    answer = signed_in("bob").get("/review", query_string={"after": after})
+
+    assert answer.status_code == 400
+    assert "Start again from the queue" in answer.text
 
 
 @both_databases

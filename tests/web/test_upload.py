@@ -1,6 +1,7 @@
 """Sending a spot: what is stored, what is refused, and what holds when a part is down."""
 
 import errno
+import io
 import json
 import re
 import sqlite3
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 from flask import Flask
 from sqlalchemy import Engine, event
+from urllib3 import encode_multipart_formdata
 from werkzeug.test import TestResponse
 
 from clinic.audit_event import AuditAction
@@ -238,6 +240,31 @@ def test_a_file_that_is_no_photo_is_refused_in_words(
     assert count(world, SealedObject) == 2, "only the identities of the two patients"
 
 
+NAMES = ["../../etc/cron.d/x", "..\\x.html", "/etc/passwd", "x.svg", "C:\\x.jpg"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_photo_is_kept_under_a_name_of_our_own_and_served_as_sealed_bytes(
+    world: World, alice: BrowserSession, name: str
+) -> None:
+    sent = {**CASE, "photo_close_up": (io.BytesIO(PHOTO), name, "text/html")}
+    case = alice.post("/cases/new", sent).location.rpartition("/")[2]
+    photo = next(one for one in sealed_rows(world, case) if one.kind == "photo")
+
+    files = [path for path in world.blobs.folder.rglob("*") if path.is_file()]
+    served = alice.get(f"/objects/{photo.id}")
+
+    assert [path.name for path in files] == [photo.id]
+    assert served.status_code == 200
+    assert PHOTO[:100] not in served.data
+    assert {
+        "Content-Type": "application/octet-stream",
+        "X-Content-Type-Options": "nosniff",
+        "Cross-Origin-Resource-Policy": "same-origin",
+        "Cache-Control": "no-store",
+    }.items() <= dict(served.headers).items()
+
+
 def flipped(data: bytes, at: int) -> bytes:
     changed = bytearray(data)
     changed[at] ^= 1
@@ -365,6 +392,92 @@ def test_a_form_with_too_many_parts_is_refused(alice: BrowserSession) -> None:
     many = {f"part-{number}": as_file(b"x") for number in range(101)}
 
     assert alice.post("/cases/new", many).status_code == 413
+
+
+def send_large(
+    browser: BrowserSession, submission_id: str, name: str, data: bytes, headers: dict[str, str]
+) -> TestResponse:
+    """Encoded in memory: Werkzeug's test client would leave a temporary file open."""
+    fields = {**CASE, "submission_id": submission_id, "csrf_token": browser.csrf_token()}
+    body, kind = encode_multipart_formdata({**fields, name: ("photo.jpg", data, "image/jpeg")})
+    return browser.client.post("/cases/new", data=body, content_type=kind, headers=headers)
+
+
+@pytest.mark.parametrize("name", ["sealed_close_up", "photo_close_up"])
+@pytest.mark.parametrize("headers", [{}, JSON])
+def test_a_photo_of_26_mb_is_refused_in_words_and_audited(
+    world: World, alice: BrowserSession, name: str, headers: dict[str, str]
+) -> None:
+    submission_id, huge = new_id(), PHOTO[:3] + bytes(26 * 1024**2)
+    container = sealed_photo(world, submission_id, huge).to_bytes()
+    data = container if name.startswith("sealed") else huge
+
+    answer = send_large(alice, submission_id, name, data, headers)
+
+    assert answer.status_code == 413
+    assert "This photo is too large. Send one below 25 MB." in answer.text
+    assert count(world, Submission) == 0
+    (entry,) = entries(world, AuditAction.PHOTOS_REFUSED)
+    assert (entry.allowed, entry.detail) == (False, "close_up 413")
+
+
+def test_a_photo_of_25_mb_is_taken_sealed(world: World, alice: BrowserSession) -> None:
+    submission_id = new_id()
+    container = sealed_photo(world, submission_id, bytes(25 * 1024**2)).to_bytes()
+
+    answer = send_large(alice, submission_id, "sealed_close_up", container, JSON)
+
+    assert answer.status_code == 202
+
+
+@pytest.mark.parametrize("data", [b"junk", b"\0" * 5000, b"[" * 5000])
+def test_junk_in_place_of_a_sealed_photo_is_refused_with_one_audit_entry(
+    world: World, alice: BrowserSession, data: bytes
+) -> None:
+    answer = send_sealed(alice, data, new_id())
+
+    assert answer.status_code == 422
+    assert "A photo arrived damaged" in answer.text
+    (entry,) = entries(world, AuditAction.PHOTOS_REFUSED)
+    assert (entry.actor, entry.patient_id) == (world.alice.account_id, world.alice.patient_id)
+
+
+def sent_earlier(world: World, number: int, *, hours_ago: float) -> None:
+    """So many photos of Alice in one case of the past."""
+    case = world.submit(world.alice, photos={f"view {n}": b"x" for n in range(number)})
+    with world.sessions() as session, session.begin():
+        past = database_now(session) - timedelta(hours=hours_ago)
+        for row in session.query(SealedObject).filter_by(submission_id=case, kind="photo"):
+            row.created_at = past
+
+
+@both_databases
+def test_the_101st_photo_of_a_day_is_refused_until_the_day_is_over(
+    world: World, alice: BrowserSession, signed_in: SignedIn
+) -> None:
+    sent_earlier(world, 99, hours_ago=23.9)
+    hundredth, refused, carols = new_id(), new_id(), new_id()
+
+    def send(browser: BrowserSession, case: str) -> TestResponse:
+        return send_sealed(browser, sealed_photo(world, case, PHOTO).to_bytes(), case)
+
+    assert send(alice, hundredth).status_code == 202
+    answer = send(alice, refused)
+
+    assert answer.status_code == 429
+    message = answer.json["errors"][0]["message"]
+    assert message == "You can send 100 photos in 24 hours. Try again tomorrow."
+    assert count(world, Submission) == 2
+    assert len(entries(world, AuditAction.PHOTOS_REFUSED)) == 1
+    assert send(signed_in("carol"), carols).status_code == 202
+
+
+def test_photos_of_yesterday_do_not_count(world: World, alice: BrowserSession) -> None:
+    sent_earlier(world, 100, hours_ago=24.1)
+    submission_id = new_id()
+    container = sealed_photo(world, submission_id, PHOTO).to_bytes()
+
+    assert send_sealed(alice, container, submission_id).status_code == 202
 
 
 def test_with_the_broker_down_a_case_is_still_taken(world: World, alice: BrowserSession) -> None:

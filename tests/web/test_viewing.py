@@ -96,6 +96,8 @@ WRONG_KEYS = [
     {"public_key": raw(31)},
     {"public_key": raw(33)},
     {"public_key": "not base64!"},
+    {"public_key": "é" * 44},
+    {"public_key": "\ud800" * 44},
     {"public_key": raw(32)[:-1]},
 ]
 

@@ -61,7 +61,7 @@ def _report(scene: Scene, case: str, token: str) -> httpx.Response:
 @contextmanager
 def _hanging_readers(scene: Scene, case: str, token: str) -> Iterator[None]:
     """Half of them never finish their request, half take one byte of the answer and no more."""
-    head = f"GET /fhir/R4/DiagnosticReport/{case} HTTP/1.1\r\nHost: chaos.invalid\r\n"
+    head = f"GET /fhir/R4/DiagnosticReport/{case} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
     rest = f"Authorization: Bearer {token}\r\nAccept: application/fhir+json\r\n\r\n"
     with ExitStack() as held:
         for number in range(HANGING):

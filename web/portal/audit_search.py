@@ -1,5 +1,6 @@
 """The audit log for those who watch over it: search by time, person, action, answer; CSV."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
@@ -49,7 +50,7 @@ def search_audit_log() -> str:
     found = audit_log.search(
         db.session(),
         query=asked.query,
-        before=request.args.get("after", type=int),
+        before=request.args.get("after", type=_sequence),
         limit=PAGE_SIZE + 1,
     )
     more = str(found[PAGE_SIZE - 1].sequence) if len(found) > PAGE_SIZE else None
@@ -64,6 +65,13 @@ def search_audit_log() -> str:
         audit=chain,
         next_cursor=more,
     )
+
+
+def _sequence(text: str) -> int:
+    """A place in the chain; raises ValueError for what no database could count to."""
+    if not re.fullmatch(r"[0-9]{1,18}", text):
+        raise ValueError(text)
+    return int(text)
 
 
 @portal.get("/audit.csv")

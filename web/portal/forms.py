@@ -8,6 +8,7 @@ import re
 from datetime import UTC, date, datetime
 from typing import Any, ClassVar, Final
 
+from flask import abort, request
 from flask_wtf import FlaskForm
 from wtforms import (
     BooleanField,
@@ -99,7 +100,14 @@ RETAKE_REASONS: Final = (
 
 
 class PortalForm(FlaskForm):  # type: ignore[misc] # Flask-WTF carries no types
-    """The base of every form here; it brings the CSRF token."""
+    """The base of every form here; it brings the CSRF token and takes form fields alone."""
+
+    class Meta(FlaskForm.Meta):  # type: ignore[misc]
+        def wrap_formdata(self, form: Any, formdata: Any) -> Any:
+            """Flask-WTF would read JSON as a form too, with values that no field expects."""
+            if formdata is not None and request.is_json:
+                abort(415, "Send the form of the page.")
+            return super().wrap_formdata(form, formdata)
 
 
 class ChoiceField(RadioField):  # type: ignore[misc] # WTForms carries no types

@@ -1,9 +1,9 @@
 """The dermatologists' queue: urgency first, then time left."""
 
 import base64
-import binascii
 import json
-from datetime import datetime
+import re
+from datetime import UTC, datetime
 from typing import Any
 
 from flask import abort, flash, redirect, render_template, request, url_for
@@ -15,6 +15,7 @@ from clinic.records import review
 from clinic.records.db import database_now
 from clinic.records.review import COUNT_LIMIT, PAGE_SIZE, Cursor, Filters, QueueRow
 from clinic.submission import ScreeningState
+from clinic.urgency import ORDER
 from web.database import db
 from web.guard import audit, case_for, me
 from web.permission import roles
@@ -22,6 +23,7 @@ from web.portal.blueprint import portal
 from web.portal.forms import ReleaseForm
 from web.portal.wording import reference, site_words, urgency_word
 
+_ID = re.compile(r"[0-9a-f]{32}\Z")
 SHOWN = {
     "all": Filters(),
     "mine": Filters(mine=True),
@@ -135,7 +137,13 @@ def _cursor(text: str | None) -> Cursor | None:
     if not text:
         return None
     try:
-        urgency, due_at, submission_id = json.loads(base64.urlsafe_b64decode(text))
-        return Cursor(int(urgency), datetime.fromisoformat(due_at), str(submission_id))
-    except (binascii.Error, ValueError, TypeError):
+        return _from_text(text)
+    except (ValueError, TypeError, OverflowError, RecursionError):
         abort(400, "This page of the list does not exist. Start again from the queue.")
+
+
+def _from_text(text: str) -> Cursor:
+    urgency, due_at, submission_id = json.loads(base64.urlsafe_b64decode(text))
+    if urgency not in range(len(ORDER)) or not _ID.match(submission_id):
+        raise ValueError(text)
+    return Cursor(int(urgency), datetime.fromisoformat(due_at).astimezone(UTC), submission_id)

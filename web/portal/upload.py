@@ -23,6 +23,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from clinic.access import Permission, Role
 from clinic.audit_event import AuditAction
 from clinic.consent import FOR_CARE, Purpose
+from clinic.container import longest_container
 from clinic.due_time import Clock
 from clinic.envelope import Context, EnvelopeError, PublicKey, Sealed, parse_container, seal
 from clinic.intake import ADULT_AGE, History, StopRule, stop_rules
@@ -33,6 +34,7 @@ from clinic.records.db import database_now, new_id
 from clinic.records.models import Account, Submission
 from clinic.records.sealed_objects import Place
 from clinic.records.submissions import NewSubmission, NotYourSubmissionError
+from clinic.records.upload_quota import PHOTOS_PER_DAY, photos_left
 from clinic.submission import CaseState
 from web.database import db
 from web.guard import audit, case_for, me, wants_json
@@ -70,12 +72,13 @@ class ReceivedPhoto:
 
 
 class PhotoProblemError(Exception):
-    """A photo cannot be accepted; `view` names its input."""
+    """A photo cannot be accepted; `view` names its input, `status` is the answer's."""
 
-    def __init__(self, view: str, message: str) -> None:
+    def __init__(self, view: str, message: str, status: int = 422) -> None:
         super().__init__(message)
         self.view = view
         self.message = message
+        self.status = status
 
 
 _VIEWS = (
@@ -125,8 +128,9 @@ def new_case() -> AnyResponse:
     if stops:
         return _stop_card(stops)
     try:
-        photos = list(_received_photos(submission_id, photo_slots(0)))
+        photos = _received_photos(submission_id, photo_slots(0))
     except PhotoProblemError as problem:
+        _audit_refusal(problem)
         return _ask_again(form, submission_id, problem)
     return _received(_store_once(submission_id, history, photos))
 
@@ -146,8 +150,9 @@ def replace_photos(case_id: str) -> AnyResponse:
         return _errors_as_json(form, None) if wants_json() else _received(row)
     slots = photo_slots(submissions.next_photo_slot(db.session(), case_id))
     try:
-        photos = list(_received_photos(case_id, slots))
+        photos = _received_photos(case_id, slots)
     except PhotoProblemError as problem:
+        _audit_refusal(problem, row)
         return _not_replaced(form, row, problem)
     if not consents.permitted_purposes(db.session(), row.patient_id) >= FOR_CARE:
         abort(403, WITHOUT_CARE)
@@ -161,8 +166,6 @@ def replace_photos(case_id: str) -> AnyResponse:
 def _not_replaced(form: PortalForm, row: Submission, problem: PhotoProblemError) -> AnyResponse:
     if wants_json():
         return _errors_as_json(form, problem)
-    audit(AuditAction.REQUEST_REFUSED, row, detail=f"photo {problem.view}", allowed=False)
-    db.session.commit()
     flash(problem.message, "error")
     return _received(row)
 
@@ -253,14 +256,26 @@ def _age(account: Account) -> int:
     return today.year - born.year - ((today.month, today.day) < (born.month, born.day))
 
 
-def _received_photos(submission_id: str, slots: list[PhotoSlot]) -> Iterator[ReceivedPhoto]:
-    found = 0
+def _audit_refusal(problem: PhotoProblemError, row: Submission | None = None) -> None:
+    detail = f"{problem.view} {problem.status}"
+    audit(AuditAction.PHOTOS_REFUSED, row, detail=detail, allowed=False)
+    db.session.commit()
+
+
+def _received_photos(submission_id: str, slots: list[PhotoSlot]) -> list[ReceivedPhoto]:
+    photos = list(_each_photo(submission_id, slots))
+    if len(photos) > photos_left(db.session(), me().actor.patient_id or ""):
+        message = f"You can send {PHOTOS_PER_DAY} photos in 24 hours. Try again tomorrow."
+        raise PhotoProblemError(photos[0].view, message, 429)
+    return photos
+
+
+def _each_photo(submission_id: str, slots: list[PhotoSlot]) -> Iterator[ReceivedPhoto]:
     for slot in slots:
         photo = _one_photo(submission_id, slot)
         if photo is None and slot.required:
             raise PhotoProblemError(slot.view, f"Add a photo: {slot.label.lower()}.")
         if photo is not None:
-            found += 1
             yield photo
 
 
@@ -268,19 +283,26 @@ def _one_photo(submission_id: str, slot: PhotoSlot) -> ReceivedPhoto | None:
     context = Context(submission=submission_id, slot=slot.slot, type=ObjectKind.PHOTO)
     sealed = request.files.get(f"sealed_{slot.view}")
     if sealed is not None:
-        return ReceivedPhoto(
-            slot.view, slot.slot, _checked(sealed.read(), context, slot.view), "browser"
-        )
+        data = sealed.read()
+        _refuse_large(data, longest_container(PhotoLimits().max_bytes), slot.view)
+        return ReceivedPhoto(slot.view, slot.slot, _checked(data, context, slot.view), "browser")
     plain = request.files.get(f"photo_{slot.view}")
     if plain is None or not plain.filename:
         return None
     data = plain.read()
+    _refuse_large(data, PhotoLimits().max_bytes, slot.view)
     if not data.startswith(_MAGIC):
         message = "This file is not a photo we can use. Send a JPEG, PNG or WebP picture."
         raise PhotoProblemError(slot.view, message)
     return ReceivedPhoto(
         slot.view, slot.slot, seal(data, context=context, recipients=[_recipient()]), "server"
     )
+
+
+def _refuse_large(data: bytes, limit: int, view: str) -> None:
+    if len(data) > limit:
+        most = PhotoLimits().max_bytes // 1024**2
+        raise PhotoProblemError(view, f"This photo is too large. Send one below {most} MB.", 413)
 
 
 def _checked(data: bytes, context: Context, view: str) -> Sealed:
@@ -331,7 +353,7 @@ def _ask_again(
         is_minor=_age(me().login.account) < ADULT_AGE,
     )
     if problem is not None:
-        response.status_code = 422
+        response.status_code = problem.status
     return response
 
 
@@ -362,5 +384,5 @@ def _errors_as_json(form: PortalForm, problem: PhotoProblemError | None) -> AnyR
         {"field": f"photo_{view}", "message": text} for view, text in _photo_errors(problem).items()
     ]
     response = jsonify(errors=errors)
-    response.status_code = 422
+    response.status_code = problem.status if problem else 422
     return response

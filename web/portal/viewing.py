@@ -4,7 +4,6 @@ The web process passes ciphertext and HPKE answers on; it cannot open either.
 """
 
 import base64
-import binascii
 from typing import Any
 
 from flask import Response, abort, jsonify, request, url_for
@@ -107,7 +106,7 @@ def _public_key() -> bytes:
     text = payload.get("public_key") if isinstance(payload, dict) else None
     try:
         raw = base64.b64decode(text, validate=True) if isinstance(text, str) else b""
-    except binascii.Error:
+    except ValueError:
         raw = b""
     if len(raw) != 32:
         abort(400, "The viewer's public key must be 32 bytes in base64.")
