@@ -12,7 +12,7 @@ from flask import Blueprint, Response, abort, request
 from prometheus_client import Counter
 
 from web.permission import public
-from web.rate_limits import REPORTS_PER_ADDRESS, limiter
+from web.rate_limits import REPORTS_PER_ADDRESS, limited
 from web.security_headers import REPORT_PATH
 
 LONGEST_REPORT = 64 * 1024
@@ -38,7 +38,7 @@ csp_reports = Blueprint("csp_reports", __name__)
 
 @csp_reports.post(REPORT_PATH)
 @public
-@limiter.limit(REPORTS_PER_ADDRESS)
+@limited(REPORTS_PER_ADDRESS)
 def receive() -> Response:
     if request.mimetype not in _TYPES:
         abort(415, "Only reports of a browser are taken here.")
