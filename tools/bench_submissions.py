@@ -19,7 +19,7 @@ from flask import Flask
 from clinic.access import Role
 from clinic.envelope import Context, PublicKey, seal
 from clinic.keeper_protocol import ObjectKind
-from clinic.records import accounts, keys
+from clinic.records import accounts, clinics, keys
 from clinic.records.accounts import NewAccount
 from clinic.records.db import new_id
 from config import WEB, Settings
@@ -120,7 +120,7 @@ def _logins(installation: Installation, count: int) -> list[str]:
     purposes = dict.fromkeys(("care", "teledermatology", "ai_assistance"), True)
     tokens = []
     with installation.sessions()() as session, session.begin():
-        clinic = accounts.the_clinic(session)
+        clinic = clinics.chosen(session, None)
         for number in range(count):
             new = NewAccount(clinic.id, Role.PATIENT, f"bench-{number}@demo.invalid", "no password")
             account = accounts.create_account(session, box, new)

@@ -5,27 +5,25 @@
 
 import secrets
 from pathlib import Path
-from zoneinfo import available_timezones
 
 import click
 from flask import Flask
 from flask.cli import AppGroup
 
-from clinic.access import Role
+from clinic.access import STAFF, Role
 from clinic.audit_event import AuditAction
 from clinic.key_files import KeyFilesExistError, create_key_files, read_root_private
 from clinic.master_key import MasterKeyError, read_master_key
 from clinic.records import accounts, audit_log, ehr_clients, keys
 from clinic.records.accounts import EmailTakenError, NewAccount
-from clinic.records.models import Clinic
+from web.clinics_commands import chosen_clinic, clinic_option, clinics_commands
 from web.database import db
 from web.services import admin_services
 
 ACTOR = "command line"
 
 keys_commands = AppGroup("keys", help="Key files and the clinic's epoch keys.")
-users_commands = AppGroup("users", help="People of the clinic.")
-clinics_commands = AppGroup("clinics", help="Clinics of this installation.")
+users_commands = AppGroup("users", help="People of the clinics.")
 audit_commands = AppGroup("audit", help="The audit chain.")
 ehr_commands = AppGroup("ehr-clients", help="Record systems that may read signed reports.")
 
@@ -46,13 +44,6 @@ def _record(action: AuditAction, *, clinic_id: str | None = None, detail: str = 
     db.session.commit()
 
 
-def _the_clinic() -> Clinic:
-    try:
-        return accounts.the_clinic(db.session())
-    except LookupError as error:
-        raise click.ClickException(str(error)) from error
-
-
 @keys_commands.command("epoch")
 @click.option("--master-key", type=click.Path(path_type=Path), required=True)
 @click.option("--root-key", type=click.Path(path_type=Path), required=True)
@@ -69,34 +60,26 @@ def make_epoch(master_key: Path, root_key: Path) -> None:
     click.echo(f"New epoch key {kid}.")
 
 
-@clinics_commands.command("create")
-@click.argument("name")
-@click.option("--phone", required=True, help="The number that patients call.")
-@click.option("--time-zone", default="Europe/London", show_default=True)
-def create_clinic(name: str, phone: str, time_zone: str) -> None:
-    """Create a clinic."""
-    if time_zone not in available_timezones():
-        raise click.UsageError(f"There is no time zone {time_zone}, such as Europe/London.")
-    clinic = Clinic(name=name, phone=phone, time_zone=time_zone)
-    db.session.add(clinic)
-    db.session.commit()
-    click.echo(f"Clinic {name} has the id {clinic.id}.")
-
-
 @users_commands.command("create")
-@click.argument("role", type=click.Choice([Role.DERMATOLOGIST.value, Role.ADMINISTRATOR.value]))
+@click.argument("role", type=click.Choice(sorted(STAFF)))
 @click.option("--email", required=True)
 @click.option("--given-name", required=True)
 @click.option("--family-name", required=True)
 @click.option("--registration-number", help="Needed for dermatologists.")
+@clinic_option
 def create_user(
-    role: str, email: str, given_name: str, family_name: str, registration_number: str | None
+    role: str,
+    email: str,
+    given_name: str,
+    family_name: str,
+    registration_number: str | None,
+    slug: str | None,
 ) -> None:
     """Create a member of staff. The first sign-in enrols the second factor."""
     if role == Role.DERMATOLOGIST and not registration_number:
         raise click.UsageError("A dermatologist needs --registration-number.")
     password = secrets.token_urlsafe(12)
-    clinic = _the_clinic()
+    clinic = chosen_clinic(slug)
     new = NewAccount(
         clinic.id,
         Role(role),
@@ -125,9 +108,10 @@ def verify_audit() -> None:
 
 @ehr_commands.command("register")
 @click.argument("name")
-def register_ehr_client(name: str) -> None:
-    """Register a record system of the first clinic and print its bearer token once."""
-    clinic = _the_clinic()
+@clinic_option
+def register_ehr_client(name: str, slug: str | None) -> None:
+    """Register a record system of one clinic and print its bearer token once."""
+    clinic = chosen_clinic(slug)
     registered = ehr_clients.register(db.session(), clinic_id=clinic.id, name=name)
     _record(AuditAction.EHR_CLIENT_REGISTERED, clinic_id=clinic.id, detail=registered.client_id)
     click.echo(f"Client {registered.client_id}. Bearer token, shown once: {registered.token}")

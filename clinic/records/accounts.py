@@ -13,7 +13,6 @@ from clinic.account_secrets import AccountSecrets
 from clinic.records.db import database_now, new_id
 from clinic.records.models import (
     Account,
-    Clinic,
     Consent,
     LoginSession,
     Patient,
@@ -25,6 +24,7 @@ IDLE_LIFE = {
     Role.PATIENT: timedelta(minutes=30),
     Role.DERMATOLOGIST: timedelta(minutes=15),
     Role.ADMINISTRATOR: timedelta(minutes=15),
+    Role.AUDITOR: timedelta(minutes=15),
 }
 SEEN_EVERY = timedelta(seconds=30)
 LINK_LIFE = timedelta(minutes=10)
@@ -50,14 +50,6 @@ class NewAccount:
 def digest(token: str) -> str:
     """What is stored in place of a random token."""
     return hashlib.sha256(token.encode()).hexdigest()
-
-
-def the_clinic(session: Session) -> Clinic:
-    """The installation's first clinic, which new patients join."""
-    clinic = session.scalar(select(Clinic).order_by(Clinic.id).limit(1))
-    if clinic is None:
-        raise LookupError("No clinic exists yet: run `flask clinics create`.")
-    return clinic
 
 
 def create_account(session: Session, box: AccountSecrets, new: NewAccount) -> Account:

@@ -3,13 +3,13 @@
 from flask import abort, flash, redirect, render_template, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
-from clinic.access import Role
+from clinic.access import Permission, Role
 from clinic.audit_event import AuditAction
 from clinic.records import accounts, submissions
 from clinic.records.models import LoginSession, Patient
 from web.database import db
-from web.guard import audit, me
-from web.permission import roles
+from web.guard import audit, me, missing
+from web.permission import allowed, roles
 from web.portal.blueprint import portal
 from web.portal.forms import ConsentForm, PortalForm
 
@@ -50,7 +50,7 @@ def _consent_form(patient_id: str) -> ConsentForm:
 
 
 @portal.post("/account/consents")
-@roles(Role.PATIENT)
+@allowed(Permission.KEEP_OWN_RECORD)
 def change_consents() -> AnyResponse:
     form = ConsentForm()
     if not form.validate_on_submit():
@@ -77,9 +77,9 @@ def end_session(session_id: str) -> AnyResponse:
     form = PortalForm()
     login = db.session.get(LoginSession, session_id)
     if not form.validate_on_submit() or login is None:
-        abort(404)
+        missing("session")
     if login.account_id != me().login.account_id:
-        abort(404)
+        missing("session")
     accounts.end_login(db.session(), login)
     audit(AuditAction.SIGNED_OUT, detail="another browser")
     db.session.commit()

@@ -5,6 +5,7 @@ they travel sealed, or as plain files that the upload view seals itself.
 """
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from typing import Any, ClassVar, Final
 
@@ -231,6 +232,12 @@ RESEARCH_HINT = (
 
 
 class RegisterForm(PortalForm):
+    clinic = SelectField(
+        "Your clinic",
+        choices=[],
+        validate_choice=False,
+        description="The clinic that told you about this service.",
+    )
     email = _email("You will sign in with this. We never send health details by email.")
     password = PasswordField(
         "Password",
@@ -281,6 +288,16 @@ class RegisterForm(PortalForm):
         description=RESEARCH_HINT,
     )
     consent_teaching = BooleanField("My photos may be used to teach. My name is taken off first.")
+
+    def offer(self, clinics: Sequence[tuple[str, str]], *, visited: str | None) -> None:
+        """Let the person choose between clinics, as (address, name); a single one is chosen."""
+        self.clinic.choices = list(clinics)
+        if len(clinics) == 1:
+            self.clinic.data = clinics[0][0]
+            return
+        self.clinic.choices.insert(0, ("", "Choose"))
+        if self.clinic.data is None:
+            self.clinic.data = visited or ""
 
     def validate_birth_date(self, field: DatePartsField) -> None:
         today = datetime.now(UTC).date()

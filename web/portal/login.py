@@ -16,7 +16,7 @@ from clinic.records.db import database_now
 from clinic.records.models import Account
 from web.database import db
 from web.guard import SignedIn, audit, me
-from web.permission import public, roles
+from web.permission import before_sign_in, roles
 from web.portal.blueprint import portal
 from web.portal.forms import PortalForm, SecondFactorForm, SignInForm, StepUpForm
 from web.rate_limits import SIGN_IN_PER_ACCOUNT, SIGN_IN_PER_ADDRESS, limiter
@@ -31,6 +31,7 @@ HOME_OF = {
     Role.PATIENT: "portal.my_cases",
     Role.DERMATOLOGIST: "portal.review_queue",
     Role.ADMINISTRATOR: "portal.operations",
+    Role.AUDITOR: "portal.audit_log",
 }
 
 
@@ -65,7 +66,7 @@ def _account_key() -> str:
 
 
 @portal.route("/sign-in", methods=["GET", "POST"])
-@public
+@before_sign_in
 @limiter.limit(SIGN_IN_PER_ADDRESS, methods=["POST"])
 @limiter.limit(SIGN_IN_PER_ACCOUNT, methods=["POST"], key_func=_account_key)
 def sign_in() -> AnyResponse:
@@ -200,7 +201,7 @@ def sign_out() -> AnyResponse:
 
 
 @portal.route("/sign-in-link/<token>", methods=["GET", "POST"])
-@public
+@before_sign_in
 @limiter.limit(SIGN_IN_PER_ADDRESS, methods=["POST"])
 def sign_in_link(token: str) -> AnyResponse:
     """A one-time link of a demo installation. Opening it does nothing; the button signs in."""

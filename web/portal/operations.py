@@ -1,4 +1,4 @@
-"""For administrators: the state of the machine and the audit log. No photo, no clinical text."""
+"""For administrators and auditors: the machine's state, the audit log. No photo, no text."""
 
 from datetime import datetime
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from flask import abort, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
-from clinic.access import Permission, Role
+from clinic.access import Permission, may
 from clinic.audit_event import AuditAction
 from clinic.records import audit_log, live_answers
 from clinic.records import operations as records
@@ -16,7 +16,7 @@ from clinic.records.models import AuditEntry, Submission
 from clinic.records.operations import AuditChain
 from web.database import db
 from web.guard import audit, case_for, me
-from web.permission import roles
+from web.permission import allowed
 from web.portal.blueprint import portal
 from web.portal.drift_chart import LEVEL_SENTENCES, LEVEL_WORDS, charts
 from web.portal.operations_view import live_part
@@ -26,13 +26,11 @@ PAGE_SIZE = 50
 
 
 @portal.get("/operations")
-@roles(Role.ADMINISTRATOR)
+@allowed(Permission.SEE_OPERATIONS)
 def operations() -> str:
-    now = database_now(db.session())
-    dead = records.dead_cases(db.session(), clinic_id=me().actor.clinic_id, limit=PAGE_SIZE)
     context = {
         "live": live_part(records.snapshot(db.session())),
-        "dead_cases": [_dead_case(row, now) for row in dead],
+        "dead_cases": _dead_cases() if may(me().actor, Permission.OPERATE) else None,
         "drift": _drift(live_answers.model_drift(db.session())),
     }
     audit(AuditAction.OPERATIONS_READ)
@@ -41,7 +39,7 @@ def operations() -> str:
 
 
 @portal.get("/operations/live")
-@roles(Role.ADMINISTRATOR)
+@allowed(Permission.SEE_OPERATIONS)
 def operations_live() -> str:
     """The numbers alone, for the page that refreshes itself. No case is named: no audit entry."""
     live = live_part(records.snapshot(db.session()))
@@ -49,7 +47,7 @@ def operations_live() -> str:
 
 
 @portal.post("/operations/dead/<case_id>/retry")
-@roles(Role.ADMINISTRATOR)
+@allowed(Permission.OPERATE)
 def retry_dead_case(case_id: str) -> AnyResponse:
     row, _ = case_for(case_id, Permission.RETRY_SCREENING)
     if not records.retry_dead(db.session(), row.id):
@@ -62,7 +60,7 @@ def retry_dead_case(case_id: str) -> AnyResponse:
 
 
 @portal.get("/audit", endpoint="audit_log")
-@roles(Role.ADMINISTRATOR)
+@allowed(Permission.SEARCH_AUDIT)
 def search_audit_log() -> str:
     action = request.args.get("action") or None
     if action is not None and action not in {str(one) for one in AuditAction}:
@@ -91,6 +89,12 @@ def search_audit_log() -> str:
         audit=chain,
         next_cursor=more,
     )
+
+
+def _dead_cases() -> list[dict[str, Any]]:
+    now = database_now(db.session())
+    found = records.dead_cases(db.session(), clinic_id=me().actor.clinic_id, limit=PAGE_SIZE)
+    return [_dead_case(row, now) for row in found]
 
 
 def _dead_case(row: Submission, now: datetime) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from flask import (
 from sqlalchemy.exc import IntegrityError
 from werkzeug.wrappers import Response as AnyResponse
 
-from clinic.access import Permission, Role
+from clinic.access import Permission
 from clinic.audit_event import AuditAction
 from clinic.due_time import Clock
 from clinic.envelope import Context, EnvelopeError, PublicKey, Sealed, parse_container, seal
@@ -30,13 +30,13 @@ from clinic.keeper_protocol import ObjectKind
 from clinic.photo_limits import PhotoLimits
 from clinic.records import accounts, keys, sealed_objects, service_clock, submissions
 from clinic.records.db import database_now, new_id
-from clinic.records.models import Account, Submission
+from clinic.records.models import Account, Clinic, Submission
 from clinic.records.sealed_objects import Place
 from clinic.records.submissions import NewSubmission, NotYourSubmissionError
 from clinic.submission import CaseState
 from web.database import db
-from web.guard import audit, case_for, me, wants_json
-from web.permission import roles
+from web.guard import audit, case_for, deny, me, wants_json
+from web.permission import allowed
 from web.portal.blueprint import portal
 from web.portal.forms import CaseForm, PortalForm, RetakePhotosForm
 from web.portal.login import page
@@ -90,6 +90,9 @@ _VIEWS = (
     ),
 )
 
+CLINIC_CLOSED = "Your clinic takes no new cases. You can still read what was sent before."
+NO_CONSENT = "You have not agreed to online care, so nothing can be sent."
+USED_BEFORE = "This form was used before. Please load the page again."
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF")
 
 
@@ -106,9 +109,11 @@ def _uploader() -> str:
 
 
 @portal.route("/cases/new", methods=["GET", "POST"])
-@roles(Role.PATIENT)
+@allowed(Permission.SEND_SUBMISSION)
 @limiter.limit(UPLOADS_PER_ACCOUNT, methods=["POST"], key_func=_uploader)
 def new_case() -> AnyResponse:
+    if db.session.get_one(Clinic, me().actor.clinic_id).closed_at is not None:
+        deny(detail="clinic closed", words=CLINIC_CLOSED)
     form = CaseForm()
     submission_id = _submission_id(form.submission_id.data)
     form.submission_id.data = submission_id
@@ -133,7 +138,7 @@ def new_case() -> AnyResponse:
 
 
 @portal.post("/cases/<case_id>/photos")
-@roles(Role.PATIENT)
+@allowed(Permission.KEEP_OWN_RECORD)
 @limiter.limit(UPLOADS_PER_ACCOUNT, key_func=_uploader)
 def replace_photos(case_id: str) -> AnyResponse:
     """New photos for a case that asked for them."""
@@ -176,7 +181,7 @@ def _sent_before(submission_id: str) -> Submission | None:
     try:
         return submissions.existing(db.session(), submission_id, patient_id=patient_id)
     except NotYourSubmissionError:
-        abort(409, "This form was used before. Please load the page again.")
+        abort(409, USED_BEFORE)
 
 
 def _store_once(submission_id: str, history: History, photos: list[ReceivedPhoto]) -> Submission:
@@ -186,8 +191,8 @@ def _store_once(submission_id: str, history: History, photos: list[ReceivedPhoto
     except IntegrityError:
         db.session.rollback()
         earlier = _sent_before(submission_id)
-        if earlier is None:
-            raise
+        if earlier is None:  # the id is another clinic's
+            abort(409, USED_BEFORE)
         return earlier
 
 
@@ -197,7 +202,7 @@ def _store(submission_id: str, history: History, photos: list[ReceivedPhoto]) ->
     patient_id = actor.patient_id or ""
     permitted = accounts.permitted_purposes(db.session(), patient_id)
     if not {"care", "teledermatology"} <= permitted:
-        abort(403, "You have not agreed to online care, so nothing can be sent.")
+        deny(detail="no consent", words=NO_CONSENT)
     row = submissions.create(
         db.session(),
         NewSubmission(
