@@ -61,7 +61,7 @@ def make_epoch(master_key: Path, root_key: Path) -> None:
 
 
 @users_commands.command("create")
-@click.argument("role", type=click.Choice(sorted(STAFF)))
+@click.argument("role", type=click.Choice(sorted(role.value for role in STAFF)))
 @click.option("--email", required=True)
 @click.option("--given-name", required=True)
 @click.option("--family-name", required=True)

@@ -11,15 +11,16 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from clinic.access import Role
 from clinic.audit_event import AuditAction
 from clinic.fhir_capability import READ_TYPES
 from clinic.fhir_search import INCLUDES, REVERSE_INCLUDES
 from clinic.keeper_protocol import ObjectKind
-from clinic.records import accounts, ehr_clients
+from clinic.records import accounts, ehr_clients, erasure
 from clinic.records.db import database_now, new_id
 from clinic.records.models import Account, EhrClient
 from clinic.submission import CaseState
-from tests.browser_session import BrowserSession
+from tests.browser_session import TOKEN, BrowserSession
 from tests.portal_tools import (
     ask_for_pictures,
     change_row,
@@ -29,127 +30,151 @@ from tests.portal_tools import (
     token_of,
     viewer_key,
 )
-from tests.world import World
+from tests.world import Person, World
+from web.permission import Mark, mark_of
 
-PEOPLE = ("nobody", "alice", "carol", "bob", "dan", "erin", "frank", "half")
+PEOPLE = ("nobody", "alice", "carol", "bob", "dan", "erin", "grace", "frank", "half")
 
 # Alice owns every case below; Carol is a patient too, but a stranger to them. Bob reads the cases
-# that are claimed; Dan is of the same clinic and claimed nothing; Frank is of another clinic.
+# that are claimed; Dan is of the same clinic and claimed nothing; Erin administers and Grace audits
+# this clinic; Frank is of another clinic, so that nothing of this one is there for him.
 # "half" is Dan in a browser that proved the password alone: 302 leads to the second factor.
 # For nobody 302 leads to the sign-in page.
 #
-#   method path                        nobody alice carol bob  dan  erin frank half
+#   method path                          nobody alice carol bob dan erin grace frank half
 TABLE = """
-    GET    /                            200 200 200 200 200 200 200 200
-    GET    /help                        200 200 200 200 200 200 200 200
-    GET    /privacy                     200 200 200 200 200 200 200 200
-    GET    /ai-label                    200 200 200 200 200 200 200 200
-    GET    /healthz                     200 200 200 200 200 200 200 200
-    GET    /readyz                      503 503 503 503 503 503 503 503
-    GET    /metrics                     404 404 404 404 404 404 404 404
-    GET    /invariants                  404 404 404 404 404 404 404 404
-    GET    /static/js/viewer.js         200 200 200 200 200 200 200 200
-    GET    /register                    200 200 200 200 200 200 200 200
-    POST   /register                    422 422 422 422 422 422 422 422
-    GET    /sign-in                     200 200 200 200 200 200 200 200
-    POST   /sign-in                     422 422 422 422 422 422 422 422
-    GET    /sign-in-link/some-token     404 404 404 404 404 404 404 404
-    POST   /sign-in-link/some-token     404 404 404 404 404 404 404 404
-    GET    /second-factor               302 403 403 200 200 200 200 200
-    POST   /second-factor               302 403 403 422 422 422 422 422
-    GET    /second-factor/new           302 403 403 302 302 302 302 302
-    POST   /second-factor/new           302 403 403 302 302 302 302 302
-    GET    /step-up                     302 403 403 200 200 200 200 302
-    POST   /step-up                     302 403 403 422 422 422 422 302
-    GET    /account                     302 200 200 200 200 200 200 302
-    POST   /account/consents            302 302 302 403 403 403 403 403
-    POST   /account/sessions/{bobs}/end 302 404 404 302 404 404 404 302
-    GET    /cases                       302 200 200 403 403 403 403 403
-    GET    /cases/new                   302 200 200 403 403 403 403 403
-    POST   /cases/new                   302 422 422 403 403 403 403 403
-    GET    /cases/{unknown}             302 404 404 403 403 403 403 403
-    GET    /cases/{fresh}               302 200 403 403 403 403 403 403
-    GET    /cases/{claimed}             302 200 403 403 403 403 403 403
-    GET    /cases/{read}                302 200 403 403 403 403 403 403
-    GET    /cases/{signed}              302 200 403 403 403 403 403 403
-    GET    /cases/{retake}              302 200 403 403 403 403 403 403
-    POST   /cases/{unknown}/photos      302 404 404 403 403 403 403 403
-    POST   /cases/{fresh}/photos        302 302 403 403 403 403 403 403
-    POST   /cases/{retake}/photos       302 302 403 403 403 403 403 403
-    POST   /cases/{signed}/photos       302 403 403 403 403 403 403 403
-    POST   /cases/{unknown}/grants      302 404 404 404 404 403 404 302
-    POST   /cases/{fresh}/grants        302 202 403 403 403 403 403 302
-    POST   /cases/{claimed}/grants      302 202 403 202 403 403 403 302
-    POST   /cases/{read}/grants         302 202 403 202 403 403 403 302
-    POST   /cases/{signed}/grants       302 202 403 202 403 403 403 302
-    GET    /grants/{unknown}            302 404 404 404 404 403 404 302
-    GET    /grants/{alices_grant}       302 200 404 404 404 403 404 302
-    GET    /grants/{bobs_grant}         302 404 404 200 404 403 404 302
-    GET    /objects/{unknown}           302 404 404 404 404 403 404 302
-    GET    /objects/{photo_fresh}       302 200 403 403 403 403 403 302
-    GET    /objects/{photo_claimed}     302 200 403 200 403 403 403 302
-    GET    /objects/{photo_signed}      302 200 403 200 403 403 403 302
-    GET    /objects/{map_fresh}         302 403 403 403 403 403 403 302
-    GET    /objects/{map_claimed}       302 403 403 403 403 403 403 302
-    GET    /objects/{map_read}          302 403 403 200 403 403 403 302
-    GET    /objects/{map_signed}        302 403 403 200 403 403 403 302
-    GET    /objects/{history_read}      302 404 404 404 404 403 404 302
-    GET    /objects/{letter_signed}     302 404 404 404 404 403 404 302
-    GET    /my-record/access            302 200 200 403 403 403 403 403
-    GET    /operations                  302 403 403 403 403 200 403 403
-    GET    /operations/live             302 403 403 403 403 200 403 403
-    POST   /operations/dead/{unknown}/retry 302 403 403 403 403 404 403 403
-    POST   /operations/dead/{fresh}/retry   302 403 403 403 403 409 403 403
-    POST   /operations/dead/{claimed}/retry 302 403 403 403 403 403 403 403
-    POST   /operations/dead/{signed}/retry  302 403 403 403 403 403 403 403
-    GET    /audit                       302 403 403 403 403 200 403 403
-    GET    /review                      302 403 403 200 200 403 200 302
-    GET    /review/{unknown}            302 403 403 404 404 403 404 302
-    GET    /review/{fresh}              302 403 403 200 200 403 403 302
-    GET    /review/{claimed}            302 403 403 200 200 403 403 302
-    GET    /review/{read}               302 403 403 200 200 403 403 302
-    GET    /review/{signed}             302 403 403 200 403 403 403 302
-    POST   /review/{claimable}/claim    302 403 403 302 302 403 403 302
-    POST   /review/{claimed}/claim      302 403 403 302 409 403 403 302
-    POST   /review/{signed}/claim       302 403 403 409 409 403 403 302
-    POST   /review/{fresh}/first-read   302 403 403 403 403 403 403 302
-    POST   /review/{claimed}/first-read 302 403 403 422 403 403 403 302
-    POST   /review/{fresh}/sign         302 403 403 403 403 403 403 302
-    POST   /review/{claimed}/sign       302 403 403 403 403 403 403 302
-    POST   /review/{read}/sign          302 403 403 422 403 403 403 302
-    POST   /review/{signed}/sign        302 403 403 403 403 403 403 302
-    POST   /review/{fresh}/retake       302 403 403 403 403 403 403 302
-    POST   /review/{read}/retake        302 403 403 422 403 403 403 302
-    POST   /review/{fresh}/release      302 403 403 403 403 403 403 302
-    POST   /review/{read}/release       302 403 403 302 403 403 403 302
-    POST   /review/next                 302 403 403 302 302 403 302 302
-    POST   /sign-out                    302 302 302 302 302 302 302 302
+    GET    /                                  200 200 200 200 200 200 200 200 200
+    GET    /help                              200 200 200 200 200 200 200 200 200
+    GET    /privacy                           200 200 200 200 200 200 200 200 200
+    GET    /ai-label                          200 200 200 200 200 200 200 200 200
+    GET    /c/clinic-1                        200 200 200 200 200 200 200 200 200
+    GET    /c/nowhere                         404 404 404 404 404 404 404 404 404
+    GET    /healthz                           200 200 200 200 200 200 200 200 200
+    GET    /readyz                            503 503 503 503 503 503 503 503 503
+    GET    /metrics                           404 404 404 404 404 404 404 404 404
+    GET    /invariants                        404 404 404 404 404 404 404 404 404
+    GET    /static/js/viewer.js               200 200 200 200 200 200 200 200 200
+    GET    /register                          200 200 200 200 200 200 200 200 200
+    POST   /register                          422 422 422 422 422 422 422 422 422
+    GET    /sign-in                           200 200 200 200 200 200 200 200 200
+    POST   /sign-in                           422 422 422 422 422 422 422 422 422
+    GET    /sign-in-link/some-token           404 404 404 404 404 404 404 404 404
+    POST   /sign-in-link/some-token           404 404 404 404 404 404 404 404 404
+    GET    /second-factor                     302 403 403 200 200 200 200 200 200
+    POST   /second-factor                     302 403 403 422 422 422 422 422 422
+    GET    /second-factor/new                 302 403 403 302 302 302 302 302 302
+    POST   /second-factor/new                 302 403 403 302 302 302 302 302 302
+    GET    /step-up                           302 403 403 200 200 200 200 200 302
+    POST   /step-up                           302 403 403 422 422 422 422 422 302
+    GET    /account                           302 200 200 200 200 200 200 200 302
+    POST   /account/consents                  302 302 302 403 403 403 403 403 403
+    POST   /account/sessions/{bobs}/end       302 404 404 302 404 404 404 404 302
+    POST   /account/sessions/{unknown}/end    302 404 404 404 404 404 404 404 302
+    GET    /cases                             302 200 200 403 403 403 403 403 403
+    GET    /cases/new                         302 200 200 403 403 403 403 403 403
+    POST   /cases/new                         302 422 422 403 403 403 403 403 403
+    GET    /cases/{unknown}                   302 404 404 403 403 403 403 403 403
+    GET    /cases/{fresh}                     302 200 403 403 403 403 403 403 403
+    GET    /cases/{claimed}                   302 200 403 403 403 403 403 403 403
+    GET    /cases/{read}                      302 200 403 403 403 403 403 403 403
+    GET    /cases/{signed}                    302 200 403 403 403 403 403 403 403
+    GET    /cases/{retake}                    302 200 403 403 403 403 403 403 403
+    GET    /cases/{erased}                    302 410 410 403 403 403 403 403 403
+    POST   /cases/{unknown}/photos            302 404 404 403 403 403 403 403 403
+    POST   /cases/{fresh}/photos              302 302 403 403 403 403 403 403 403
+    POST   /cases/{retake}/photos             302 302 403 403 403 403 403 403 403
+    POST   /cases/{signed}/photos             302 403 403 403 403 403 403 403 403
+    POST   /cases/{erased}/photos             302 410 410 403 403 403 403 403 403
+    POST   /cases/{unknown}/grants            302 404 404 404 404 403 403 404 302
+    POST   /cases/{fresh}/grants              302 202 403 403 403 403 403 404 302
+    POST   /cases/{claimed}/grants            302 202 403 202 403 403 403 404 302
+    POST   /cases/{read}/grants               302 202 403 202 403 403 403 404 302
+    POST   /cases/{signed}/grants             302 202 403 202 403 403 403 404 302
+    POST   /cases/{erased}/grants             302 410 410 410 410 403 403 404 302
+    GET    /grants/{unknown}                  302 404 404 404 404 403 403 404 302
+    GET    /grants/{alices_grant}             302 200 404 404 404 403 403 404 302
+    GET    /grants/{bobs_grant}               302 404 404 200 404 403 403 404 302
+    GET    /objects/{unknown}                 302 404 404 404 404 403 403 404 302
+    GET    /objects/{photo_fresh}             302 200 403 403 403 403 403 404 302
+    GET    /objects/{photo_claimed}           302 200 403 200 403 403 403 404 302
+    GET    /objects/{photo_signed}            302 200 403 200 403 403 403 404 302
+    GET    /objects/{map_fresh}               302 403 403 403 403 403 403 404 302
+    GET    /objects/{map_claimed}             302 403 403 403 403 403 403 404 302
+    GET    /objects/{map_read}                302 403 403 200 403 403 403 404 302
+    GET    /objects/{map_signed}              302 403 403 200 403 403 403 404 302
+    GET    /objects/{history_read}            302 404 404 404 404 403 403 404 302
+    GET    /objects/{letter_signed}           302 404 404 404 404 403 403 404 302
+    GET    /objects/{photo_erased}            302 404 404 404 404 403 403 404 302
+    GET    /my-record/access                  302 200 200 403 403 403 403 403 403
+    GET    /operations                        302 403 403 403 403 200 200 403 403
+    GET    /operations/live                   302 403 403 403 403 200 200 403 403
+    POST   /operations/dead/{unknown}/retry   302 403 403 403 403 404 403 403 403
+    POST   /operations/dead/{fresh}/retry     302 403 403 403 403 409 403 403 403
+    POST   /operations/dead/{claimed}/retry   302 403 403 403 403 403 403 403 403
+    POST   /operations/dead/{signed}/retry    302 403 403 403 403 403 403 403 403
+    POST   /operations/dead/{erased}/retry    302 403 403 403 403 410 403 403 403
+    GET    /audit                             302 403 403 403 403 403 200 403 403
+    GET    /review                            302 403 403 200 200 403 403 200 302
+    GET    /review/{unknown}                  302 403 403 404 404 403 403 404 302
+    GET    /review/{fresh}                    302 403 403 200 200 403 403 404 302
+    GET    /review/{claimed}                  302 403 403 200 200 403 403 404 302
+    GET    /review/{read}                     302 403 403 200 200 403 403 404 302
+    GET    /review/{signed}                   302 403 403 200 403 403 403 404 302
+    GET    /review/{erased}                   302 403 403 410 410 403 403 404 302
+    POST   /review/{claimable}/claim          302 403 403 302 302 403 403 404 302
+    POST   /review/{claimed}/claim            302 403 403 302 409 403 403 404 302
+    POST   /review/{signed}/claim             302 403 403 409 409 403 403 404 302
+    POST   /review/{unknown}/claim            302 403 403 404 404 403 403 404 302
+    POST   /review/{erased}/claim             302 403 403 410 410 403 403 404 302
+    POST   /review/{fresh}/first-read         302 403 403 403 403 403 403 404 302
+    POST   /review/{claimed}/first-read       302 403 403 422 403 403 403 404 302
+    POST   /review/{unknown}/first-read       302 403 403 404 404 403 403 404 302
+    POST   /review/{erased}/first-read        302 403 403 410 410 403 403 404 302
+    POST   /review/{fresh}/sign               302 403 403 403 403 403 403 404 302
+    POST   /review/{claimed}/sign             302 403 403 403 403 403 403 404 302
+    POST   /review/{read}/sign                302 403 403 422 403 403 403 404 302
+    POST   /review/{signed}/sign              302 403 403 403 403 403 403 404 302
+    POST   /review/{unknown}/sign             302 403 403 404 404 403 403 404 302
+    POST   /review/{erased}/sign              302 403 403 410 410 403 403 404 302
+    POST   /review/{fresh}/retake             302 403 403 403 403 403 403 404 302
+    POST   /review/{read}/retake              302 403 403 422 403 403 403 404 302
+    POST   /review/{unknown}/retake           302 403 403 404 404 403 403 404 302
+    POST   /review/{erased}/retake            302 403 403 410 410 403 403 404 302
+    POST   /review/{fresh}/release            302 403 403 403 403 403 403 404 302
+    POST   /review/{read}/release             302 403 403 302 403 403 403 404 302
+    POST   /review/{unknown}/release          302 403 403 404 404 403 403 404 302
+    POST   /review/{erased}/release           302 403 403 410 410 403 403 404 302
+    POST   /review/next                       302 403 403 302 302 403 403 302 302
+    POST   /sign-out                          302 302 302 302 302 302 302 302 302
 """
 
-# A registered record system: without a token, of this clinic, of another clinic, with a revoked
-# token, with this clinic's token in a signed-in browser's place (a portal cookie is no token).
-EHR_CLIENTS = ("no token", "own", "other clinic", "revoked", "cookie")
+# A registered record system: without a token, of this clinic, of this clinic with the scope for
+# patients alone or with none, of another clinic, with a revoked token, or a signed-in browser in
+# its place (a portal cookie is no token). The device is the installation's model, which made a
+# report of the other clinic too.
+EHR_CLIENTS = ("no token", "own", "patients", "no scope", "other clinic", "revoked", "cookie")
 FHIR_TABLE = """
-    GET    /fhir/R4/metadata                                200 200 200 200 200
-    GET    /fhir/R4/                                        404 404 404 404 404
-    POST   /fhir/R4/                                        404 404 404 404 404
-    GET    /fhir/R4/Nothing/here                            404 404 404 404 404
-    POST   /fhir/R4/Patient/{patient}                       405 405 405 405 405
-    GET    /fhir/R4/DiagnosticReport                        401 200 200 401 401
-    POST   /fhir/R4/DiagnosticReport/_search                401 200 200 401 401
-    GET    /fhir/R4/DiagnosticReport/{DiagnosticReport}     401 200 404 401 401
-    GET    /fhir/R4/DiagnosticReport/{unsigned}             401 404 404 401 401
-    GET    /fhir/R4/Binary/{Binary}                         401 200 404 401 401
-    GET    /fhir/R4/Binary/{photo}                          401 403 404 401 401
-    GET    /fhir/R4/Device/{Device}                         401 200 404 401 401
-    GET    /fhir/R4/DocumentReference/{DocumentReference}   401 200 404 401 401
-    GET    /fhir/R4/Media/{Media}                           401 200 404 401 401
-    GET    /fhir/R4/Observation/{Observation}               401 200 404 401 401
-    GET    /fhir/R4/Organization/{Organization}             401 200 404 401 401
-    GET    /fhir/R4/Patient/{Patient}                       401 200 404 401 401
-    GET    /fhir/R4/Patient/{unsigned_patient}              401 404 404 401 401
-    GET    /fhir/R4/Practitioner/{Practitioner}             401 200 404 401 401
-    GET    /fhir/R4/Provenance/{Provenance}                 401 200 404 401 401
+    GET    /fhir/R4/metadata                                    200 200 200 200 200 200 200
+    GET    /fhir/R4/                                            404 404 404 404 404 404 404
+    POST   /fhir/R4/                                            404 404 404 404 404 404 404
+    GET    /fhir/R4/Nothing/here                                404 404 404 404 404 404 404
+    POST   /fhir/R4/Patient/{patient}                           405 405 405 405 405 405 405
+    GET    /fhir/R4/DiagnosticReport                            401 200 403 403 200 401 401
+    POST   /fhir/R4/DiagnosticReport/_search                    401 200 403 403 200 401 401
+    GET    /fhir/R4/DiagnosticReport/{DiagnosticReport}         401 200 403 403 404 401 401
+    GET    /fhir/R4/DiagnosticReport/{unknown}              401 404 403 403 404 401 401
+    GET    /fhir/R4/DiagnosticReport/{unsigned}                 401 404 403 403 404 401 401
+    GET    /fhir/R4/Binary/{Binary}                             401 200 403 403 404 401 401
+    GET    /fhir/R4/Binary/{photo}                              401 403 403 403 404 401 401
+    GET    /fhir/R4/Device/{Device}                             401 200 403 403 200 401 401
+    GET    /fhir/R4/DocumentReference/{DocumentReference}       401 200 403 403 404 401 401
+    GET    /fhir/R4/Media/{Media}                               401 200 403 403 404 401 401
+    GET    /fhir/R4/Observation/{Observation}                   401 200 403 403 404 401 401
+    GET    /fhir/R4/Organization/{Organization}                 401 200 403 403 404 401 401
+    GET    /fhir/R4/Patient/{Patient}                           401 200 200 403 404 401 401
+    GET    /fhir/R4/Patient/{unsigned_patient}                  401 404 404 403 404 401 401
+    GET    /fhir/R4/Practitioner/{Practitioner}                 401 200 403 403 404 401 401
+    GET    /fhir/R4/Provenance/{Provenance}                     401 200 403 403 404 401 401
 """
 
 Row = tuple[str, str, dict[str, int]]
@@ -176,6 +201,8 @@ class Stage:
         stage = cls(app, world)
         stage._people()
         stage._cases()
+        stage._erased()
+        stage._of_another_clinic()
         stage._grants()
         return stage
 
@@ -211,11 +238,34 @@ class Stage:
             self.ids[f"photo_{name}"] = object_of(world, case, ObjectKind.RENDITION)
             self.ids[f"map_{name}"] = object_of(world, case, ObjectKind.HEATMAP)
 
+    def _erased(self) -> None:
+        """A case of this clinic that only the audit chain knows any more."""
+        world = self.world
+        ivy = world.add_person("ivy", Role.PATIENT)
+        case = world.signed(ivy, world.bob)
+        self.ids |= {"erased": case, "photo_erased": object_of(world, case, ObjectKind.RENDITION)}
+        with world.sessions() as session, session.begin():
+            erasure.erase_rows(
+                session, world.auditor, patient_id=ivy.patient_id or "", actor="test"
+            )
+
+    def _of_another_clinic(self) -> None:
+        world, frank = self.world, self.world.frank
+        henry = world.add_person("henry", Role.PATIENT, clinic_id=world.other_clinic_id)
+        self.ids |= {"far_fresh": world.screened(henry), "far_signed": world.signed(henry, frank)}
+        for kind in (ObjectKind.RENDITION, ObjectKind.HEATMAP, ObjectKind.LETTER):
+            self.ids[f"far_{kind}"] = object_of(world, self.ids["far_signed"], kind)
+        self.ids["far_session"] = self._another_session_of(frank)
+
     def _grants(self) -> None:
-        for name in ("alice", "bob"):
+        for name, case, grant in (
+            ("alice", "claimed", "alices_grant"),
+            ("bob", "claimed", "bobs_grant"),
+            ("frank", "far_signed", "far_grant"),
+        ):
             browser = self.browsers[name]
-            answer = ask_for_pictures(browser, self.tokens[name], self.ids["claimed"])
-            self.ids[f"{name}s_grant"] = answer.json["grant"]
+            answer = ask_for_pictures(browser, self.tokens[name], self.ids[case])
+            self.ids[grant] = answer.json["grant"]
 
     def answer(self, name: str, method: str, template: str) -> TestResponse:
         """Ask once; what a person would use up is made anew."""
@@ -223,16 +273,18 @@ class Stage:
         if "{claimable}" in template:
             ids["claimable"] = self.world.screened(self.world.alice)
         if "{bobs}" in template:
-            ids["bobs"] = self._another_session_of_bob()
-        path = template.format(**ids)
+            ids["bobs"] = self._another_session_of(self.world.bob)
+        return self.ask(name, method, template.format(**ids))
+
+    def ask(self, name: str, method: str, path: str) -> TestResponse:
         browser, token = self.browsers[name], self.tokens[name]
-        if template.endswith("/grants") and method == "POST":
+        if path.endswith("/grants") and method == "POST":
             return browser.post(path, json=viewer_key()[1], headers={"X-CSRFToken": token})
         return browser.open(path, method=method, data=_form(method, token), buffered=True)
 
-    def _another_session_of_bob(self) -> str:
+    def _another_session_of(self, person: Person) -> str:
         with self.world.sessions() as session, session.begin():
-            account = session.get_one(Account, self.world.bob.account_id)
+            account = session.get_one(Account, person.account_id)
             token = accounts.start_login(session, account, second_factor=True)
             login = accounts.live_login(session, token)
             assert login is not None
@@ -258,10 +310,64 @@ def test_every_route_answers_every_person_as_the_table_says(stage: Stage) -> Non
             found = _as_in_table(answer)
             if found != code:
                 wrong.append(f"{method} {path}: {name} got {found}, not {code}")
-            if denied != (1 if code == 403 else 0):
+            if denied != (1 if _is_denial(stage.app, method, path, code) else 0):
                 wrong.append(f"{method} {path}: {name}'s {found} left {denied} denials")
 
     assert wrong == []
+
+
+FAR = {
+    "/cases/": ("far_fresh", "far_signed"),
+    "/review/": ("far_fresh", "far_signed"),
+    "/operations/dead/": ("far_fresh", "far_signed"),
+    "/objects/": ("far_rendition", "far_heatmap", "far_letter"),
+    "/grants/": ("far_grant",),
+    "/account/sessions/": ("far_session",),
+}
+
+
+def test_an_object_of_another_clinic_is_answered_as_one_that_never_was(stage: Stage) -> None:
+    paths = {
+        (method, re.sub(r"\{.*?\}", "{id}", path))
+        for method, path, _ in read_table(TABLE, PEOPLE)
+        if "{" in path
+    }
+    told_apart = []
+    for method, path in sorted(paths):
+        (kind,) = (prefix for prefix in FAR if path.startswith(prefix))
+        for name in ("alice", "bob", "erin", "grace"):
+            never = _seen(stage, name, method, path, new_id())
+            told_apart += [
+                f"{method} {path}: {name}, {far}"
+                for far in FAR[kind]
+                if _seen(stage, name, method, path, stage.ids[far]) != never
+            ]
+
+    assert told_apart == []
+
+
+def _seen(stage: Stage, name: str, method: str, path: str, one: str) -> list[object]:
+    """All that a person gets to see for this id, and what the audit log keeps of it."""
+    before = len(entries(stage.world, AuditAction.ACCESS_DENIED))
+    answer = stage.ask(name, method, path.format(id=one))
+    kept = [
+        (entry.clinic_id, entry.patient_id, entry.submission_id, entry.allowed, entry.detail)
+        for entry in entries(stage.world, AuditAction.ACCESS_DENIED)[before:]
+    ]
+    page = TOKEN.sub("", answer.text).replace(one, "ID")
+    return [answer.status_code, answer.location, page, kept]
+
+
+def _is_denial(app: Flask, method: str, path: str, code: int) -> bool:
+    """403, and what is missing, erased or another clinic's, but not on a page for everybody."""
+    personal = _mark(app, method, path).kind in {"role", "permission"}
+    return personal and code in {403, 404, 410}
+
+
+def _mark(app: Flask, method: str, path: str) -> Mark:
+    adapter = app.url_map.bind("localhost")
+    endpoint, _ = adapter.match(path.format_map(_AnyId()), method=method)
+    return mark_of(app.view_functions[endpoint]) or Mark(kind="public")  # static files have none
 
 
 def _denials(world: World) -> int:
@@ -353,16 +459,25 @@ class EhrStage:
 def ehr_stage(stage: Stage) -> EhrStage:
     world = stage.world
     with world.sessions() as session, session.begin():
-        own, other, revoked = (
-            ehr_clients.register(session, clinic_id=clinic_id, name="A record system")
-            for clinic_id in (world.clinic_id, world.other_clinic_id, world.clinic_id)
-        )
-        session.get_one(EhrClient, revoked.client_id).revoked_at = database_now(session)
-    bearers = {"own": own, "other clinic": other, "revoked": revoked}
+        bearers = {
+            name: ehr_clients.register(
+                session, clinic_id=clinic_id, name="A record system", scopes=scopes
+            )
+            for name, clinic_id, scopes in (
+                ("own", world.clinic_id, ehr_clients.READ_SCOPES),
+                ("patients", world.clinic_id, "system/Patient.rs"),
+                ("no scope", world.clinic_id, ""),
+                ("other clinic", world.other_clinic_id, ehr_clients.READ_SCOPES),
+                ("revoked", world.clinic_id, ehr_clients.READ_SCOPES),
+            )
+        }
+        gone = session.get_one(EhrClient, bearers["revoked"].client_id)
+        gone.revoked_at = database_now(session)
     headers: dict[str, dict[str, str]] = {"no token": {}, "cookie": {}}
     headers |= {name: {"Authorization": f"Bearer {one.token}"} for name, one in bearers.items()}
     ids = {
         "patient": world.alice.patient_id or "",
+        "unknown": new_id(),
         "unsigned": stage.ids["fresh"],
         "unsigned_patient": world.carol.patient_id or "",
         "photo": object_of(world, stage.ids["signed"], ObjectKind.PHOTO),
@@ -385,20 +500,48 @@ def _resource_ids(app: Flask, headers: dict[str, str]) -> dict[str, str]:
 
 def test_every_fhir_route_answers_every_client_as_the_table_says(ehr_stage: EhrStage) -> None:
     assert READ_TYPES.keys() <= ehr_stage.ids.keys()
-    wrong = [
-        f"{method} {path}: {name} got {answer.status_code}, not {code}: {answer.text[:200]}"
-        for method, path, expected in read_table(FHIR_TABLE, EHR_CLIENTS)
-        for name, code in expected.items()
-        if (answer := ehr_stage.answer(name, method, path)).status_code != code
-    ]
+    app, world, wrong = ehr_stage.stage.app, ehr_stage.stage.world, []
+    for method, path, expected in read_table(FHIR_TABLE, EHR_CLIENTS):
+        guarded = _mark(app, method, path).kind == "ehr_client"
+        for name, code in expected.items():
+            before = len(entries(world, AuditAction.EHR_READ))
+            answer = ehr_stage.answer(name, method, path)
+            left = [one.allowed for one in entries(world, AuditAction.EHR_READ)[before:]]
+            if answer.status_code != code:
+                wrong.append(f"{method} {path}: {name} got {answer.status_code}, not {code}")
+            if left != ([code == 200] if guarded else []):
+                wrong.append(f"{method} {path}: {name}'s {code} left {left} in the audit log")
 
     assert wrong == []
 
 
-def test_a_search_of_another_clinic_finds_nothing(ehr_stage: EhrStage) -> None:
-    totals = {
-        name: ehr_stage.answer(name, "GET", "/fhir/R4/DiagnosticReport").json["total"]
+def test_a_resource_of_another_clinic_is_answered_as_one_that_never_was(
+    ehr_stage: EhrStage,
+) -> None:
+    told_apart = []
+    for method, path, expected in read_table(FHIR_TABLE, EHR_CLIENTS):
+        if expected["other clinic"] != 404 or "{" not in path:
+            continue
+        known = path.format(**ehr_stage.ids)
+        far, never = known.rpartition("/")[2], new_id()
+        answers = [
+            ehr_stage.answer("other clinic", method, place).text.replace(one, "ID")
+            for place, one in ((known, far), (known.replace(far, never), never))
+        ]
+        if answers[0] != answers[1]:
+            told_apart.append(path)
+
+    assert told_apart == []
+
+
+def test_a_search_finds_the_reports_of_the_own_clinic_alone(ehr_stage: EhrStage) -> None:
+    found = {
+        name: [
+            entry["resource"]["id"]
+            for entry in ehr_stage.answer(name, "GET", "/fhir/R4/DiagnosticReport").json["entry"]
+        ]
         for name in ("own", "other clinic")
     }
 
-    assert totals == {"own": 1, "other clinic": 0}
+    ids = ehr_stage.stage.ids
+    assert found == {"own": [ids["signed"]], "other clinic": [ids["far_signed"]]}
