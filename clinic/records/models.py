@@ -258,7 +258,9 @@ class ScreeningResult(Base):
     __tablename__ = "screening_result"
 
     submission_id: Mapped[str] = mapped_column(ForeignKey("submission.id"), primary_key=True)
-    clinic_id: Mapped[str] = mapped_column(ForeignKey("clinic.id"))
+    clinic_id: Mapped[str] = mapped_column(
+        ForeignKey("clinic.id", name="screening_result_clinic_id_fkey")
+    )
     ai_used: Mapped[bool] = mapped_column(Boolean)
     probabilities: Mapped[dict[str, float] | None] = mapped_column(JSON(none_as_null=True))
     members: Mapped[dict[str, dict[str, float]] | None] = mapped_column(JSON(none_as_null=True))
