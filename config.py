@@ -67,6 +67,7 @@ class Settings:
     audit_key: Secret | None
     enrolment_key: Secret | None
     master_key_file: Path | None
+    escrow_recipients: tuple[str, str] | None
     root_public_key: bytes | None
     snomed: bool
     upload_limit_mib: int
@@ -211,6 +212,13 @@ def _recipient(text: str) -> str:
     return text
 
 
+def _two_recipients(text: str) -> tuple[str, str]:
+    first, _, second = (one.strip() for one in text.partition(","))
+    if not first.startswith("age1") or not second.startswith("age1") or "," in second:
+        raise ValueError("must be two public keys of age (age1...,age1...), one of each person")
+    return first, second
+
+
 def _bind(text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 65536:
@@ -252,6 +260,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("audit_key", _key, _WRITES_AUDIT),
     Setting("enrolment_key", _key, frozenset({WEB, WORKER, KEEPER, EXPORT})),
     Setting("master_key_file", Path, frozenset({KEEPER})),
+    Setting("escrow_recipients", _two_recipients),
     Setting("root_public_key", _public_key, frozenset({WEB, WORKER})),
     Setting("snomed", _switch, frozenset({WEB}), "on"),
     Setting("upload_limit_mib", _positive, frozenset({WEB}), "60"),

@@ -43,6 +43,12 @@ class AuditAction(StrEnum):
     OBJECT_FETCHED = "object:fetched"
     OBJECTS_SETTLED = "object:moved under the patient's key"
     EPOCH_KEY_MADE = "keys:epoch key made"
+    EPOCH_KEY_DESTROYED = "keys:epoch key destroyed"
+    MASTER_KEY_ROTATED = "keys:master key rotated"
+    MASTER_KEY_RETIRED = "keys:master key retired"
+    PATIENT_KEY_ROTATED = "keys:patient's key rotated"
+    EMERGENCY_COPIES_MADE = "keys:emergency copies made"
+    EMERGENCY_ACCESS = "keys:opened in an emergency"
     PROCESS_ENROLLED = "keys:process enrolled"
     EHR_CLIENT_REGISTERED = "ehr:client registered"
     EHR_READ = "ehr:read"
@@ -60,7 +66,10 @@ class AuditAction(StrEnum):
 
 @dataclass(frozen=True)
 class AuditEvent:
-    """One entry. `detail` holds ids, codes and counts, never a name, a text or a secret."""
+    """One entry. `detail` holds ids, codes and counts, never a name, a text or a secret.
+
+    An emergency alone is told with the names of the two who opened the case, and their reason.
+    """
 
     at: datetime
     action: AuditAction

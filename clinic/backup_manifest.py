@@ -28,7 +28,8 @@ class BackupManifest:
 
     `audit_sequence` and `audit_mac` are the audit chain's head at that moment: a database that
     does not have that entry is not the one that was copied. `damaged` names the objects whose
-    bodies were missing or changed in the photo store already.
+    bodies were missing or changed in the photo store already. `master_keys` are the ids of those
+    that wrap the keys in the database's part: without them nothing in the backup opens.
     """
 
     made_at: datetime
@@ -39,6 +40,7 @@ class BackupManifest:
     bodies: Part
     ledger: Part
     damaged: tuple[str, ...]
+    master_keys: tuple[str, ...] = ()  # of a backup from before master keys had ids
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -70,7 +72,8 @@ class BackupManifest:
             raise ManifestError("The backup was made by another version of this software.")
         parts = {name: Part(**fields[name]) for name in ("database", "bodies", "ledger")}
         made_at = datetime.fromisoformat(fields["made_at"])
-        return cls(**{**fields, **parts, "made_at": made_at, "damaged": tuple(fields["damaged"])})
+        lists = {name: tuple(fields.get(name, ())) for name in ("damaged", "master_keys")}
+        return cls(**{**fields, **parts, **lists, "made_at": made_at})
 
 
 def _mac(audit_key: bytes, text: str) -> str:

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from clinic.durable_files import fsync_folder
+from clinic.master_key import KEY_BYTES, read_master_key
+
 SECRET_FILES = ("cookie.key", "account.key", "audit.key", "enrolment.key")
 MASTER_FILE = "master.key"
 ROOT_PRIVATE_FILE = "root.key"  # belongs offline; a demo installation keeps it here
@@ -55,6 +58,58 @@ def write_key_files(folder: Path, files: Mapping[str, bytes]) -> None:
 
 def read_root_private(path: Path) -> Ed25519PrivateKey:
     return Ed25519PrivateKey.from_private_bytes(path.read_bytes())
+
+
+def add_master_key(path: Path) -> str:
+    """Put a fresh master key in front of those in the file, at once or not at all; return its id.
+
+    Raises:
+        MasterKeyError: the file cannot be used.
+        OSError: the new file could not be written; the old one is as it was.
+
+    """
+    read_master_key(path)
+    _replace(path, os.urandom(KEY_BYTES) + path.read_bytes())
+    return read_master_key(path).ids()[0]
+
+
+def retire_master_keys(path: Path) -> tuple[str, ...]:
+    """Leave only the newest master key in the file; return the ids of those that went.
+
+    Raises:
+        MasterKeyError: the file cannot be used.
+        OSError: the new file could not be written; the old one is as it was.
+
+    """
+    before = read_master_key(path)
+    _replace(path, before.key)
+    return before.ids()[1:]
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Exchange a file's content; its owner stays, whoever runs this."""
+    owner, new = path.stat(), path.with_name(f".{path.name}.new")
+    new.unlink(missing_ok=True)
+    _write(new, content)
+    os.chown(new, owner.st_uid, owner.st_gid)
+    new.replace(path)
+    fsync_folder(path.parent)
+
+
+def read_root_public(path: Path) -> bytes:
+    """The root's public key, 32 bytes.
+
+    Raises:
+        OSError: the file cannot be read, or holds something else.
+
+    """
+    try:
+        raw = base64.b64decode(path.read_bytes().strip(), validate=True)
+    except ValueError as error:
+        raise OSError(f"{path} holds no public key in base64.") from error
+    if len(raw) != 32:
+        raise OSError(f"{path} holds no Ed25519 public key of 32 bytes.")
+    return raw
 
 
 def _require_empty(folder: Path) -> None:

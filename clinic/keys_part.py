@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from clinic.key_files import MASTER_FILE, ROOT_PUBLIC_FILE, SECRET_FILES
+from clinic.master_key import parse_master_keys
 from clinic.sealed_part import PartError, open_part, seal_part
 
 _NAMES = {*SECRET_FILES, MASTER_FILE, ROOT_PUBLIC_FILE}
@@ -33,6 +34,16 @@ def open_keys(path: Path, *, identity: str) -> dict[str, bytes]:
     if not isinstance(encoded, dict) or set(encoded) != _NAMES:
         raise PartError(f"{path.name} holds no key files.")
     return {name: base64.b64decode(content) for name, content in encoded.items()}
+
+
+def master_keys_in(files: Mapping[str, bytes]) -> tuple[str, ...]:
+    """The ids of the master keys among the key files, the newest first.
+
+    Raises:
+        MasterKeyError: the file holds no master key.
+
+    """
+    return parse_master_keys(files[MASTER_FILE], name=MASTER_FILE).ids()
 
 
 class _Gathered:

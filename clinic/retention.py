@@ -11,6 +11,7 @@ KEY_REQUESTS = timedelta(hours=2)  # from the request
 SIGN_IN_LINKS = timedelta(0)  # from the end of the link's life
 LOGIN_SESSIONS = timedelta(days=2)  # from the latest end of the session
 PROCESS_KEYS = timedelta(days=30)  # of workers and exports, from the last sign of life
+EPOCH_KEYS = timedelta(days=14)  # from the end of its period, once no object lists it any more
 ORPHAN_BODIES = timedelta(hours=1)  # from the upload, which has a body and no row for a moment
 # Backups: DERMQUEUE_BACKUP_KEEP_DAYS, from the backup; `flask backup` deletes the older ones.
 

@@ -42,6 +42,22 @@ def new_identity() -> tuple[str, str]:
     return str(identity), str(identity.to_public())
 
 
+def read_identity(path: Path) -> str:
+    """The secret key in a file of our commands or of `age-keygen`, which has lines of comment."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return next((line.strip() for line in lines if line.strip() and line[0] != "#"), "")
+
+
+def seal_bytes(content: bytes, *, recipient: str) -> bytes:
+    """A file of age as bytes, not compressed.
+
+    Raises:
+        PartError: the recipient is no public key of age.
+
+    """
+    return pyrage.encrypt(content, [_public(recipient)])  # type: ignore[no-any-return]
+
+
 def seal_part(content: Iterable[bytes], path: Path, *, recipient: str) -> None:
     """Write `content` to the new file `path` so that only the recipient's identity opens it.
 
@@ -52,14 +68,12 @@ def seal_part(content: Iterable[bytes], path: Path, *, recipient: str) -> None:
     """
     source = _Source(_compressed(content))
     try:
-        public = pyrage.x25519.Recipient.from_str(recipient)
+        public = _public(recipient)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             pyrage.encrypt_io(source, file, [public])
             file.flush()
             os.fsync(file.fileno())
-    except pyrage.RecipientError as error:
-        raise PartError(f"{recipient} is no public key of age: it begins with age1.") from error
     except pyrage.EncryptError as error:
         raise source.fault or OSError(str(error)) from error
 
@@ -86,6 +100,13 @@ def open_part(path: Path, sink: Sink, *, identity: str) -> None:
         raise PartError(f"This identity does not open {path.name}: {error}.") from error
     except (OSError, zlib.error) as error:
         raise target.fault or PartError(f"{path.name} was changed or cut: {error}.") from error
+
+
+def _public(recipient: str) -> "pyrage.x25519.Recipient":
+    try:
+        return pyrage.x25519.Recipient.from_str(recipient)
+    except pyrage.RecipientError as error:
+        raise PartError(f"{recipient} is no public key of age: it begins with age1.") from error
 
 
 def part_of(path: Path) -> Part:

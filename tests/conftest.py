@@ -94,6 +94,7 @@ def app(world: World, database_url: str, tmp_path: Path) -> Iterator[Flask]:
         audit_key=None,
         enrolment_key=None,
         master_key_file=None,
+        escrow_recipients=None,
         root_public_key=None,
         snomed=True,
         upload_limit_mib=60,

@@ -200,7 +200,7 @@ def another_app(world: World, database_url: str, folder: Path, **changed: Any) -
         "public_url": "http://localhost",
         "cookie_key": Secret(b"c" * 32),
         **dict.fromkeys(("account_key", "audit_key", "enrolment_key", "master_key_file")),
-        **dict.fromkeys(("erasure_ledger", "backup_dir", "backup_recipient")),
+        **dict.fromkeys(("erasure_ledger", "backup_dir", "backup_recipient", "escrow_recipients")),
         "backup_keep_days": 30,
         "root_public_key": None,
         "snomed": True,

@@ -9,6 +9,7 @@ import yaml
 from prometheus_client import CollectorRegistry, generate_latest
 from sqlalchemy.orm import sessionmaker
 
+from clinic.audit_event import AuditAction
 from clinic.records import keys
 from clinic.records.db import SessionFactory, make_engine
 from ml.drift import REFERENCE_SIZE, WINDOW_SIZE
@@ -39,6 +40,7 @@ def busy(sessions: SessionFactory, tmp_path: Any) -> World:
     world.signed(world.alice, world.bob)
     with sessions() as session, session.begin():
         keep_results(session, world, [0.9] * REFERENCE_SIZE + [0.4] * WINDOW_SIZE)
+        world.auditor.record(session, AuditAction.EMERGENCY_ACCESS, "test")
         keys.enrol_process(
             session, b"s", program="worker", model_version="v1", model_fingerprint="f" * 64
         )

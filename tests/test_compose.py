@@ -68,7 +68,12 @@ PROGRAM_OF = {
     "restore": "backup",
 }
 # The portal shows the model's manifest where there is one; it does not need it.
-MAY_ALSO_HAVE = {"web": {"DERMQUEUE_WEIGHTS_DIR"}}
+MAY_ALSO_HAVE = {
+    "web": {"DERMQUEUE_WEIGHTS_DIR"},
+    # Emergency copies are made where a clinic has set them up.
+    "keeper": {"DERMQUEUE_ESCROW_RECIPIENTS"},
+    "admin": {"DERMQUEUE_ESCROW_RECIPIENTS"},
+}
 STAY_UP = ("keeper", "relay", "reconciler", "beat", "metrics", "web")
 # Past every logger, to the terminal, when a worker ends.
 SAID_BY_CELERY = re.compile(r"|worker: \w+ shutdown \(MainProcess\)")

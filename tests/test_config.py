@@ -61,6 +61,12 @@ def test_the_master_key_stays_a_path_that_the_keeper_reads_itself() -> None:
     assert Settings.from_env(KEEPER, good()).master_key_file == Path("/srv/keys/master.key")
 
 
+def test_two_people_are_named_for_emergencies() -> None:
+    settings = Settings.from_env(KEEPER, good(escrow_recipients="age1first, age1second"))
+    assert settings.escrow_recipients == ("age1first", "age1second")
+    assert Settings.from_env(KEEPER, good()).escrow_recipients is None
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -84,6 +90,10 @@ def test_the_master_key_stays_a_path_that_the_keeper_reads_itself() -> None:
         ("ai_wait_minutes", "1.5"),
         ("backup_recipient", "AGE-SECRET-KEY-1"),
         ("backup_keep_days", "0"),
+        ("escrow_recipients", "age1first"),
+        ("escrow_recipients", "age1first,"),
+        ("escrow_recipients", "age1first,age1second,age1third"),
+        ("escrow_recipients", "AGE-SECRET-KEY-1,age1second"),
         ("metrics_bind", "9100"),
         ("metrics_bind", "127.0.0.1:none"),
         ("metrics_bind", "127.0.0.1:70000"),

@@ -17,6 +17,7 @@ from tests.production_by_hand import COMPOSE
 from tools.bench_table import latest_table, with_table
 from web.backup_commands import backup_commands, restore_keys, restore_records
 from web.cli import register_commands
+from web.keys_commands import keys_commands
 from web.patients_commands import patients_commands
 from web.training_set import training_set_commands
 
@@ -119,7 +120,7 @@ def test_every_option_of_the_demo_exists_and_is_explained():
 def _flask_commands() -> dict[str, click.Command]:
     app = Flask("documents")
     register_commands(app)
-    for one in (training_set_commands, patients_commands):
+    for one in (training_set_commands, patients_commands, keys_commands):
         app.cli.add_command(one)
     for one in (backup_commands, restore_records, restore_keys):
         app.cli.add_command(one)

@@ -10,7 +10,7 @@ import argparse
 import json
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -21,6 +21,7 @@ from tools import (
     bench_pages,
     bench_screening,
     bench_submissions,
+    simulation_check,
 )
 from tools.bench_compare import FAILURES, Finding, Kept, compare
 from tools.bench_result import Outcome, Ratio
@@ -31,9 +32,11 @@ KEPT_FILE: Final = ROOT / "bench" / "ratios.json"
 LATEST_FILE: Final = ROOT / "bench" / "latest.json"
 LONGEST_SECONDS: Final = 3600
 SCREENING_ROUNDS: Final = 3
-_ANALYSIS_RATIOS: Final = {
+_TO_PLAIN: Final = {
     "ratio": "photos a second in batches, to the plain way",
     "latency_ratio": "photos a second one at a time, to the plain way",
+}
+_ANALYSIS_RATIOS: Final = _TO_PLAIN | {
     "share_of_arithmetic_limit": "operations a second, to what a large matrix product reaches",
 }
 
@@ -48,7 +51,13 @@ class Group:
 
 def analysis(_: Sequence[str]) -> Iterator[Outcome]:
     found = bench_analysis.run()
-    yield Outcome("analysis", found, _ratios(found))
+    yield Outcome("analysis", found, _ratios("analysis", found, _ANALYSIS_RATIOS))
+
+
+def analysis_as_it_serves(_: Sequence[str]) -> Iterator[Outcome]:
+    """In the cheaper arithmetic that the gate permits; the limit is one of single precision."""
+    found = bench_analysis.run(permitted=True)
+    yield Outcome("analysis-as-it-serves", found, _ratios("as it serves", found, _TO_PLAIN))
 
 
 def screening(_: Sequence[str]) -> Iterator[Outcome]:
@@ -71,12 +80,23 @@ def memory(_: Sequence[str]) -> Iterator[Outcome]:
     yield bench_memory.run()
 
 
+def simulation(_: Sequence[str]) -> Iterator[Outcome]:
+    """How far the model of the queue is from the real programs: 1 is not at all."""
+    found = simulation_check.run()
+    measured, simulated = (found[way]["latency_mean"] for way in ("measured", "simulated"))
+    apart = max(measured, simulated) / min(measured, simulated)
+    name = "simulation: mean time until analysed, modelled and measured, the larger to the smaller"
+    yield Outcome("simulation", found, (Ratio(name, "lower", (apart,)),))
+
+
 GROUPS: Final = (
     Group(("analysis",), analysis),
+    Group(("analysis-as-it-serves",), analysis_as_it_serves),
     Group(("screening",), screening),
     Group(("submissions",), submissions),
     Group((*bench_pages.PAGES, bench_pages.ALL_OPEN), bench_pages.run),
     Group(("memory",), memory),
+    Group(("simulation",), simulation),
 )
 NAMES: Final = tuple(name for group in GROUPS for name in group.names)
 
@@ -86,8 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", action="append", choices=NAMES, help="run this one; repeatable")
     act = parser.add_mutually_exclusive_group()
     act.add_argument("--check", action="store_true", help="fail where a kept ratio got worse")
-    act.add_argument("--keep", action="store_true", help="write the ratios that are checked")
-    act.add_argument("--save", action="store_true", help="write the figures of the documents")
+    act.add_argument("--keep", action="store_true", help="write the ratios and the figures")
     options = parser.parse_args(arguments)
     _give_up_after(LONGEST_SECONDS)
     outcomes = []
@@ -96,7 +115,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         outcomes.append(outcome)
         if options.keep:
             _merge(KEPT_FILE, _kept_fields(outcome))
-        if options.save:
             _merge(LATEST_FILE, {outcome.name: outcome.to_dict()})
     _print("\n" + "\n".join(table([outcome.to_dict() for outcome in outcomes])))
     return _check(outcomes) if options.check else 0
@@ -109,12 +127,10 @@ def _run(wanted: Sequence[str]) -> Iterator[Outcome]:
             yield from group.run(names)
 
 
-def _ratios(found: dict[str, Any]) -> tuple[Ratio, ...]:
+def _ratios(name: str, found: Mapping[str, Any], wanted: Mapping[str, str]) -> tuple[Ratio, ...]:
     """Of the analysis, each the median of its own rounds already."""
     return tuple(
-        Ratio(f"analysis: {words}", "higher", (found[key],))
-        for key, words in _ANALYSIS_RATIOS.items()
-        if key in found
+        Ratio(f"{name}: {words}", "higher", (found[key],)) for key, words in wanted.items()
     )
 
 

@@ -93,7 +93,7 @@ def _analysis(one: Fields) -> list[Row]:
     figures = one["figures"]
     return [
         (
-            "analysis, decoded pixels to heat-map, in batches",
+            f"analysis, decoded pixels to heat-map, in batches ({figures['engine']})",
             f"{figures['photos_per_second']} photos a second",
         ),
         *((name, _times(ratio["value"])) for name, ratio in one["ratios"].items()),
@@ -125,6 +125,17 @@ def _memory(one: Fields) -> list[Row]:
     return [("memory of each program, MiB (PSS, after one case)", said)]
 
 
+def _simulation(one: Fields) -> list[Row]:
+    found = one["figures"]
+    measured, simulated = (found[way]["latency_mean"] for way in ("measured", "simulated"))
+    return [
+        (
+            f"the simulated queue beside the real one, {found['cases']} cases, mean until analysed",
+            f"{simulated:.2f} s simulated, {measured:.2f} s measured",
+        )
+    ]
+
+
 def _times(value: float) -> str:
     return f"{value:.2f} times"
 
@@ -139,9 +150,11 @@ _PAGE_WORDS: Final = {
 _ROWS: Final[Mapping[str, Callable[[Fields], list[Row]]]] = {
     **dict.fromkeys(_PAGE_WORDS, _pages),
     "analysis": _analysis,
+    "analysis-as-it-serves": _analysis,
     "submissions": _submissions,
     "screening": _screening,
     "memory": _memory,
+    "simulation": _simulation,
 }
 
 

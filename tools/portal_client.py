@@ -91,13 +91,20 @@ class PortalClient:
         page = self.get("/cases/new")
         submission_id = _attribute(page, "data-submission")
         fields = {**history, "submission_id": submission_id, "csrf_token": csrf_token(page)}
-        return SealedCase(submission_id, fields, _sealed_files(page, photos))
+        return SealedCase(submission_id, fields, _sealed_files(page, photos, self._pinned_root()))
+
+    def _pinned_root(self) -> bytes:
+        """The root's public key, from the script that pins it."""
+        found = re.search(r'"([A-Za-z0-9+/=]+)"', self.get("/root-key.js"))
+        if found is None:
+            raise PortalError("The portal pins no root key.")
+        return base64.b64decode(found.group(1))
 
     def replace_photos(self, case_id: str, photos: dict[str, bytes]) -> httpx.Response:
         """Send new photos for a case that asks for them."""
         page = self.get(f"/cases/{case_id}")
         fields = {"submission_id": case_id, "csrf_token": csrf_token(page)}
-        files = _sealed_files(page, photos)
+        files = _sealed_files(page, photos, self._pinned_root())
         headers = {"Accept": "application/json"}
         return self._http.post(
             f"/cases/{case_id}/photos", data=fields, files=files, headers=headers
@@ -159,10 +166,11 @@ def wait_for_fresh_code(*, seconds: float = 2.0) -> None:
         time.sleep(left + 0.2)
 
 
-def _sealed_files(page: str, photos: dict[str, bytes]) -> dict[str, tuple[str, bytes, str]]:
+def _sealed_files(
+    page: str, photos: dict[str, bytes], root: bytes
+) -> dict[str, tuple[str, bytes, str]]:
     """The photos by view, each sealed for its place in the form of `page`."""
     signed = SignedEpochKey.from_json(_attribute(page, "data-epoch"))
-    root = base64.b64decode(_attribute(page, "data-root-key"))
     epoch = verify_epoch_key(signed, root, now=datetime.now(UTC))
     slots = dict(re.findall(r'data-view="(\w+)" data-slot="(\d+)"', page))
     files = {}

@@ -9,6 +9,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from clinic.account_secrets import AccountSecrets, Passwords
 from clinic.erasure_ledger import ErasureLedger
+from clinic.escrow import Escrow, EscrowError
 from clinic.hints import CeleryHints
 from clinic.json_log import start_logging
 from clinic.records.audit_log import Auditor
@@ -17,7 +18,7 @@ from clinic.records.blob_choice import open_blob_store
 from clinic.records.db import every_clinic_sessions, make_engine
 from clinic.records.restore import Restore
 from clinic.records.table_dump import snapshot
-from config import ADMIN, BACKUP, EXPORT, MIGRATE, WEB, Secret, Settings, needed
+from config import ADMIN, BACKUP, EXPORT, MIGRATE, WEB, Secret, Settings, SettingsError, needed
 from web.backup_commands import backup_commands, restore_keys, restore_records
 from web.cli import register_commands
 from web.database import db, init_database
@@ -25,6 +26,7 @@ from web.errors import init_error_pages
 from web.fhir_adapter import fhir_blueprint
 from web.guard import init_guard
 from web.health import health
+from web.keys_commands import keys_commands
 from web.local_clinic import init_local_time
 from web.patients_commands import patients_commands
 from web.portal import portal
@@ -32,6 +34,7 @@ from web.rate_limits import init_rate_limits
 from web.request import MemoryRequest
 from web.request_log import init_request_log
 from web.schema import SCHEMA, newest_revision
+from web.script_bundle import init_script_bundle
 from web.security_headers import init_security_headers
 from web.services import (
     EXTENSION,
@@ -67,8 +70,10 @@ def create_admin_app() -> Flask:
         sessions=sessions,
         blobs=open_blob_store(settings),
         ledger=_ledger(settings),
+        escrow=_escrow(settings),
     )
     register_commands(app)
+    app.cli.add_command(keys_commands)
     app.cli.add_command(patients_commands)
     return app
 
@@ -161,6 +166,7 @@ def create_app(settings: Settings, services: Services | None = None) -> Flask:
     CSRFProtect(app)
     init_rate_limits(app, settings.broker_url or "memory://")
     init_security_headers(app, https=https)
+    init_script_bundle(app, app.extensions[EXTENSION].root_public_key)
     init_guard(app)
     init_local_time(app)
     init_error_pages(app)
@@ -170,6 +176,7 @@ def create_app(settings: Settings, services: Services | None = None) -> Flask:
     app.extensions["csrf"].exempt(fhir)
     app.register_blueprint(fhir)
     register_commands(app)
+    app.cli.add_command(keys_commands)
     return app
 
 
@@ -188,7 +195,15 @@ def _services(settings: Settings) -> Services:
         is_demo=settings.is_demo,
         snomed=settings.snomed,
         public_url=settings.public_url,
+        escrow=_escrow(settings),
     )
+
+
+def _escrow(settings: Settings) -> Escrow | None:
+    try:
+        return Escrow(settings.escrow_recipients) if settings.escrow_recipients else None
+    except EscrowError as error:
+        raise SettingsError(f"DERMQUEUE_ESCROW_RECIPIENTS cannot be used: {error}") from error
 
 
 def _ledger(settings: Settings) -> ErasureLedger:

@@ -16,11 +16,12 @@ from clinic.key_files import (
     read_key_files,
     write_key_files,
 )
-from clinic.keys_part import open_keys, seal_keys
+from clinic.keys_part import master_keys_in, open_keys, seal_keys
+from clinic.master_key import UNNAMED, MasterKeyError
 from clinic.records.backup import BackupDamagedError, BackupRefusedError
 from clinic.records.blobs import BlobStoreAwayError, StorageFullError
 from clinic.records.db import SessionFactory
-from clinic.sealed_part import PartError, new_identity
+from clinic.sealed_part import PartError, new_identity, read_identity
 from web.schema import OutdatedTablesError
 from web.services import backup_services
 
@@ -41,6 +42,7 @@ def _in_words() -> Iterator[None]:
         PartError,
         LedgerError,
         KeyFilesExistError,
+        MasterKeyError,
         StorageFullError,
         BlobStoreAwayError,
         OSError,
@@ -76,8 +78,15 @@ def verify_backup(name: str | None) -> None:
         manifest = folder.verify(name)
         found = folder.place(name).name
     click.echo(f"Backup {found} of {manifest.made_at:%Y-%m-%d %H:%M} UTC is whole.")
+    if manifest.master_keys:
+        click.echo(f"It needs the master keys {_named(manifest.master_keys)}.")
     if manifest.damaged:
         click.echo(f"When it was made, {len(manifest.damaged)} bodies were damaged already.")
+
+
+def _named(master_keys: tuple[str, ...]) -> str:
+    """Their ids; a backup may hold keys from before there were any."""
+    return ", ".join("of that time" if one == UNNAMED else one for one in master_keys)
 
 
 @backup_commands.command("list")
@@ -119,9 +128,12 @@ def back_up_keys(out: Path, folder: Path, recipient: str) -> None:
             "open both: take another."
         )
     with _in_words():
-        seal_keys(read_key_files(folder), out, recipient=recipient)
+        files = read_key_files(folder)
+        ids = master_keys_in(files)
+        seal_keys(files, out, recipient=recipient)
     _record_keys_backup(backup.sessions)
     click.echo(f"The keys are in {out}. Keep it apart from the other parts.")
+    click.echo(f"Master keys in it: {', '.join(ids)}.")
 
 
 def _record_keys_backup(sessions: SessionFactory) -> None:
@@ -137,10 +149,12 @@ def _record_keys_backup(sessions: SessionFactory) -> None:
 def restore_keys(part: Path, identity: Path, folder: Path) -> None:
     """Write the key files of PART into an empty folder: the first step of a restore."""
     with _in_words():
-        files = open_keys(part, identity=_identity(identity))
+        files = open_keys(part, identity=read_identity(identity))
+        ids = master_keys_in(files)
         write_key_files(folder, files)
     click.echo(f"Keys written to {folder}. Root public key: {files[ROOT_PUBLIC_FILE].decode()}")
     click.echo("Compare it with the one that was printed when the installation was made.")
+    click.echo(f"Master keys: {', '.join(ids)}. `flask backup verify` names those that it needs.")
 
 
 @click.command("restore")
@@ -168,16 +182,11 @@ def restore_records(
         )
     newest = ErasureLedger(ledger, restore.auditor.key) if ledger else None
     with _in_words():
-        done = restore.run(name, identity=_identity(identity), newest=newest)
+        done = restore.run(name, identity=read_identity(identity), newest=newest)
     click.echo(
         f"Restored {done.name}: {done.rows} rows, {done.bodies} bodies; "
         f"{done.erased} patients were erased again."
     )
+    click.echo(f"The keeper's file must hold the master keys {_named(done.master_keys)}.")
     if done.damaged:
         click.echo(f"{len(done.damaged)} bodies were damaged before the backup already.", err=True)
-
-
-def _identity(path: Path) -> str:
-    """The secret key in a file of `new-keys` or of `age-keygen`, which has lines of comment."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return next((line.strip() for line in lines if line.strip() and line[0] != "#"), "")

@@ -3,6 +3,7 @@
 `flask --app web.app:create_admin_app --help` lists it all.
 """
 
+import base64
 import secrets
 from pathlib import Path
 
@@ -12,9 +13,9 @@ from flask.cli import AppGroup
 
 from clinic.access import STAFF, Role
 from clinic.audit_event import AuditAction
-from clinic.key_files import KeyFilesExistError, create_key_files, read_root_private
-from clinic.master_key import MasterKeyError, read_master_key
-from clinic.records import accounts, audit_log, ehr_clients, keys
+from clinic.epoch_key import root_fingerprint
+from clinic.key_files import KeyFilesExistError, create_key_files
+from clinic.records import accounts, audit_log, ehr_clients
 from clinic.records.accounts import EmailTakenError, NewAccount
 from web.clinics_commands import chosen_clinic, clinic_option, clinics_commands
 from web.database import db
@@ -22,7 +23,6 @@ from web.services import admin_services
 
 ACTOR = "command line"
 
-keys_commands = AppGroup("keys", help="Key files and the clinic's epoch keys.")
 users_commands = AppGroup("users", help="People of the clinics.")
 audit_commands = AppGroup("audit", help="The audit chain.")
 ehr_commands = AppGroup("ehr-clients", help="Record systems that may read signed reports.")
@@ -30,7 +30,6 @@ ehr_commands = AppGroup("ehr-clients", help="Record systems that may read signed
 
 def register_commands(app: Flask) -> None:
     for group in (
-        keys_commands,
         users_commands,
         clinics_commands,
         audit_commands,
@@ -42,22 +41,6 @@ def register_commands(app: Flask) -> None:
 def _record(action: AuditAction, *, clinic_id: str | None = None, detail: str = "") -> None:
     admin_services().auditor.record(db.session(), action, ACTOR, clinic_id=clinic_id, detail=detail)
     db.session.commit()
-
-
-@keys_commands.command("epoch")
-@click.option("--master-key", type=click.Path(path_type=Path), required=True)
-@click.option("--root-key", type=click.Path(path_type=Path), required=True)
-def make_epoch(master_key: Path, root_key: Path) -> None:
-    """Make a new epoch key pair, signed by the root, valid from now."""
-    try:
-        master, root = read_master_key(master_key), read_root_private(root_key)
-    except MasterKeyError as error:
-        raise click.ClickException(str(error)) from error
-    except (OSError, ValueError) as error:
-        raise click.ClickException(f"The root key {root_key} cannot be used: {error}") from error
-    kid = keys.publish_epoch(db.session(), master, root)
-    _record(AuditAction.EPOCH_KEY_MADE, detail=kid)
-    click.echo(f"New epoch key {kid}.")
 
 
 @users_commands.command("create")
@@ -126,6 +109,7 @@ def init_key_files(folder: Path) -> None:
     except KeyFilesExistError as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"Keys written to {folder}. Root public key: {public}")
+    click.echo(f"Its fingerprint, to publish: {root_fingerprint(base64.b64decode(public))}")
     click.echo("Move root.key to a place offline: it only signs new epoch keys.")
 
 

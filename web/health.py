@@ -25,6 +25,7 @@ from web.permission import public
 
 health = Blueprint("health", __name__)
 WORKER_SEEN_WITHIN = timedelta(seconds=45)
+MAY_BE_MISSING = ("next_clinic_key", "worker")
 
 
 @health.get("/healthz")
@@ -36,13 +37,13 @@ def healthz() -> Response:
 @health.get("/readyz")
 @public
 def readyz() -> tuple[Response, int]:
-    """200 when the portal can serve; each part is named. A missing worker does not make it 503."""
+    """200 when the portal can serve now; each part is named."""
     try:
         parts = _parts()
     except SQLAlchemyError:
         db.session.rollback()
         parts = {"database": False}
-    needed = [name for name in parts if name != "worker"]
+    needed = [name for name in parts if name not in MAY_BE_MISSING]
     ready = all(parts[name] for name in needed)
     return jsonify(ready=ready, **parts), 200 if ready else 503
 
@@ -98,7 +99,8 @@ def _parts() -> dict[str, bool]:
     return {
         "database": True,
         "migrations": _at_head(),
-        "clinic_key": _has_epoch(),
+        "clinic_key": keys.sealable_until(db.session()) is not None,
+        "next_clinic_key": keys.has_next_epoch(db.session()),
         "worker": _has_worker(),
     }
 
@@ -111,14 +113,6 @@ def _at_head() -> bool:
     heads = set(ScriptDirectory.from_config(config).get_heads())
     current = set(MigrationContext.configure(db.session.connection()).get_current_heads())
     return heads == current
-
-
-def _has_epoch() -> bool:
-    try:
-        keys.current_epoch(db.session())
-    except keys.NoEpochKeyError:
-        return False
-    return True
 
 
 def _has_worker() -> bool:

@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import cast
+from typing import Protocol, cast
 
 from flask import current_app
 
 from clinic.account_secrets import AccountSecrets, Passwords
 from clinic.audit_event import AuditAction
 from clinic.erasure_ledger import ErasureLedger
+from clinic.escrow import Escrow
 from clinic.hints import Hints
 from clinic.records import keys
 from clinic.records.audit_log import Auditor
@@ -38,6 +39,20 @@ class ErasureServices(AdminServices):
     sessions: SessionFactory
     blobs: BlobStore
     ledger: ErasureLedger
+    escrow: Escrow | None = None
+
+
+class KeyServices(Protocol):
+    """What the commands of `flask keys` work with, in either app that has them."""
+
+    @property
+    def auditor(self) -> Auditor: ...
+    @property
+    def sessions(self) -> SessionFactory: ...
+    @property
+    def blobs(self) -> BlobStore: ...
+    @property
+    def escrow(self) -> Escrow | None: ...
 
 
 @dataclass(frozen=True)
@@ -74,6 +89,7 @@ class Services(AdminServices):
     is_demo: bool
     snomed: bool
     public_url: str
+    escrow: Escrow | None = None
 
     @cached_property
     def keeper(self) -> KeeperClient:
@@ -91,6 +107,10 @@ def admin_services() -> AdminServices:
 
 def erasure_services() -> ErasureServices:
     return cast("ErasureServices", current_app.extensions[EXTENSION])
+
+
+def key_services() -> KeyServices:
+    return cast("KeyServices", current_app.extensions[EXTENSION])
 
 
 def backup_services() -> BackupServices:

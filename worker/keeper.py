@@ -23,6 +23,7 @@ from clinic.envelope import (
     wrap,
     wrap_with_key,
 )
+from clinic.escrow import Escrow
 from clinic.keeper_protocol import (
     CANNOT_OPEN,
     RECIPIENT_KID,
@@ -65,6 +66,7 @@ class Keeper:
     master: MasterKey
     auditor: Auditor
     enrolment_key: bytes
+    escrow: Escrow | None = None
 
     def answer(self, request_id: str) -> None:
         """Grant or refuse one request. A repeated or unknown id changes nothing.
@@ -97,7 +99,7 @@ class Keeper:
             rows = _unsettled(session, patient_id)
             if not rows:
                 return 0
-            kid, key = keys.patient_key(session, self.master, patient_id)
+            kid, key = keys.patient_key(session, self.master, patient_id, escrow=self.escrow)
             moved = sum(self._move(session, row, kid=kid, key=key) for row in rows)
             if moved == 0:
                 return 0
@@ -112,8 +114,7 @@ class Keeper:
 
     def _move(self, session: Session, row: SealedObject, *, kid: str, key: bytes) -> bool:
         try:
-            header = sealed_objects.header_of(row)
-            file_key = self._file_key(session, header)
+            header, file_key = self._opened(session, row)
         except (EnvelopeError, KeyDestroyedError):
             return False
         entry = wrap_with_key(header, file_key, kid=kid, key=key)
@@ -133,9 +134,23 @@ class Keeper:
         return None
 
     def _rewrapped(self, session: Session, row: SealedObject, recipient: PublicKey) -> str:
-        header = sealed_objects.header_of(row)
-        file_key = self._file_key(session, header)
+        header, file_key = self._opened(session, row)
         return header.with_recipients(wrap(header, file_key, public_key=recipient)).to_json()
+
+    def _opened(self, session: Session, row: SealedObject) -> tuple[Header, bytes]:
+        """The object's header and file key.
+
+        A key that is gone may have been exchanged since the row was read: it is read once more.
+        """
+        header = sealed_objects.header_of(row)
+        try:
+            return header, self._file_key(session, header)
+        except KeyDestroyedError:
+            session.refresh(row, ["header"])
+            again = sealed_objects.header_of(row)
+            if again == header:
+                raise
+            return again, self._file_key(session, again)
 
     def _file_key(self, session: Session, header: Header) -> bytes:
         entry = header.recipients[-1]

@@ -173,7 +173,11 @@ def _keys(service: KeyService, found: Snapshot) -> Iterator[Metric]:
         _age(service.oldest_waiting, found.taken_at),
     )
     left = (found.epoch_ends_at - found.taken_at).total_seconds() if found.epoch_ends_at else 0.0
-    yield _gauge("epoch_key_seconds_left", "Until the last valid epoch key ends.", left)
+    yield _gauge("epoch_key_seconds_left", "Until no epoch key is valid any more.", left)
+    yield _gauge("next_epoch_key", "Whether a key follows the present one.", found.next_epoch)
+    if found.last_emergency is not None:
+        age = _age(found.last_emergency, found.taken_at)
+        yield _gauge("emergency_access_seconds", "Since two people opened a case by escrow.", age)
 
 
 def _workers(found: Snapshot) -> Iterator[Metric]:

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from clinic import retention
 from clinic.audit_event import AuditAction
+from clinic.records import key_destruction
 from clinic.records.audit_log import Auditor
 from clinic.records.blobs import BlobStore, BlobStoreAwayError
 from clinic.records.db import SessionFactory, database_now
@@ -58,6 +59,7 @@ class Retention:
             "sign-in links": lambda: self._delete("sign-in links", _old_sign_in_links),
             "login sessions": lambda: self._delete("login sessions", _old_login_sessions),
             "process keys": lambda: self._delete("process keys", _old_process_keys),
+            "epoch keys": self._destroy_epoch_keys,
             "orphaned bodies": self._sweep_bodies,
         }
 
@@ -67,6 +69,13 @@ class Retention:
             assert isinstance(done, CursorResult)  # noqa: S101 - tells the type checker what DELETE gives
             self._record(session, name, done.rowcount)
             return done.rowcount
+
+    def _destroy_epoch_keys(self) -> int:
+        """Each has an audit entry of its own, which names it."""
+        with self.sessions() as session, session.begin():
+            return key_destruction.destroy_due_epochs(
+                session, self.auditor, kept=retention.EPOCH_KEYS, actor=ACTOR
+            )
 
     def _sweep_bodies(self) -> int:
         """Bodies that no row names: of uploads that were never committed, and of the erased."""

@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, TypeVar
 
+from clinic.json_log import about_case
 from clinic.records import screening_queue
 from clinic.records.blobs import BlobStoreAwayError, StorageFullError
 from clinic.records.db import DATABASE_AWAY
@@ -30,6 +31,8 @@ from worker.services import ScreeningServices
 
 LONGEST_DRAIN_SECONDS = 120.0
 SAVING_THREADS: Final = 2
+
+Result = TypeVar("Result")
 
 # Faults outside the item give the attempt back; those that tell their own story are not raised.
 _SPEAKING: Final = (
@@ -140,7 +143,7 @@ class Shift:
             self._settled(held)
 
     def _open(self, claims: Sequence[Claim]) -> "list[Future[OpenedCase | None]]":
-        return [self._openers.submit(self._open_one, held) for held in claims]
+        return [self._openers.submit(_about, held, self._open_one, held) for held in claims]
 
     def _open_one(self, held: Claim) -> OpenedCase | None:
         """Open a case; None when that was all that could be done with it."""
@@ -175,16 +178,18 @@ class Shift:
             raise
         except Exception as fault:
             if len(cases) == 1:
-                self._give_back(cases[0].held, fault)
-                raise
+                with about_case(cases[0].held.submission_id):
+                    self._give_back(cases[0].held, fault)
+                    raise
             return [saved for case in cases for saved in self._analyse([case])]
         seconds = round((time.perf_counter() - start) / max(1, len(photos)), 4)
         self._services.note_progress()
         for case in cases:
             case.watch.seconds["analyse"] = seconds
+        found = [None if case.pixels is None else next(analyses) for case in cases]
         return [
-            self._savers.submit(self._save, case, None if case.pixels is None else next(analyses))
-            for case in cases
+            self._savers.submit(_about, case.held, self._save, case, analysis)
+            for case, analysis in zip(cases, found, strict=True)
         ]
 
     def _save(self, case: OpenedCase, analysis: Analysis | None) -> None:
@@ -204,6 +209,12 @@ class Shift:
         """Each end is progress, also a case given back: a keeper that is away is no stall."""
         self._held.pop(held.submission_id, None)
         self._services.note_progress()
+
+
+def _about(held: Claim, work: Callable[..., Result], *arguments: object) -> Result:
+    """Work on one case in a thread of its own; what is logged there names the case."""
+    with about_case(held.submission_id):
+        return work(*arguments)
 
 
 def _reason(fault: Exception) -> str:

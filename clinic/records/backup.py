@@ -25,6 +25,7 @@ from clinic.backup_manifest import BackupManifest, ManifestError
 from clinic.durable_files import fsync_folder, write_durably
 from clinic.envelope import body_digest
 from clinic.erasure_ledger import ErasureLedger, LedgerError
+from clinic.records import stored_keys
 from clinic.records.audit_log import Auditor
 from clinic.records.blob_folder import FolderBlobStore
 from clinic.records.blobs import BlobStore, MissingBlobError
@@ -247,6 +248,7 @@ class _Copy:
             database = self._folder / DATABASE_FILE
             seal_part(dump(connection), database, recipient=self._backup.recipient)
             bodies = list(_stored_bodies(connection))
+            master_keys = tuple(sorted(stored_keys.by_master_key(connection)))
         copied = self._copy_bodies(bodies)
         index = "".join(f"{one.object_id}\t{one.digest}\n" for one in copied)
         write_durably(self._folder / BODIES_FILE, index.encode())
@@ -260,6 +262,7 @@ class _Copy:
             bodies=part_of(self._folder / BODIES_FILE),
             ledger=part_of(self._folder / LEDGER_FILE),
             damaged=tuple(self.damaged),
+            master_keys=master_keys,
         )
         text = manifest.to_json(self._backup.target.audit_key)
         write_durably(self._folder / MANIFEST_FILE, text.encode())

@@ -131,7 +131,7 @@ def _bodies(patient_id: str) -> Select[str]:
 def _destroy_keys(session: Session, patient_id: str) -> int:
     living = PatientKey.patient_id == patient_id, PatientKey.destroyed_at.is_(None)
     count = session.scalar(select(func.count()).select_from(PatientKey).where(*living)) or 0
-    gone = {"wrapped": None, "destroyed_at": database_now(session)}
+    gone = {"wrapped": None, "emergency_copy": None, "destroyed_at": database_now(session)}
     session.execute(update(PatientKey).where(*living).values(**gone))
     return count
 

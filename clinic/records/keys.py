@@ -11,12 +11,14 @@ from sqlalchemy.orm import Session
 
 from clinic.envelope import PublicKey
 from clinic.epoch_key import EpochKey, SignedEpochKey, sign_epoch_key, verify_epoch_key
+from clinic.escrow import Escrow
 from clinic.keeper_protocol import enrolment_mac
 from clinic.master_key import MasterKey
 from clinic.records.db import database_now, new_id
-from clinic.records.models import EpochKeyRow, PatientKey, ProcessKey
+from clinic.records.models import EpochKeyRow, MasterKeyHead, PatientKey, ProcessKey
 
 EPOCH_LIFE = timedelta(days=14)
+EPOCH_OVERLAP = timedelta(days=3)  # a form that is open when the next key begins is still taken
 
 
 class NoEpochKeyError(Exception):
@@ -28,28 +30,73 @@ class KeyDestroyedError(Exception):
 
 
 def publish_epoch(
-    session: Session, master: MasterKey, root: Ed25519PrivateKey, *, life: timedelta = EPOCH_LIFE
+    session: Session,
+    master: MasterKey,
+    root: Ed25519PrivateKey,
+    *,
+    begin: datetime | None = None,
+    escrow: Escrow | None = None,
 ) -> str:
-    """Make an epoch key pair that is valid from now; return its kid."""
-    now = database_now(session).replace(microsecond=0)
+    """Make an epoch key pair that is valid from `begin`, or from now; return its kid."""
+    begin = (begin or database_now(session) - timedelta(minutes=1)).replace(microsecond=0)
     private = X25519PrivateKey.generate()
     epoch = EpochKey(
         kid=f"epoch-{new_id()[:16]}",
         public_key=private.public_key().public_bytes_raw(),
-        not_before=now - timedelta(minutes=1),
-        not_after=now + life,
+        not_before=begin,
+        not_after=begin + EPOCH_LIFE,
     )
+    kept = _kept(session, master, escrow, secret=private.private_bytes_raw(), kid=epoch.kid)
     session.add(
         EpochKeyRow(
             kid=epoch.kid,
             signed=sign_epoch_key(epoch, root).to_json(),
-            private_wrapped=master.wrap(private.private_bytes_raw(), context=epoch.kid),
+            private_wrapped=kept.wrapped,
+            emergency_copy=kept.emergency_copy,
             not_before=epoch.not_before,
             not_after=epoch.not_after,
         )
     )
     session.flush()
     return epoch.kid
+
+
+def publish_epochs(
+    session: Session,
+    master: MasterKey,
+    root: Ed25519PrivateKey,
+    *,
+    count: int,
+    escrow: Escrow | None = None,
+) -> list[str]:
+    """Make epoch keys ahead: each begins EPOCH_OVERLAP before the one in front of it ends."""
+    end = sealable_until(session)
+    begin = end - EPOCH_OVERLAP if end else None
+    kids = []
+    for _ in range(count):
+        kids.append(publish_epoch(session, master, root, begin=begin, escrow=escrow))
+        begin = session.get_one(EpochKeyRow, kids[-1]).not_after - EPOCH_OVERLAP
+    return kids
+
+
+def sealable_until(session: Session) -> datetime | None:
+    """When the chain of epoch keys that begins with a valid one ends; None without a valid one."""
+    now = database_now(session)
+    end: datetime | None = None
+    rows = select(EpochKeyRow.not_before, EpochKeyRow.not_after).where(
+        EpochKeyRow.not_after > now, EpochKeyRow.destroyed_at.is_(None)
+    )
+    for begins, ends in session.execute(rows.order_by(EpochKeyRow.not_before)):
+        if begins > (end or now):
+            break
+        end = max(end or ends, ends)
+    return end
+
+
+def has_next_epoch(session: Session) -> bool:
+    """Whether sealing goes on when the key that is sealed to now ends."""
+    end = sealable_until(session)
+    return end is not None and end > current_epoch(session).epoch.not_after
 
 
 def current_epoch(session: Session, *, now: datetime | None = None) -> SignedEpochKey:
@@ -87,7 +134,9 @@ def epoch_private_key(session: Session, master: MasterKey, kid: str) -> X25519Pr
     return X25519PrivateKey.from_private_bytes(master.unwrap(row.private_wrapped, context=kid))
 
 
-def patient_key(session: Session, master: MasterKey, patient_id: str) -> tuple[str, bytes]:
+def patient_key(
+    session: Session, master: MasterKey, patient_id: str, *, escrow: Escrow | None = None
+) -> tuple[str, bytes]:
     """The patient's newest key (kid, 32 bytes), made at first use."""
     row = session.scalar(
         select(PatientKey)
@@ -96,7 +145,7 @@ def patient_key(session: Session, master: MasterKey, patient_id: str) -> tuple[s
         .limit(1)
     )
     if row is None:
-        return _new_patient_key(session, master, patient_id)
+        return new_patient_key(session, master, patient_id, version=1, escrow=escrow)
     return row.kid, patient_key_by_kid(session, master, row.kid)
 
 
@@ -107,19 +156,53 @@ def patient_key_by_kid(session: Session, master: MasterKey, kid: str) -> bytes:
     return master.unwrap(row.wrapped, context=kid)
 
 
-def _new_patient_key(session: Session, master: MasterKey, patient_id: str) -> tuple[str, bytes]:
+def new_patient_key(
+    session: Session, master: MasterKey, patient_id: str, *, version: int, escrow: Escrow | None
+) -> tuple[str, bytes]:
+    """Make the next version of a patient's key (kid, 32 bytes)."""
     kid, key = f"patient-{new_id()[:16]}", os.urandom(32)
+    kept = _kept(session, master, escrow, secret=key, kid=kid)
     session.add(
         PatientKey(
             kid=kid,
             patient_id=patient_id,
-            version=1,
-            wrapped=master.wrap(key, context=kid),
+            version=version,
+            wrapped=kept.wrapped,
+            emergency_copy=kept.emergency_copy,
             created_at=database_now(session),
         )
     )
     session.flush()
     return kid, key
+
+
+@dataclass(frozen=True)
+class _Kept:
+    wrapped: bytes
+    emergency_copy: bytes | None
+
+
+def _kept(
+    session: Session, master: MasterKey, escrow: Escrow | None, *, secret: bytes, kid: str
+) -> _Kept:
+    """How a new key is stored: under the master key, and for emergencies."""
+    key_id = current_master_key(session, master)
+    wrapped = master.wrap(secret, context=kid, key_id=key_id)
+    return _Kept(wrapped, escrow.copy(secret, kid=kid) if escrow else None)
+
+
+def current_master_key(session: Session, master: MasterKey) -> str:
+    """The id of the master key that wraps what is new; the first one ever is taken as it comes.
+
+    The row stays locked to the end of the transaction, so that a rotation that begins meanwhile
+    waits and then sees what was wrapped here.
+    """
+    head = session.get(MasterKeyHead, 1, with_for_update={"read": True}, populate_existing=True)
+    if head is None:
+        head = MasterKeyHead(id=1, key_id=master.ids()[0], since=database_now(session))
+        session.add(head)
+        session.flush()
+    return head.key_id
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from clinic.access import Role
+from clinic.audit_event import AuditAction
 from clinic.records.db import Base as Base  # noqa: PLC0414 - the tables are in its metadata
 from clinic.records.db import UtcDateTime, new_id
 from clinic.submission import CaseState, ScreeningState
@@ -45,6 +46,7 @@ _DEAD_IN_REVIEW = (
 )
 _OPEN = f"case_state = '{CaseState.AWAITING_REVIEW}'"
 _SIGNED = f"case_state = '{CaseState.SIGNED}'"
+_EMERGENCY = f"action = '{AuditAction.EMERGENCY_ACCESS}'"
 
 
 def _partial(name: str, *columns: str, where: str) -> Index:
@@ -353,6 +355,7 @@ class EpochKeyRow(Base):
     kid: Mapped[str] = mapped_column(String(64), primary_key=True)
     signed: Mapped[str] = mapped_column(Text)
     private_wrapped: Mapped[bytes | None] = mapped_column(LargeBinary)
+    emergency_copy: Mapped[bytes | None] = mapped_column(LargeBinary)
     not_before: Mapped[datetime] = mapped_column(UtcDateTime)
     not_after: Mapped[datetime] = mapped_column(UtcDateTime)
     destroyed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
@@ -361,6 +364,10 @@ class EpochKeyRow(Base):
         CheckConstraint(
             "(destroyed_at IS NULL) = (private_wrapped IS NOT NULL)",
             name="epoch_key_destroyed_is_gone",
+        ),
+        CheckConstraint(
+            "destroyed_at IS NULL OR emergency_copy IS NULL",
+            name="epoch_key_destroyed_has_no_copy",
         ),
     )
 
@@ -377,6 +384,7 @@ class PatientKey(Base):
     patient_id: Mapped[str] = mapped_column(ID)
     version: Mapped[int] = mapped_column(Integer)
     wrapped: Mapped[bytes | None] = mapped_column(LargeBinary)
+    emergency_copy: Mapped[bytes | None] = mapped_column(LargeBinary)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     destroyed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
@@ -385,7 +393,23 @@ class PatientKey(Base):
         CheckConstraint(
             "(destroyed_at IS NULL) = (wrapped IS NOT NULL)", name="patient_key_destroyed_is_gone"
         ),
+        CheckConstraint(
+            "destroyed_at IS NULL OR emergency_copy IS NULL",
+            name="patient_key_destroyed_has_no_copy",
+        ),
     )
+
+
+class MasterKeyHead(Base):
+    """Which master key wraps what is new: one row, locked by whoever wraps and by a rotation."""
+
+    __tablename__ = "master_key_head"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    key_id: Mapped[str] = mapped_column(String(16))
+    since: Mapped[datetime] = mapped_column(UtcDateTime)
+
+    __table_args__ = (CheckConstraint("id = 1", name="master_key_head_is_one_row"),)
 
 
 class ProcessKey(Base):
@@ -471,7 +495,10 @@ class AuditEntry(Base):
     detail: Mapped[str] = mapped_column(String(400))
     mac: Mapped[str] = mapped_column(SHA256)
 
-    __table_args__ = (Index("audit_entry_of_clinic", "clinic_id", "sequence"),)
+    __table_args__ = (
+        Index("audit_entry_of_clinic", "clinic_id", "sequence"),
+        _partial("audit_entry_emergencies", "sequence", where=_EMERGENCY),
+    )
 
 
 class AuditHead(Base):

@@ -14,13 +14,15 @@ from statistics import median, quantiles
 from sqlalchemy import ColumnElement, CursorResult, exists, func, literal, or_, select, update
 from sqlalchemy.orm import Session
 
+from clinic.audit_event import AuditAction
 from clinic.photo_reject import RejectReason
+from clinic.records import keys
 from clinic.records.db import database_now
 from clinic.records.models import (
     AuditCheck,
+    AuditEntry,
     AuditHead,
     Clinic,
-    EpochKeyRow,
     FirstRead,
     KeyRequest,
     ProcessKey,
@@ -131,7 +133,9 @@ class Snapshot:
     key_service: KeyService
     workers: tuple[ProcessKey, ...]
     audit: AuditChain
-    epoch_ends_at: datetime | None
+    epoch_ends_at: datetime | None  # the chain of epoch keys, up to its first gap
+    next_epoch: bool
+    last_emergency: datetime | None
 
     @property
     def alive_workers(self) -> tuple[ProcessKey, ...]:
@@ -154,7 +158,9 @@ def snapshot(session: Session) -> Snapshot:
         key_service=_key_service(session, now),
         workers=_processes(session, "worker", now),
         audit=audit_chain(session),
-        epoch_ends_at=_epoch_end(session, now),
+        epoch_ends_at=keys.sealable_until(session),
+        next_epoch=keys.has_next_epoch(session),
+        last_emergency=_last_emergency(session),
     )
 
 
@@ -401,10 +407,8 @@ def audit_chain(session: Session) -> AuditChain:
     )
 
 
-def _epoch_end(session: Session, now: datetime) -> datetime | None:
-    """When the last of the valid epoch keys ends; without one nothing can be sealed."""
-    return session.scalar(
-        select(func.max(EpochKeyRow.not_after))
-        .where(EpochKeyRow.not_before <= now, EpochKeyRow.not_after > now)
-        .where(EpochKeyRow.destroyed_at.is_(None))
-    )
+def _last_emergency(session: Session) -> datetime | None:
+    """When a case was last opened by the emergency copies: the partial index holds these alone."""
+    emergency = AuditEntry.action == literal(AuditAction.EMERGENCY_ACCESS, literal_execute=True)
+    query = select(AuditEntry.at).where(emergency)
+    return session.scalar(query.order_by(AuditEntry.sequence.desc()).limit(1))

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from clinic.audit_event import AuditAction
 from clinic.envelope import body_digest
 from clinic.erasure_ledger import ErasureLedger, ErasureRecord, extends
-from clinic.records import audit_log, erasure
+from clinic.records import audit_log, erasure, stored_keys
 from clinic.records.audit_log import Auditor
 from clinic.records.backup import (
     DATABASE_FILE,
@@ -45,13 +45,17 @@ class Schema:
 
 @dataclass(frozen=True)
 class Restored:
-    """`erased` counts the patients that the ledger took out again."""
+    """`erased` counts the patients that the ledger took out again.
+
+    `master_keys` are those that the keeper needs now.
+    """
 
     name: str
     rows: int
     bodies: int
     erased: int
     damaged: tuple[str, ...]
+    master_keys: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -125,7 +129,8 @@ class Restore:
         _resume(session)
         damaged = self.source.manifest(name).damaged
         bodies = self._copy_bodies(session, frozenset(damaged))
-        restored = Restored(name, rows, bodies, sum(erased), damaged)
+        master_keys = tuple(sorted(stored_keys.by_master_key(session)))
+        restored = Restored(name, rows, bodies, sum(erased), damaged, master_keys)
         detail = f"{name}: {rows} rows, {bodies} bodies, {restored.erased} patients erased again"
         self.auditor.record(session, AuditAction.BACKUP_RESTORED, ACTOR, detail=detail)
         return restored

@@ -48,6 +48,7 @@ class Reply:
     status: int = 200
     type: str = "application/json"
     body: bytes = b"{}"
+    policy: str = POLICY
 
 
 @dataclass(kw_only=True)
@@ -85,7 +86,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(reply.status)
         self.send_header("Content-Type", reply.type)
         self.send_header("Content-Length", str(len(reply.body)))
-        self.send_header("Content-Security-Policy", POLICY)
+        self.send_header("Content-Security-Policy", reply.policy)
         self.send_header("Cache-Control", "no-store")
         self.end_headers()
         self.wfile.write(reply.body)

@@ -1,11 +1,11 @@
-"""Each language opens what the other sealed, and each refuses every way to tamper with it."""
+"""Each language opens what the other sealed; test_tampering.py has what both refuse."""
 
 import base64
 import hashlib
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,7 +19,6 @@ from clinic.envelope import (
     CHUNK_SIZE,
     TAG_SIZE,
     Context,
-    EnvelopeError,
     Header,
     PublicKey,
     Sealed,
@@ -142,156 +141,6 @@ def test_the_viewers_private_key_cannot_leave_the_page(page: Page, viewer: Publi
 
 def test_both_languages_write_the_same_core_text(from_browser: Sealed) -> None:
     assert from_browser.header.core == PHOTO.to_core()
-
-
-def flipped(data: bytes, at: int) -> bytes:
-    at %= len(data)
-    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
-
-
-TAMPERED_BODIES = {
-    "a flipped bit in the first chunk": lambda body: flipped(body, 0),
-    "a flipped bit in a middle tag": lambda body: flipped(body, 2 * SEALED_CHUNK - 1),
-    "a flipped bit in the last tag": lambda body: flipped(body, -1),
-    "a dropped last chunk": lambda body: body[: 2 * SEALED_CHUNK],
-    "a cut inside a chunk": lambda body: body[: SEALED_CHUNK + 500],
-    "two swapped chunks": lambda body: (
-        body[SEALED_CHUNK : 2 * SEALED_CHUNK] + body[:SEALED_CHUNK] + body[2 * SEALED_CHUNK :]
-    ),
-    "appended bytes": lambda body: body + b"PK\x03\x04",
-}
-
-
-@pytest.mark.parametrize("case", TAMPERED_BODIES)
-def test_a_tampered_body_is_refused_by_the_browser(page: Page, sealed: Sealed, case: str) -> None:
-    body = TAMPERED_BODIES[case](sealed.body)
-    assert open_in_browser(page, sealed.header, body) == {"reason": "broken-chunk"}
-
-
-@pytest.mark.parametrize("case", TAMPERED_BODIES)
-def test_a_tampered_body_from_the_browser_is_refused_by_python(
-    from_browser: Sealed, case: str
-) -> None:
-    with pytest.raises(envelope.BrokenChunk):
-        open_in_python(replace(from_browser, body=TAMPERED_BODIES[case](from_browser.body)))
-
-
-@pytest.mark.parametrize("size", [0, TAG_SIZE - 1, SEALED_CHUNK + TAG_SIZE])
-def test_a_body_that_no_sealing_makes_is_malformed_in_the_browser(
-    page: Page, sealed: Sealed, size: int
-) -> None:
-    opened = open_in_browser(page, sealed.header, sealed.body[:size])
-    assert opened == {"reason": "malformed"}
-
-
-@pytest.mark.parametrize(
-    "expected",
-    [replace(PHOTO, submission="sub-2"), replace(PHOTO, slot=1), replace(PHOTO, type="heatmap")],
-)
-def test_a_replay_as_another_object_is_refused_in_both(
-    page: Page, sealed: Sealed, from_browser: Sealed, expected: Context
-) -> None:
-    refused = open_in_browser(page, sealed.header, sealed.body, expected=expected)
-    assert refused == {"reason": "wrong-context"}
-    with pytest.raises(envelope.WrongContext):
-        open_in_python(from_browser, expected=expected)
-
-
-def test_an_edited_context_is_refused_in_both(
-    page: Page, sealed: Sealed, from_browser: Sealed
-) -> None:
-    expected = replace(PHOTO, submission="sub-2")
-    edited = replace(sealed.header, core=expected.to_core())
-    refused = open_in_browser(page, edited, sealed.body, expected=expected)
-    assert refused == {"reason": "cannot-unwrap"}
-    edited = replace(from_browser.header, core=expected.to_core())
-    with pytest.raises(envelope.CannotUnwrap):
-        open_in_python(replace(from_browser, header=edited), expected=expected)
-
-
-def test_a_transplanted_key_is_refused_in_both(
-    page: Page, viewer: PublicKey, sealed: Sealed, from_browser: Sealed
-) -> None:
-    elsewhere = seal(
-        b"naevus", context=replace(PHOTO, slot=1), recipients=[viewer, EPOCH_PUBLIC]
-    ).header
-    again = seal(b"naevus", context=PHOTO, recipients=[viewer, EPOCH_PUBLIC]).header
-    for donor, reason, error in (
-        (elsewhere, "cannot-unwrap", envelope.CannotUnwrap),
-        (again, "commitment-mismatch", envelope.CommitmentMismatch),
-    ):
-        header = sealed.header.with_recipients(donor.recipient("viewer"))
-        assert open_in_browser(page, header, sealed.body) == {"reason": reason}
-        header = from_browser.header.with_recipients(donor.recipient("epoch-1"))
-        with pytest.raises(error):
-            open_in_python(replace(from_browser, header=header))
-
-
-def test_a_key_wrapped_with_another_info_is_refused_in_the_browser(
-    page: Page, viewer: PublicKey, sealed: Sealed
-) -> None:
-    wrapped = envelope._wrap(bytes(32), bytes(32), viewer)
-    header = sealed.header.with_recipients(wrapped)
-    assert open_in_browser(page, header, sealed.body) == {"reason": "cannot-unwrap"}
-
-
-def test_a_second_file_key_is_refused_in_the_browser(
-    page: Page, viewer: PublicKey, sealed: Sealed
-) -> None:
-    second = envelope._wrap(sealed.header.salt, bytes(32), viewer)
-    header = sealed.header.with_recipients(second)
-    assert open_in_browser(page, header, sealed.body) == {"reason": "commitment-mismatch"}
-
-
-def test_a_key_id_that_is_not_listed_is_refused_in_the_browser(page: Page, sealed: Sealed) -> None:
-    refused = open_in_browser(page, sealed.header, sealed.body, kid="somebody")
-    assert refused == {"reason": "unknown-recipient"}
-
-
-def test_a_flipped_bit_anywhere_in_the_header_is_refused_by_the_browser(
-    page: Page, viewer: PublicKey
-) -> None:
-    sealed = seal(b"lesion", context=PHOTO, recipients=[viewer])
-    text = sealed.header.to_json()
-    for at in range(len(text)):
-        changed = text[:at] + chr(ord(text[at]) ^ 1) + text[at + 1 :]
-        assert "reason" in open_in_browser(page, changed, sealed.body), changed
-
-
-GRAMMAR_CASES: list[dict[str, Any]] = [
-    {"core": "{}"},
-    {"core": PHOTO.to_core().replace("dseal/1", "dseal/2")},
-    {"core": PHOTO.to_core().replace('"aead":2', '"aead":1')},
-    {"core": PHOTO.to_core().replace("1048576", "65536")},
-    {"core": PHOTO.to_core().replace("photo", "thumbnail")},
-    {"core": PHOTO.to_core().replace('"slot":0', '"slot":-1')},
-    {"core": PHOTO.to_core().replace("sub-1", "a/b")},
-    {"core": PHOTO.to_core()[:-1] + ',"extra":1}'},
-    {"commit": "AAAA"},
-    {"commit": 7},
-    {"recipients": []},
-    {"recipients": None},
-    {"recipients": [{"kid": "viewer", "kem": 16, "sealed": "A" * 108}]},
-    {"recipients": [{"kid": "viewer", "kem": 32, "sealed": "AAAA"}]},
-    {"recipients": [{"kid": "viewer", "kem": 32, "alg": "A256GCM", "sealed": "AAAA"}]},
-    {"extra": 1},
-]
-
-
-@pytest.mark.parametrize("changes", GRAMMAR_CASES)
-def test_a_header_outside_the_grammar_is_refused_in_both(
-    page: Page, sealed: Sealed, changes: dict[str, Any]
-) -> None:
-    text = json.dumps(json.loads(sealed.header.to_json()) | changes)
-    assert call(page, "parseHeader", text) == {"reason": "malformed"}
-    with pytest.raises(EnvelopeError):
-        envelope.parse_header(text)
-
-
-def test_a_repeated_recipient_is_refused_in_the_browser(page: Page, sealed: Sealed) -> None:
-    fields = json.loads(sealed.header.to_json())
-    text = json.dumps(fields | {"recipients": fields["recipients"] * 2})
-    assert call(page, "parseHeader", text) == {"reason": "malformed"}
 
 
 def test_the_browser_refuses_to_seal_to_a_useless_key(page: Page) -> None:

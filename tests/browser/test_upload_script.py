@@ -1,4 +1,3 @@
-import base64
 import io
 import json
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from playwright.sync_api import Browser, Page, expect
 from clinic.envelope import Context, open_body, parse_container, unwrap
 from clinic.epoch_key import EpochKey, sign_epoch_key
 from tests.browser.sealing_site import PAGES, Reply, Request, Site, running_browser, running_site
+from web.script_bundle import ROOT_KEY_PATH, root_key_script
 
 pytestmark = pytest.mark.browser
 
@@ -66,12 +66,13 @@ class Portal:
         self.received: list[Request] = []
         site.answer("POST", "/cases", self.take)
         site.answer("GET", "/thanks", lambda _: Reply(type="text/html", body=b"<p>Received</p>"))
+        pinned = root_key_script(ROOT.public_key().public_bytes_raw())
+        site.answer("GET", ROOT_KEY_PATH, lambda _: Reply(type="text/javascript", body=pinned))
         self.show_form(signed_epoch())
 
     def show_form(self, epoch: str) -> None:
-        root = base64.b64encode(ROOT.public_key().public_bytes_raw()).decode()
         page = (PAGES / "upload.html").read_text()
-        page = page.replace("EPOCH", epoch.replace('"', "&quot;")).replace("ROOT", root)
+        page = page.replace("EPOCH", epoch.replace('"', "&quot;"))
         form = Reply(type="text/html; charset=utf-8", body=page.encode())
         self.site.answer("GET", "/upload", lambda _: form)
 

@@ -197,6 +197,32 @@ def test_a_request_that_is_refused_at_once_is_put_into_words(page: Page, keeper:
     expect(page.locator(STATUS)).to_contain_text("may not see")
 
 
+def test_a_page_that_is_left_holds_no_picture_and_opens_them_anew_on_the_way_back(
+    page: Page, keeper: Keeper
+) -> None:
+    show(page, keeper)
+    expect(page.locator(STATUS)).to_have_text("The photos are open.")
+
+    page.evaluate("window.dispatchEvent(new PageTransitionEvent('pagehide', {persisted: true}))")
+    sizes = "[...document.querySelectorAll('canvas')].map((one) => one.width * one.height)"
+    assert page.evaluate(sizes) == [0, 0]
+    assert page.locator("[data-shown]").count() == 0
+
+    page.evaluate("window.dispatchEvent(new PageTransitionEvent('pageshow', {persisted: true}))")
+    expect(page.locator("[data-shown]")).to_have_count(2)
+    assert pixel(page, "photo") == [640, 480, *SKIN, 255]
+    assert keeper.asked[0].body != keeper.asked[1].body
+
+
+def test_pictures_leave_no_address_that_others_could_load(page: Page, keeper: Keeper) -> None:
+    page.add_init_script(
+        "window.made = []; URL.createObjectURL = (one) => { window.made.push(one); return ''; }"
+    )
+    show(page, keeper)
+    expect(page.locator(STATUS)).to_have_text("The photos are open.")
+    assert page.evaluate("window.made") == []
+
+
 def test_each_try_uses_a_key_of_its_own(page: Page, keeper: Keeper) -> None:
     show(page, keeper)
     expect(page.locator(STATUS)).to_have_text("The photos are open.")

@@ -1,10 +1,12 @@
 """A manifest says what was written, and nothing else under its MAC."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
+from clinic import backup_manifest
 from clinic.backup_manifest import BackupManifest, ManifestError
 from clinic.sealed_part import Part
 
@@ -18,12 +20,22 @@ MANIFEST = BackupManifest(
     bodies=Part("bodies.tsv", 10, "2" * 64),
     ledger=Part("erasures.jsonl", 0, "3" * 64),
     damaged=("d" * 32,),
+    master_keys=("e" * 16, "f" * 16),
 )
 
 
 def test_it_comes_back_as_it_was() -> None:
     assert BackupManifest.from_json(MANIFEST.to_json(KEY), KEY) == MANIFEST
     assert [part.size for part in MANIFEST.parts] == [1000, 10, 0]
+
+
+def test_one_from_before_master_keys_had_ids_is_still_read() -> None:
+    older = replace(MANIFEST, master_keys=())
+    text = json.loads(json.loads(older.to_json(KEY))["manifest"])
+    del text["master_keys"]
+    signed = json.dumps(text)
+    outer = json.dumps({"manifest": signed, "mac": backup_manifest._mac(KEY, signed)})
+    assert BackupManifest.from_json(outer, KEY) == older
 
 
 def test_another_key_or_a_change_is_refused() -> None:

@@ -3,10 +3,7 @@ from dataclasses import replace
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.ciphers.algorithms import AES
-from cryptography.hazmat.primitives.ciphers.modes import ECB
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -40,6 +37,7 @@ from clinic.envelope import (
     wrap,
     wrap_with_key,
 )
+from tests.two_key_body import body_with_two_keys
 
 EPOCH = X25519PrivateKey.from_private_bytes(bytes(range(32)))
 VIEWER = X25519PrivateKey.from_private_bytes(bytes(range(1, 33)))
@@ -255,46 +253,6 @@ def test_a_key_wrapped_with_another_info_does_not_open() -> None:
 def test_the_wrong_private_key_opens_nothing() -> None:
     with pytest.raises(CannotUnwrap):
         unwrap(seal_photo(b"lesion").header, kid="epoch-1", private_key=VIEWER)
-
-
-# --- two-key body: GCM's authentication is a polynomial that an attacker who knows both keys can
-# solve for one free block, so that both tags come out the same.
-
-
-def gf_multiply(x: int, y: int) -> int:
-    product = 0
-    for bit in range(127, -1, -1):
-        if (y >> bit) & 1:
-            product ^= x
-        x = (x >> 1) ^ (0xE1 << 120) if x & 1 else x >> 1
-    return product
-
-
-def gf_invert(x: int) -> int:
-    result, power = 1 << 127, x
-    for _ in range(127):
-        power = gf_multiply(power, power)
-        result = gf_multiply(result, power)
-    return result
-
-
-def block_cipher(key: bytes, block: bytes) -> int:
-    return int.from_bytes(Cipher(AES(key), ECB()).encryptor().update(block), "big")
-
-
-def body_with_two_keys(first: bytes, second: bytes) -> bytes:
-    """One chunk of two blocks with a tag that is right under both payload keys."""
-    nonce = bytes(11) + b"\x01"
-    block, bits = int.from_bytes(b"two pictures now", "big"), 256
-    h1, h2 = (block_cipher(key, bytes(16)) for key in (first, second))
-    m1, m2 = (block_cipher(key, nonce + b"\0\0\0\1") for key in (first, second))
-    square1, square2 = gf_multiply(h1, h1), gf_multiply(h2, h2)
-    cubes = gf_multiply(square1, h1) ^ gf_multiply(square2, h2)
-    wanted = gf_multiply(block, cubes) ^ gf_multiply(bits, h1 ^ h2) ^ m1 ^ m2
-    free = gf_multiply(wanted, gf_invert(square1 ^ square2))
-    tag = gf_multiply(block, gf_multiply(square1, h1)) ^ gf_multiply(free, square1)
-    tag ^= gf_multiply(bits, h1) ^ m1
-    return b"".join(part.to_bytes(16, "big") for part in (block, free, tag))
 
 
 def test_a_body_made_for_two_file_keys_opens_under_the_committed_one_alone() -> None:

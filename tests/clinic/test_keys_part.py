@@ -6,13 +6,15 @@ from pathlib import Path
 import pytest
 
 from clinic.key_files import (
+    MASTER_FILE,
     ROOT_PRIVATE_FILE,
     KeyFilesExistError,
+    add_master_key,
     create_key_files,
     read_key_files,
     write_key_files,
 )
-from clinic.keys_part import open_keys, seal_keys
+from clinic.keys_part import master_keys_in, open_keys, seal_keys
 from clinic.sealed_part import PartError, new_identity, seal_part
 
 IDENTITY, RECIPIENT = new_identity()
@@ -30,6 +32,16 @@ def test_the_key_files_come_back_for_their_owner_alone(tmp_path: Path) -> None:
         assert stat.S_IMODE(path.stat().st_mode) == 0o400
     missing = {one.name for one in (tmp_path / "keys").iterdir()} - set(found)
     assert missing == {ROOT_PRIVATE_FILE}
+
+
+def test_the_part_tells_which_master_keys_it_holds(tmp_path: Path) -> None:
+    create_key_files(tmp_path / "keys")
+    added = add_master_key(tmp_path / "keys" / MASTER_FILE)
+    seal_keys(read_key_files(tmp_path / "keys"), tmp_path / "keys.age", recipient=RECIPIENT)
+
+    newest, _ = master_keys_in(open_keys(tmp_path / "keys.age", identity=IDENTITY))
+
+    assert newest == added
 
 
 def test_keys_are_never_written_over(tmp_path: Path) -> None:

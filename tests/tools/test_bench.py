@@ -80,7 +80,7 @@ def test_keeping_one_benchmark_leaves_the_others(fake: Fake) -> None:
 def test_the_figures_of_the_documents_are_written_only_when_asked() -> None:
     bench.main(["--check"])
     assert not bench.LATEST_FILE.exists()
-    bench.main(["--save"])
+    bench.main(["--keep"])
     assert set(json.loads(bench.LATEST_FILE.read_text(encoding="utf-8"))) == {"one", "two"}
 
 

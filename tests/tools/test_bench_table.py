@@ -36,3 +36,14 @@ def test_only_what_stands_between_the_marks_is_replaced() -> None:
 def test_a_text_without_marks_is_not_touched() -> None:
     with pytest.raises(LookupError, match="no marks"):
         with_table("no table here", [])
+
+
+def test_the_simulation_is_told_beside_what_was_measured() -> None:
+    found = {
+        "cases": 53,
+        "measured": {"latency_mean": 3.17},
+        "simulated": {"latency_mean": 3.5},
+    }
+    (row,) = table([{"benchmark": "simulation", "figures": found, "ratios": {}}])[2:]
+    assert "53 cases" in row
+    assert "3.50 s simulated, 3.17 s measured" in row

@@ -177,6 +177,7 @@ def test_broker_and_portal_start_from_a_folder_with_a_space(
             "database": True,
             "migrations": True,
             "clinic_key": True,
+            "next_clinic_key": False,
             "worker": False,
         }
     finally:

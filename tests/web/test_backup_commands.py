@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 
 from clinic.audit_event import AuditAction
 from clinic.key_files import create_key_files
+from clinic.master_key import read_master_key
 from clinic.records.audit_log import Auditor
 from clinic.records.blob_folder import FolderBlobStore
 from clinic.records.db import make_engine
@@ -82,10 +83,12 @@ def test_a_backup_is_made_listed_verified_and_restored(
         "0 bodies without a row and 0 old backups deleted.\n"
     )
     assert f"Backup {name} of 20" in verified.output
-    assert verified.output.endswith("is whole.\n")
+    (master,) = world.master.ids()
+    assert verified.output.endswith(f"is whole.\nIt needs the master keys {master}.\n")
     assert restored.exit_code == 0, restored.output
     assert f"Restored {name}: " in restored.output
     assert "3 bodies; 0 patients were erased again." in restored.output
+    assert f"The keeper's file must hold the master keys {master}." in restored.output
 
 
 def test_a_restore_needs_the_ledger_or_the_words_that_do_without(
@@ -145,6 +148,9 @@ def test_the_keys_travel_apart_and_come_back(run: Any, world: World, tmp_path: P
 
     assert done.exit_code == 0, done.output
     assert "Root public key: " in back.output, back.output
+    (master,) = read_master_key(tmp_path / "keys" / "master.key").ids()
+    assert f"Master keys in it: {master}." in done.output
+    assert f"Master keys: {master}." in back.output
     for path in (tmp_path / "new keys").iterdir():
         assert path.read_bytes() == (tmp_path / "keys" / path.name).read_bytes()
     (entry,) = entries(world, AuditAction.BACKUP_MADE)

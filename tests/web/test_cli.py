@@ -3,7 +3,6 @@
 import base64
 import re
 import stat
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,9 @@ from flask import Flask
 from sqlalchemy import delete, update
 
 from clinic.audit_event import AuditAction
-from clinic.records import accounts, ehr_clients, keys
-from clinic.records.models import Account, AuditEntry, EhrClient, EpochKeyRow
+from clinic.epoch_key import root_fingerprint
+from clinic.records import accounts, ehr_clients
+from clinic.records.models import Account, AuditEntry, EhrClient
 from tests.portal_tools import count, entries, send
 from tests.world import World
 from web.cli import init_key_files
@@ -48,6 +48,8 @@ def key_folder(tmp_path: Path) -> Path:
     result = CliRunner().invoke(init_key_files, [str(folder)])
     assert result.exit_code == 0
     assert "Move root.key to a place offline" in result.output
+    public = base64.b64decode((folder / "root.pub").read_bytes())
+    assert f"Its fingerprint, to publish: {root_fingerprint(public)}" in result.output
     return folder
 
 
@@ -62,48 +64,6 @@ def test_key_files_are_readable_by_their_owner_alone_and_never_overwritten(
 
     assert refused(again, "is not empty; keys are never overwritten.")
     assert {path.name: path.read_bytes() for path in key_folder.iterdir()} == before
-
-
-def test_a_new_epoch_key_is_signed_by_the_root_and_current_from_now(
-    run: Any, world: World, key_folder: Path
-) -> None:
-    master, root = key_folder / "master.key", key_folder / "root.key"
-    with world.sessions() as session, session.begin():
-        older = session.query(EpochKeyRow).one()
-        older.not_before -= timedelta(minutes=1)
-
-    result = run("keys", "epoch", "--master-key", master, "--root-key", root)
-
-    assert result.exit_code == 0, result.output
-    kid = re.search(r"New epoch key (epoch-\w+)\.", result.output).group(1)
-    public = base64.b64decode((key_folder / "root.pub").read_bytes())
-    with world.sessions() as session:
-        row = session.get_one(EpochKeyRow, kid)
-        assert row.destroyed_at is None
-        assert keys.sealing_recipient(session, public).kid == kid
-    assert [one.detail for one in entries(world, AuditAction.EPOCH_KEY_MADE)] == [kid]
-
-
-def test_an_epoch_key_needs_usable_key_files(
-    run: Any, world: World, key_folder: Path, tmp_path: Path
-) -> None:
-    master, root = key_folder / "master.key", key_folder / "root.key"
-    open_to_all, short = tmp_path / "open.key", tmp_path / "short.key"
-    for path, mode in ((open_to_all, 0o644), (short, 0o400)):
-        path.write_bytes(b"x" * (32 if path is open_to_all else 5))
-        path.chmod(mode)
-    before = count(world, EpochKeyRow)
-
-    def epoch(master: Path, root: Path) -> Result:
-        return run("keys", "epoch", "--master-key", master, "--root-key", root)
-
-    assert refused(epoch(tmp_path / "none", root), "cannot be read")
-    assert refused(epoch(open_to_all, root), "is open to others: chmod 0400 it.")
-    assert refused(epoch(short, root), "must hold 32 bytes.")
-    assert refused(epoch(master, tmp_path / "none"), "cannot be used")
-    assert refused(epoch(master, short), "cannot be used")
-    assert refused(run("keys", "epoch"), "Missing option")
-    assert count(world, EpochKeyRow) == before
 
 
 @pytest.mark.parametrize(

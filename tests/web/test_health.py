@@ -35,6 +35,7 @@ def test_a_complete_installation_is_ready(migrated: Flask, world: World) -> None
     client = migrated.test_client()
     assert client.get("/healthz").json == {"status": "up"}
     ready = {"ready": True, "database": True, "migrations": True, "clinic_key": True}
+    ready["next_clinic_key"] = False
 
     without_worker = client.get("/readyz")
     with world.sessions() as session, session.begin():
@@ -43,6 +44,12 @@ def test_a_complete_installation_is_ready(migrated: Flask, world: World) -> None
 
     assert (without_worker.status_code, without_worker.json) == (200, {**ready, "worker": False})
     assert (with_worker.status_code, with_worker.json) == (200, {**ready, "worker": True})
+
+
+def test_a_key_that_follows_the_present_one_is_told(migrated: Flask, world: World) -> None:
+    with world.sessions() as session, session.begin():
+        keys.publish_epochs(session, world.master, world.root_private, count=1)
+    assert migrated.test_client().get("/readyz").json["next_clinic_key"] is True
 
 
 @both_databases

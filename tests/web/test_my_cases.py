@@ -141,6 +141,19 @@ def test_the_access_log_names_who_opened_the_record(world: World, signed_in: Sig
     assert len(entries(world, AuditAction.ACCESS_LOG_READ)) == 1
 
 
+def test_the_access_log_tells_of_an_emergency(world: World, signed_in: SignedIn) -> None:
+    with world.sessions() as session, session.begin():
+        world.auditor.record(
+            session,
+            AuditAction.EMERGENCY_ACCESS,
+            "command line",
+            patient_id=world.alice.patient_id,
+        )
+    page = words(signed_in("alice").get("/my-record/access").text)
+    assert "A member of the clinic" in page
+    assert "opened your case in an emergency, two people together" in page
+
+
 def test_the_access_log_of_another_patient_stays_apart(world: World, signed_in: SignedIn) -> None:
     case = world.claimed(world.alice, world.bob)
     signed_in("bob").get(f"/review/{case}")

@@ -55,6 +55,7 @@ from web.errors import WORDS
 from web.portal import forms
 from web.portal.drift_chart import LEVEL_SENTENCES, LEVEL_WORDS, charts
 from web.portal.operations_view import live_part
+from web.script_bundle import init_script_bundle
 
 PORTAL = Path(__file__).resolve().parents[2] / "web" / "portal"
 NOTICE = (
@@ -127,7 +128,6 @@ SLOTS = [
 SEALING = {
     "submission_id": "01hq7x",
     "epoch_json": json.dumps({"kid": "2026-w47", "public": "AAAA", "signature": "BBBB"}),
-    "root_key": "Q0NDQw==",
     "photo_slots": SLOTS,
     "photo_errors": {},
     "max_megabytes": 10,
@@ -353,6 +353,8 @@ def snapshot(**change: Any) -> Snapshot:
         "workers": (worker, silent),
         "audit": AUDIT,
         "epoch_ends_at": NOW + timedelta(days=9),
+        "next_epoch": True,
+        "last_emergency": None,
     }
     return Snapshot(**full | change)
 
@@ -397,6 +399,7 @@ EMPTY = {
     "workers": (),
     "retakes": dict.fromkeys([*RejectReason, OTHER_REASON], 0),
     "epoch_ends_at": None,
+    "next_epoch": False,
     "audit": UNCHECKED_AUDIT,
 }
 TROUBLE = {
@@ -404,6 +407,8 @@ TROUBLE = {
     "expired_leases": 2,
     "key_service": KeyService(4, NOW - timedelta(seconds=9), 0, 0),
     "epoch_ends_at": NOW + timedelta(hours=30),
+    "next_epoch": False,
+    "last_emergency": NOW - timedelta(days=2),
     "audit": BROKEN_AUDIT,
 }
 
@@ -594,7 +599,7 @@ SAMPLES: dict[str, tuple[Any, Callable[[], dict[str, Any]]]] = {
     "audit_search+empty": (AUDITOR, lambda: audit_search() | {"entries": []}),
     "audit_search+broken": (AUDITOR, lambda: audit_search() | {"audit": BROKEN_AUDIT}),
     "help": (None, dict),
-    "privacy": (None, dict),
+    "privacy": (None, lambda: {"fingerprint": "0123456789abcdef" * 4}),
     "ai_label": (None, lambda: {"card": CARD}),
     "ai_label+none": (None, lambda: {"card": None}),
     "error": (None, lambda: error(404)),
@@ -610,6 +615,8 @@ def make_app() -> Flask:
     # A variable that a view forgot must be an error and never an empty place on a page.
     app.jinja_env.undefined = StrictUndefined
     app.jinja_env.filters["local"] = lambda moment: moment
+    app.jinja_env.globals["csp_nonce"] = lambda: "nonce-of-this-page"
+    init_script_bundle(app, b"r" * 32)
     CSRFProtect(app)
     portal = Blueprint("portal", __name__)
     for name, rule in ENDPOINTS.items():
@@ -689,9 +696,14 @@ def test_nothing_is_inline_so_that_the_strict_policy_holds(state: str) -> None:
     page = Page(state)
 
     assert not page.all("style", "object", "iframe", "base")
+    import_maps = [one for one in page.all("script") if one["type"] == "importmap"]
+    assert [one["nonce"] for one in import_maps] in ([], ["nonce-of-this-page"])
     for attributes in page.all("script"):
-        assert attributes["type"] == "module"
-        assert attributes["src"].startswith("/static/js/")
+        if attributes not in import_maps:
+            assert attributes["type"] == "module"
+            assert attributes["src"].startswith("/static/js/")
+            assert attributes["integrity"].startswith("sha256-")
+            assert import_maps
     for tag, attributes in page.elements:
         assert "style" not in attributes, tag
         assert not [name for name in attributes if name.startswith("on")], tag

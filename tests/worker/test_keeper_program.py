@@ -4,8 +4,10 @@ import pytest
 from kombu import Message
 
 from clinic.hints import ANSWER_KEY_REQUEST, KEYS_QUEUE, CeleryHints
-from config import KEEPER, Settings
+from clinic.sealed_part import new_identity
+from config import KEEPER, Settings, SettingsError
 from tests.worker.test_programs import environment as environment  # noqa: PLC0414 - a fixture
+from worker.programs import keeper as program
 from worker.programs.keeper import keeper_app
 
 
@@ -26,3 +28,19 @@ def test_a_message_once_taken_needs_no_receipt_of_the_broker(
 
     assert [one.delivery_info["routing_key"] for one in taken] == [KEYS_QUEUE]
     assert under_way == []
+
+
+def test_the_keeper_refuses_to_start_without_two_usable_emergency_keys(
+    environment: dict[str, str],
+) -> None:
+    (_, first), (_, second) = new_identity(), new_identity()
+
+    def escrow(recipients: str) -> object:
+        changed = {**environment, "DERMQUEUE_ESCROW_RECIPIENTS": recipients}
+        return program._escrow(Settings.from_env(KEEPER, changed))
+
+    assert escrow(f"{first},{second}") is not None
+    assert escrow("") is None
+    for unusable in (f"{first},{first}", f"{first},age1nonsense"):
+        with pytest.raises(SettingsError, match="DERMQUEUE_ESCROW_RECIPIENTS cannot be used"):
+            escrow(unusable)

@@ -14,13 +14,14 @@ from clinic.records import accounts, keys, sealed_objects
 from clinic.records.db import database_now, new_id
 from clinic.records.models import (
     Account,
+    EpochKeyRow,
     KeyRequest,
     LoginSession,
     ProcessKey,
     SealedObject,
     SignInLink,
 )
-from clinic.retention import KEY_REQUESTS, LOGIN_SESSIONS, ORPHAN_BODIES, PROCESS_KEYS
+from clinic.retention import EPOCH_KEYS, KEY_REQUESTS, LOGIN_SESSIONS, ORPHAN_BODIES, PROCESS_KEYS
 from tests.portal_tools import entries
 from tests.world import World
 from worker.retention import Retention, RetentionError
@@ -60,6 +61,25 @@ def test_an_orphaned_body_is_swept_once_it_is_old(world: World) -> None:
     assert swept(world) == 1
     assert swept(world) == 0
     assert list(world.blobs.ids(older_than=time.time() + 60)) == []
+
+
+def test_an_epoch_key_ends_once_nobody_needs_it_and_the_audit_names_it(world: World) -> None:
+    with world.sessions() as session:
+        (kid,) = session.scalars(select(EpochKeyRow.kid))
+    set_back(world, EpochKeyRow, "not_after", EPOCH_KEYS + MINUTE)
+    assert apply(world)["epoch keys"] == 0
+
+    for person in (world.alice, world.carol):
+        world.keeper.settle(person.patient_id or "")
+    set_back(world, EpochKeyRow, "not_after", EPOCH_KEYS - MINUTE)
+    assert apply(world)["epoch keys"] == 0
+    set_back(world, EpochKeyRow, "not_after", EPOCH_KEYS + MINUTE)
+    assert apply(world)["epoch keys"] == 1
+
+    with world.sessions() as session:
+        assert session.get_one(EpochKeyRow, kid).private_wrapped is None
+    (entry,) = entries(world, AuditAction.EPOCH_KEY_DESTROYED)
+    assert (entry.actor, entry.detail) == ("retention", kid)
 
 
 def test_a_half_written_body_goes_with_the_orphans(world: World) -> None:

@@ -2,6 +2,8 @@
 
 import hashlib
 import io
+import json
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -18,6 +20,7 @@ from sqlalchemy.orm import Session
 
 from clinic.audit_event import AuditAction
 from clinic.envelope import seal
+from clinic.json_log import JsonFormatter, case_reference
 from clinic.keeper_protocol import ObjectKind
 from clinic.master_key import LocalMasterKey
 from clinic.photo import Rendition
@@ -350,7 +353,7 @@ def test_a_keeper_with_another_master_key_does_not_blame_the_photo(world: World)
         """A task that fails in the keeper's process: the sender sees nothing of it."""
 
         def send(self, task: str, *ids: str) -> None:
-            with pytest.raises(Exception, match="does not open"):
+            with pytest.raises(Exception, match="is needed"):
                 super().send(task, *ids)
 
     services = world.screening()
@@ -376,9 +379,10 @@ def test_a_refused_worker_does_not_blame_the_photo(world: World) -> None:
     world.enrolment_key = b"another secret of 32 bytes......"
     services = world.screening()
 
-    with pytest.raises(Exception, match="not enrolled"):
+    with pytest.raises(Exception, match="not enrolled") as raised:
         screen(services, case)
 
+    assert named_case(raised.value) == case_reference(case)
     assert states(world, case) == QUEUED
     assert row(world, case).last_failure == "KeeperRefusedError"
 
@@ -405,9 +409,10 @@ def test_a_photo_store_that_is_full_costs_no_attempt(
 
     services = world.screening()
     monkeypatch.setattr(type(world.blobs), "put", put)
-    with pytest.raises(StorageFullError):
+    with pytest.raises(StorageFullError) as raised:
         screen(services, case)
 
+    assert named_case(raised.value) == case_reference(case)
     found = row(world, case)
     assert (states(world, case), found.attempt) == (QUEUED, 0)
     assert found.last_failure == "The photo store cannot take more."
@@ -662,6 +667,12 @@ class Allergic(Batching):
         return super().analyse_one(pixels)
 
 
+def named_case(fault: BaseException) -> str | None:
+    """The case that the log's line of this fault names."""
+    record = logging.LogRecord("worker", logging.ERROR, "", 0, "", None, (type(fault), fault, None))
+    return json.loads(JsonFormatter("worker").format(record)).get("case")
+
+
 def odd_photo() -> bytes:
     out = io.BytesIO()
     draw_lesion(4, (640, 470)).save(out, "JPEG")
@@ -673,8 +684,9 @@ def test_a_fault_in_a_batch_is_charged_to_the_photo_that_it_belongs_to(world: Wo
     poison = world.submit(world.carol, photos={"close_up": odd_photo()})
     behind = world.submit(world.alice)
 
-    with pytest.raises(RuntimeError, match="poison"):
+    with pytest.raises(RuntimeError, match="poison") as raised:
         screen(world.screening(analyst=Allergic(poison=(470, 640, 3))), None)
+    assert named_case(raised.value) == case_reference(poison)
 
     assert states(world, before) == AWAITING
     assert [(states(world, one), row(world, one).attempt) for one in (poison, behind)] == [

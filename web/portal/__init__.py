@@ -9,6 +9,7 @@ from web.portal import (
     registration,
     review_case,
     review_queue,
+    root_key,
     upload,
     viewing,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "registration",
     "review_case",
     "review_queue",
+    "root_key",
     "upload",
     "viewing",
 ]

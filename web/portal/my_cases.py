@@ -38,6 +38,7 @@ _ACTION_WORDS = {
     AuditAction.RESULT_READ: "read the result",
     AuditAction.STATUS_READ: "looked at the status",
     AuditAction.EHR_READ: "received your signed result",
+    AuditAction.EMERGENCY_ACCESS: "opened your case in an emergency, two people together",
     AuditAction.CASE_EXPORTED: "copied your photos for research, without your name",
     AuditAction.ACCESS_DENIED: "tried to open your record and was refused",
 }

@@ -19,6 +19,7 @@ from web.portal.wording import urgency_word
 WAITS_TOO_LONG = timedelta(minutes=2)
 KEEPER_IS_SLOW = timedelta(seconds=5)
 EPOCH_ENDS_SOON = timedelta(days=3)
+EMERGENCY_SHOWN = timedelta(days=7)
 
 STATE_WORDS = {
     "queued": "Wait for the computer",
@@ -47,6 +48,7 @@ def live_part(found: Snapshot) -> dict[str, Any]:
             _keeper(found),
             _line(found),
             _epoch(found),
+            _emergency(found),
             chain_tile(found.audit),
         ],
         "queue": [_queue_row(state, list(some), found) for state, some in _by_state(found)],
@@ -154,7 +156,19 @@ def _epoch(found: Snapshot) -> dict[str, Any]:
         return _tile("Epoch key", "", "None", ["Nothing can be sent: make a key now."])
     left = found.epoch_ends_at - found.taken_at
     soon = "Ends soon" if left < EPOCH_ENDS_SOON else None
-    return _tile("Epoch key", "Valid", soon, [f"{left / timedelta(days=1):.1f} days left"])
+    lines = [f"{left / timedelta(days=1):.1f} days left"]
+    lines += [] if found.next_epoch else ["No key follows: make the next ones."]
+    return _tile("Epoch key", "Valid", soon, lines)
+
+
+def _emergency(found: Snapshot) -> dict[str, Any]:
+    """Two people opened a case without the keeper: everybody who runs the clinic is to know."""
+    at = found.last_emergency
+    if at is None:
+        return _tile("Emergency access", "Never used", None, [])
+    used = "Used" if found.taken_at - at < EMERGENCY_SHOWN else None
+    lines = [f"Last used {at:%Y-%m-%d %H:%M} UTC", "The audit log says by whom and why."]
+    return _tile("Emergency access", "Not used lately", used, lines)
 
 
 def chain_tile(chain: AuditChain) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from flask import abort, render_template, session
 from flask_login import current_user
 
 from clinic.access import Role
+from clinic.epoch_key import root_fingerprint
 from clinic.records import clinics
 from web.database import db
 from web.guard import me
@@ -63,7 +64,7 @@ def help() -> str:  # noqa: A001 - the page's name
 @portal.get("/privacy")
 @public
 def privacy() -> str:
-    return render_template("privacy.html")
+    return render_template("privacy.html", fingerprint=root_fingerprint(services().root_public_key))
 
 
 @portal.get("/ai-label")

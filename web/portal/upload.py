@@ -1,6 +1,5 @@
 """Sending a spot: consent, history and photos. Photos arrive sealed, or are sealed here at once."""
 
-import base64
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -345,7 +344,6 @@ def upload_context(
         "photo_slots": slots,
         "photo_errors": _photo_errors(problem),
         "epoch_json": keys.current_epoch(db.session()).to_json(),
-        "root_key": base64.b64encode(services().root_public_key).decode(),
         "max_megabytes": PhotoLimits().max_bytes // 1024**2,
     }
 

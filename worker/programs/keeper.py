@@ -8,14 +8,21 @@ from functools import cache, partial
 from celery import Celery
 from kombu import Exchange, Queue
 
+from clinic.escrow import Escrow, EscrowError
 from clinic.hints import KEYS_QUEUE
-from clinic.master_key import read_master_key
+from clinic.master_key import FileMasterKey
 from clinic.records.audit_log import Auditor
-from config import KEEPER, Settings, needed
+from config import KEEPER, Settings, SettingsError, needed
 from worker.keeper import Keeper
 from worker.keeper_watchdog import KeeperWatchdog
 from worker.programs.health import broker_answers
-from worker.programs.parts import STALLED, celery_app, run_worker, secret, sessions_of
+from worker.programs.parts import (
+    STALLED,
+    celery_app,
+    run_worker,
+    secret,
+    sessions_of,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -25,9 +32,10 @@ def run(settings: Settings) -> None:
 
     Raises:
         MasterKeyError: the master key cannot be used.
+        SettingsError: the emergency keys cannot be used.
 
     """
-    keeper()
+    keeper().master.ids()
     watchdog = keeper_watchdog()
     threading.Thread(target=watchdog.run, args=[_end_stalled], name="watchdog", daemon=True).start()
     app = keeper_app(settings)
@@ -63,7 +71,15 @@ def keeper() -> Keeper:
     settings = Settings.from_env(KEEPER)
     return Keeper(
         sessions=sessions_of(settings),
-        master=read_master_key(needed(settings.master_key_file)),
+        master=FileMasterKey(needed(settings.master_key_file)),
         auditor=Auditor(secret(settings.audit_key)),
         enrolment_key=secret(settings.enrolment_key),
+        escrow=_escrow(settings),
     )
+
+
+def _escrow(settings: Settings) -> Escrow | None:
+    try:
+        return Escrow(settings.escrow_recipients) if settings.escrow_recipients else None
+    except EscrowError as error:
+        raise SettingsError(f"DERMQUEUE_ESCROW_RECIPIENTS cannot be used: {error}") from error

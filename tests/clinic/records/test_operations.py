@@ -176,6 +176,24 @@ def test_the_end_of_the_last_epoch_key_is_told(world: World) -> None:
     assert look(world).epoch_ends_at is None
 
 
+def test_the_end_of_the_epoch_keys_counts_those_that_follow(world: World) -> None:
+    assert not look(world).next_epoch
+    with world.sessions() as session, session.begin():
+        keys.publish_epochs(session, world.master, world.root_private, count=1)
+        end = max(row.not_after for row in session.query(EpochKeyRow))
+    assert look(world).epoch_ends_at == end
+    assert look(world).next_epoch
+
+
+def test_the_last_emergency_is_told(world: World) -> None:
+    assert look(world).last_emergency is None
+    with world.sessions() as session, session.begin():
+        world.auditor.record(session, AuditAction.EMERGENCY_ACCESS, "test")
+    found = look(world)
+    assert found.last_emergency is not None
+    assert timedelta() <= found.taken_at - found.last_emergency < timedelta(minutes=1)
+
+
 def test_the_chain_is_told_with_what_the_last_walk_found(world: World) -> None:
     assert look(world).audit.checked_at is None
     world.screened(world.alice)

@@ -1,9 +1,11 @@
 """Wipe and restore: everything comes back, goes on and opens; the erased stay erased."""
 
+import base64
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection, Engine, func, inspect, select
@@ -11,7 +13,16 @@ from sqlalchemy import Connection, Engine, func, inspect, select
 from clinic.audit_event import AuditAction
 from clinic.erasure_ledger import ErasureLedger
 from clinic.keeper_protocol import KeyPurpose, ObjectKind
-from clinic.records import accounts, audit_log, keys, screening_queue, sealed_objects, submissions
+from clinic.master_key import PREFIX_BYTES, LocalMasterKey, MasterKeyError
+from clinic.records import (
+    accounts,
+    audit_log,
+    key_rotation,
+    keys,
+    screening_queue,
+    sealed_objects,
+    submissions,
+)
 from clinic.records.backup import (
     BODIES_FILE,
     DATABASE_FILE,
@@ -413,12 +424,14 @@ def test_a_backup_of_older_tables_is_restored_and_brought_up_to_date(
         assert result.probabilities is not None
         assert result.prediction_sets is None
         assert newest_revision(session.connection())
+    assert photo_of(again, cases["signed"], again.bob)
     assert screen(again.screening(), cases["running"]) == 2
 
 
 def _as_of_revision_0001(connection: Connection) -> Iterator[bytes]:
     """The dump in the order of that time's foreign keys, less what came later."""
     newer = {"prediction_sets", "outlier_score", "engine", "device", "quality_measures"}
+    newer |= {"emergency_copy"}
     tables = []
     *lines, end = dump(connection)
     for line in lines:
@@ -430,7 +443,38 @@ def _as_of_revision_0001(connection: Connection) -> Iterator[bytes]:
             tables[-1].append({**said, "columns": columns})
         else:
             tables[-1].append([said[at] for at in old])
-    tables = [one for one in tables if one[0]["table"] != "audit_check"]
+            _without_master_key_id(tables[-1])
+    later = [one for one in tables if one[0]["table"] in {"audit_check", "master_key_head"}]
+    tables = [one for one in tables if one not in later]
+    rows = json.loads(end)["rows"] - sum(len(one) - 1 for one in later)
     tables.sort(key=lambda one: one[0]["table"] == "patient_key")
     yield from (json.dumps(one).encode() + b"\n" for table in tables for one in table)
-    yield end
+    yield json.dumps({"rows": rows}).encode() + b"\n"
+
+
+def _without_master_key_id(table: list[Any]) -> None:
+    """The last row as it was wrapped when master keys had no ids."""
+    names = list(table[0]["columns"])
+    for name in {"private_wrapped", "wrapped"} & set(names):
+        wrapped = base64.b64decode(table[-1][names.index(name)])
+        table[-1][names.index(name)] = base64.b64encode(wrapped[PREFIX_BYTES:]).decode()
+
+
+@on_sqlite
+def test_a_backup_from_before_a_rotation_names_the_master_key_that_it_needs(
+    world: World, backup: Backup, again: World, new_url: str, vault: Vault
+) -> None:
+    case = world.signed(world.alice, world.bob)
+    backup.make()
+    (old,) = world.master.ids()
+    newer = LocalMasterKey(b"n" * 32, (world.master.key,))
+    key_rotation.rotate_master(world.sessions, newer, world.auditor, actor="test")
+
+    restored = vault.restore(new_url, again.blobs.folder.parent, newest=vault.ledger)
+
+    assert restored.master_keys == (old,)
+    assert vault.backups.manifest(None).master_keys == (old,)
+    again.keeper = replace(again.keeper, master=LocalMasterKey(b"n" * 32))
+    again.hints.keeper = again.keeper
+    with pytest.raises(MasterKeyError, match=f"{old} is needed"):
+        photo_of(again, case, again.bob)

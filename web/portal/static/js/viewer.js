@@ -181,9 +181,26 @@ function stack(figure) {
     }
 }
 
+/** A page that is left may be kept for the way back: without the pictures, which open anew then. */
+function clearOnLeaving(section) {
+    window.addEventListener("pagehide", () => {
+        for (const canvas of section.querySelectorAll("canvas[data-layer]")) {
+            canvas.width = 0;
+            canvas.height = 0;
+            delete canvas.dataset.shown;
+        }
+    });
+    window.addEventListener("pageshow", (event) => {
+        if (event.persisted) {
+            open(section);
+        }
+    });
+}
+
 for (const section of document.querySelectorAll("[data-sealed-viewer]")) {
     section.querySelectorAll("figure[data-view]").forEach(stack);
     startOpacity(section);
     startZoom(section);
+    clearOnLeaving(section);
     open(section);
 }
