@@ -39,6 +39,7 @@ from clinic.records.models import (
     Holiday,
     KeyRequest,
     LoginSession,
+    MasterKeyHead,
     Patient,
     PatientKey,
     ProcessKey,
@@ -50,7 +51,7 @@ from clinic.records.models import (
 )
 
 # Tables of the installation: what they hold is no clinic's alone.
-SHARED: Final = frozenset({AuditCheck, AuditHead, EpochKeyRow, ProcessKey})
+SHARED: Final = frozenset({AuditCheck, AuditHead, EpochKeyRow, MasterKeyHead, ProcessKey})
 
 _EVERY_CLINIC: Final = "every clinic"  # no id: those are hexadecimal
 
