@@ -431,15 +431,16 @@ def test_a_backup_of_older_tables_is_restored_and_brought_up_to_date(
 def _as_of_revision_0001(connection: Connection) -> Iterator[bytes]:
     """The dump in the order of that time's foreign keys, less what came later."""
     newer = {"prediction_sets", "outlier_score", "engine", "device", "quality_measures"}
-    newer |= {"emergency_copy"}
+    newer |= {"emergency_copy", "slug", "closed_at", "screening_result.clinic_id"}
     tables = []
     *lines, end = dump(connection)
     for line in lines:
         said = json.loads(line)
         if isinstance(said, dict):
             tables.append([])
-            old = [at for at, name in enumerate(said["columns"]) if name not in newer]
-            columns = {name: kind for name, kind in said["columns"].items() if name not in newer}
+            names = [(name, f"{said['table']}.{name}") for name in said["columns"]]
+            old = [at for at, one in enumerate(names) if newer.isdisjoint(one)]
+            columns = {names[at][0]: said["columns"][names[at][0]] for at in old}
             tables[-1].append({**said, "columns": columns})
         else:
             tables[-1].append([said[at] for at in old])
