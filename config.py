@@ -52,7 +52,8 @@ class Settings:
     """
 
     environment: str
-    database_url: str | None = field(repr=False)  # both addresses carry a password
+    database_url: str | None = field(repr=False)  # these addresses carry a password
+    programs_url: str | None = field(repr=False)
     broker_url: str | None = field(repr=False)
     blob_dir: Path | None
     blob_url: str | None
@@ -65,6 +66,8 @@ class Settings:
     cookie_key: Secret | None
     account_key: Secret | None
     audit_key: Secret | None
+    installation_key: Secret | None
+    audit_anchors: Path | None
     enrolment_key: Secret | None
     master_key_file: Path | None
     escrow_recipients: tuple[str, str] | None
@@ -73,6 +76,7 @@ class Settings:
     upload_limit_mib: int
     lease_seconds: int
     ai_wait_minutes: int
+    erasure: Literal["at_once", "decided"]
     erasure_ledger: Path | None
     backup_dir: Path | None
     backup_recipient: str | None
@@ -232,6 +236,12 @@ def _device(text: str) -> str:
     return text
 
 
+def _erasure(text: str) -> str:
+    if text not in {"at_once", "decided"}:
+        raise ValueError("must be at_once or decided")
+    return text
+
+
 def _log_level(text: str) -> str:
     if text not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
         raise ValueError("must be DEBUG, INFO, WARNING or ERROR")
@@ -240,12 +250,14 @@ def _log_level(text: str) -> str:
 
 _SENDS_OR_TAKES_HINTS = frozenset({WEB, WORKER, KEEPER, RELAY, BEAT, EXPORT})
 _WRITES_AUDIT = frozenset({WEB, WORKER, KEEPER, RECONCILER, ADMIN, EXPORT, BACKUP})
+_SIGNS = frozenset({WEB, ADMIN, RECONCILER})
 _HAS_PHOTO_STORE = frozenset({WEB, WORKER, ADMIN, EXPORT, BACKUP})
 _LOGS = frozenset({WEB, WORKER, KEEPER, RELAY, RECONCILER, BEAT, METRICS})
 
 SETTINGS: tuple[Setting, ...] = (
     Setting("environment", _environment, EVERY_PROGRAM),
     Setting("database_url", _database_url, EVERY_PROGRAM - {BEAT}),
+    Setting("programs_url", _database_url),
     Setting("broker_url", _broker_url, _SENDS_OR_TAKES_HINTS),
     Setting("blob_dir", Path, _HAS_PHOTO_STORE, unless="blob_url"),
     Setting("blob_url", _bucket_url),
@@ -258,6 +270,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("cookie_key", _key, frozenset({WEB})),
     Setting("account_key", _key, frozenset({WEB, ADMIN, EXPORT})),
     Setting("audit_key", _key, _WRITES_AUDIT),
+    Setting("installation_key", _key, _SIGNS),
+    Setting("audit_anchors", Path, frozenset({RECONCILER})),
     Setting("enrolment_key", _key, frozenset({WEB, WORKER, KEEPER, EXPORT})),
     Setting("master_key_file", Path, frozenset({KEEPER})),
     Setting("escrow_recipients", _two_recipients),
@@ -266,10 +280,11 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("upload_limit_mib", _positive, frozenset({WEB}), "60"),
     Setting("lease_seconds", _lease, frozenset({WORKER}), "120"),
     Setting("ai_wait_minutes", _positive, frozenset({RECONCILER}), "30"),
-    Setting("erasure_ledger", Path, frozenset({ADMIN, BACKUP})),
+    Setting("erasure", _erasure, frozenset({WEB}), "decided"),
+    Setting("erasure_ledger", Path, frozenset({WEB, ADMIN, BACKUP})),
     Setting("backup_dir", Path, frozenset({BACKUP})),
     Setting("backup_recipient", _recipient, frozenset({BACKUP})),
-    Setting("backup_keep_days", _positive, frozenset({BACKUP}), "30"),
+    Setting("backup_keep_days", _positive, frozenset({WEB, ADMIN, BACKUP}), "30"),
     Setting("metrics_bind", _bind, frozenset({METRICS}), "127.0.0.1:9100"),
     Setting("internal_port", _positive, frozenset({WEB}), "9101"),
     Setting("device", _device, frozenset({WORKER}), "auto"),

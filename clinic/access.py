@@ -33,6 +33,7 @@ class Permission(StrEnum):
     SEE_OPERATIONS = "see operations"
     OPERATE = "operate"
     RETRY_SCREENING = "retry screening"
+    DECIDE_ON_ERASURE = "decide on erasure"
     SEARCH_AUDIT = "search audit"
     EXPORT_FOR_TRAINING = "export for training"
     READ_SIGNED_REPORTS = "read signed reports"
@@ -94,7 +95,9 @@ _WITHOUT_CASE: dict[Role, frozenset[Permission]] = {
         {Permission.KEEP_OWN_RECORD, Permission.SEND_SUBMISSION, Permission.ASK_FOR_PICTURES}
     ),
     Role.DERMATOLOGIST: frozenset({Permission.SEE_QUEUE, Permission.ASK_FOR_PICTURES}),
-    Role.ADMINISTRATOR: frozenset({Permission.SEE_OPERATIONS, Permission.OPERATE}),
+    Role.ADMINISTRATOR: frozenset(
+        {Permission.SEE_OPERATIONS, Permission.OPERATE, Permission.DECIDE_ON_ERASURE}
+    ),
     Role.AUDITOR: frozenset({Permission.SEE_OPERATIONS, Permission.SEARCH_AUDIT}),
 }
 

@@ -73,3 +73,9 @@ def add_working_time(
                 return (moment + left).replace(tzinfo=timezone).astimezone(UTC)
             left -= midnight - moment
         moment = midnight
+
+
+def years_after(moment: datetime, years: int) -> datetime:
+    """The same day some years later; 29 February becomes the 28th."""
+    day = 28 if (moment.month, moment.day) == (2, 29) else moment.day
+    return moment.replace(year=moment.year + years, day=day)

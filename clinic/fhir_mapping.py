@@ -28,7 +28,7 @@ from clinic.fhir_elements import (
 from clinic.report_html import (
     AI_NOTICE,
     AI_UNAVAILABLE,
-    patient_name,
+    full_name,
     plain,
     reader_name,
     screening_rows,
@@ -39,6 +39,8 @@ from clinic.report_html import (
 from clinic.report_values import (
     VIEW_NAMES,
     Identifier,
+    OrganizationValues,
+    PatientValues,
     PhotoValues,
     ReportStatus,
     ReportValues,
@@ -133,19 +135,22 @@ def device_id(model_fingerprint: str) -> str:
 
 def to_patient(values: ReportValues, *, export: Export) -> Resource:
     del export
-    patient = values.patient
+    return patient_resource(values.patient, values.organization)
+
+
+def patient_resource(patient: PatientValues, organization: OrganizationValues) -> Resource:
     return checked(
         {
             "resourceType": "Patient",
             "id": patient.id,
             "meta": {"profile": [f"{_US_CORE}/us-core-patient"]},
-            "text": generated_text("Patient", [("Name", patient_name(values))]),
+            "text": generated_text("Patient", [("Name", full_name(patient))]),
             "identifier": [identifier_element(i) for i in patient.identifiers],
             "active": True,
             "name": [human_name(patient.family, patient.given)],
             "gender": patient.sex,
             "birthDate": patient.birth_date.isoformat() if patient.birth_date else None,
-            "managingOrganization": _organization(values),
+            "managingOrganization": _organization_reference(organization),
         }
     )
 
@@ -168,7 +173,10 @@ def to_practitioner(values: ReportValues, *, export: Export) -> Resource:
 
 def to_organization(values: ReportValues, *, export: Export) -> Resource:
     del export
-    organization = values.organization
+    return organization_resource(values.organization)
+
+
+def organization_resource(organization: OrganizationValues) -> Resource:
     own = Identifier(system=codes.ORGANIZATION_IDENTIFIER_SYSTEM, value=organization.id)
     return checked(
         {
@@ -471,7 +479,10 @@ def _practitioner(values: ReportValues) -> Resource:
 
 
 def _organization(values: ReportValues) -> Resource:
-    organization = values.organization
+    return _organization_reference(values.organization)
+
+
+def _organization_reference(organization: OrganizationValues) -> Resource:
     return reference("Organization", organization.id, plain(organization.name))
 
 

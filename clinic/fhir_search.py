@@ -143,6 +143,9 @@ class ReportSource(Protocol):
     def read(self, *, clinic_id: str, key: ReportKey) -> ReportValues | None:
         """Give the newest signed version of the newest report that contains what `key` names."""
 
+    def is_withdrawn(self, *, clinic_id: str, key: ReportKey) -> bool:
+        """Tell whether there was such a report, and its patient was erased."""
+
     def search(
         self,
         *,

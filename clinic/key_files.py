@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from clinic.durable_files import fsync_folder
 from clinic.master_key import KEY_BYTES, read_master_key
 
-SECRET_FILES = ("cookie.key", "account.key", "audit.key", "enrolment.key")
+SECRET_FILES = ("cookie.key", "account.key", "audit.key", "installation.key", "enrolment.key")
 MASTER_FILE = "master.key"
 ROOT_PRIVATE_FILE = "root.key"  # belongs offline; a demo installation keeps it here
 ROOT_PUBLIC_FILE = "root.pub"

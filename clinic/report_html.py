@@ -6,6 +6,7 @@ from html import escape
 
 from clinic.report_values import (
     VIEW_NAMES,
+    PatientValues,
     ReportStatus,
     ReportValues,
     ScreeningValues,
@@ -84,8 +85,8 @@ def reader_name(values: ReportValues) -> str:
     return plain(" ".join((*reader.given, reader.family)))
 
 
-def patient_name(values: ReportValues) -> str:
-    return plain(" ".join((*values.patient.given, values.patient.family)))
+def full_name(patient: PatientValues) -> str:
+    return plain(" ".join((*patient.given, patient.family)))
 
 
 def to_html(values: ReportValues) -> bytes:
@@ -112,7 +113,7 @@ def to_html(values: ReportValues) -> bytes:
 def _patient_rows(values: ReportValues) -> list[tuple[str, str]]:
     patient = values.patient
     return [
-        ("Name", patient_name(values)),
+        ("Name", full_name(patient)),
         ("Date of birth", patient.birth_date.isoformat() if patient.birth_date else "not given"),
         ("Sex", patient.sex),
         *(("Identifier", identifier.value) for identifier in patient.identifiers),

@@ -5,6 +5,7 @@ from typing import Any
 from alembic import context
 from sqlalchemy import Connection
 
+from clinic.records.database_rights import let_programs_in
 from clinic.records.db import UtcDateTime, make_engine
 from clinic.records.models import Base
 from config import MIGRATE, Settings, needed
@@ -33,8 +34,11 @@ given = context.config.attributes.get("connection")
 if given is not None:
     run(given)
 else:
-    engine = make_engine(needed(Settings.from_env(MIGRATE).database_url))
+    settings = Settings.from_env(MIGRATE)
+    engine = make_engine(needed(settings.database_url))
     with engine.connect() as own:
         run(own)
+        if settings.programs_url is not None:
+            let_programs_in(own, settings.programs_url)
         own.commit()
     engine.dispose()

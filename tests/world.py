@@ -17,18 +17,22 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from clinic.access import Role
 from clinic.account_secrets import AccountSecrets, Passwords
 from clinic.body_site import BodyLocation, BodySite, Side
+from clinic.consent import FOR_CARE, ConsentDecision, Purpose
 from clinic.envelope import seal
+from clinic.erasure_ledger import ErasureLedger
+from clinic.installation_key import InstallationKey
 from clinic.intake import Answer, History, Onset, SevenPoint, Sex, SkinType, Symptom
 from clinic.keeper_protocol import ObjectKind
 from clinic.master_key import LocalMasterKey
 from clinic.photo import PhotoLimits, clean_photo
-from clinic.records import accounts, keys, review, sealed_objects, submissions
+from clinic.records import accounts, consents, keys, review, sealed_objects, submissions
 from clinic.records.accounts import NewAccount
 from clinic.records.audit_log import Auditor
 from clinic.records.blob_folder import FolderBlobStore
 from clinic.records.db import SessionFactory, database_now, new_id
+from clinic.records.erasure import Eraser
 from clinic.records.keeper_client import KeeperClient
-from clinic.records.models import Clinic, Patient
+from clinic.records.models import Clinic
 from clinic.records.review import Decision, Impression
 from clinic.records.sealed_objects import Place
 from clinic.records.submissions import NewSubmission
@@ -69,6 +73,7 @@ class World:
     enrolment_key: bytes
     root_private: Ed25519PrivateKey
     master: LocalMasterKey
+    folder: Path
     clinic_id: str = ""
     other_clinic_id: str = ""
     people: dict[str, Person] = field(default_factory=dict)
@@ -79,6 +84,12 @@ class World:
         if name in people:
             return people[name]
         raise AttributeError(name)
+
+    @property
+    def eraser(self) -> Eraser:
+        ledger = ErasureLedger(self.folder / "erasures.jsonl", self.auditor.key)
+        signer, kept = InstallationKey(b"i" * 32), timedelta(days=30)
+        return Eraser(self.sessions, self.blobs, ledger, self.auditor, signer, kept)
 
     def add_person(self, name: str, role: Role, *, clinic_id: str | None = None) -> Person:
         clinic = clinic_id or self.clinic_id
@@ -101,8 +112,10 @@ class World:
                 )
                 patient = accounts.create_patient(session, account)
                 patient_id = patient.id
-                purposes = ("care", "teledermatology", "ai_assistance")
-                accounts.record_consents(session, patient, dict.fromkeys(purposes, True))
+                purposes = (*FOR_CARE, Purpose.AI_ASSISTANCE)
+                consents.record(
+                    session, patient.id, [ConsentDecision(one, True) for one in purposes]
+                )
                 sealed_objects.add_text(
                     session,
                     self.blobs,
@@ -233,8 +246,8 @@ class World:
     def decide_on_research(self, patient: Person, *, permitted: bool) -> None:
         """What this patient ticks, or takes back, on the account page."""
         with self.sessions() as session, session.begin():
-            row = session.get_one(Patient, patient.patient_id)
-            accounts.record_consents(session, row, {accounts.RESEARCH: permitted})
+            decision = ConsentDecision(Purpose.RESEARCH, permitted)
+            consents.record(session, patient.patient_id or "", [decision])
 
 
 def build(sessions: SessionFactory, folder: Path) -> World:
@@ -254,6 +267,7 @@ def build(sessions: SessionFactory, folder: Path) -> World:
         enrolment_key=b"e" * 32,
         root_private=root,
         master=master,
+        folder=folder,
     )
     with sessions() as session, session.begin():
         keys.publish_epoch(session, master, root)

@@ -17,9 +17,10 @@ import httpx
 from flask import Flask
 
 from clinic.access import Role
+from clinic.consent import FOR_CARE, ConsentDecision, Purpose
 from clinic.envelope import Context, PublicKey, seal
 from clinic.keeper_protocol import ObjectKind
-from clinic.records import accounts, clinics, keys
+from clinic.records import accounts, clinics, consents, keys
 from clinic.records.accounts import NewAccount
 from clinic.records.db import new_id
 from config import WEB, Settings
@@ -117,7 +118,7 @@ def _patients(installation: Installation, count: int) -> list[Patient]:
 
 def _logins(installation: Installation, count: int) -> list[str]:
     box = installation.account_secrets()
-    purposes = dict.fromkeys(("care", "teledermatology", "ai_assistance"), True)
+    purposes = [ConsentDecision(one, permitted=True) for one in (*FOR_CARE, Purpose.AI_ASSISTANCE)]
     tokens = []
     with installation.sessions()() as session, session.begin():
         clinic = clinics.chosen(session, None)
@@ -128,7 +129,7 @@ def _logins(installation: Installation, count: int) -> list[str]:
                 DEMO_BIRTH_DATE.isoformat(), account_id=account.id, column="birth_date"
             )
             patient = accounts.create_patient(session, account)
-            accounts.record_consents(session, patient, purposes)
+            consents.record(session, patient.id, purposes)
             tokens.append(accounts.start_login(session, account, second_factor=False))
     return tokens
 

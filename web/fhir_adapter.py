@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from flask import Flask, Response
 from flask.blueprints import Blueprint
+from flask_limiter.util import get_remote_address
 from sqlalchemy.exc import OperationalError
 
 from clinic.audit_event import AuditAction
@@ -15,38 +16,18 @@ from clinic.keeper_protocol import KeyPurpose, ObjectKind
 from clinic.records import clinic_scope, ehr_clients, reports, review, sealed_objects, submissions
 from clinic.records.keeper_client import KeeperRefusedError, KeeperUnavailableError
 from clinic.records.key_requests import NewKeyRequest
-from clinic.records.models import (
-    Account,
-    Clinic,
-    Patient,
-    ScreeningResult,
-    SealedObject,
-    SignedReport,
-    Submission,
-)
-from clinic.report_values import (
-    CaseValues,
-    FindingValues,
-    Identifier,
-    OrganizationValues,
-    PatientValues,
-    PhotoValues,
-    PractitionerValues,
-    ReportStatus,
-    ReportValues,
-    ScreeningValues,
-)
-from clinic.terminology import PRACTITIONER_IDENTIFIER_SYSTEM
-from clinic.urgency import urgency_at
+from clinic.records.models import Patient, SignedReport
+from clinic.report_values import PatientValues, ReportValues
 from web.database import db
 from web.errors import RETRY_SECONDS
 from web.fhir_answers import outcome
 from web.fhir_api import create_fhir_blueprint, current_client
+from web.portal import report_rows
 from web.portal.texts import CaseTexts, open_all_texts, read_texts
+from web.refusals import first_in_minute
 from web.services import EXTENSION, Services, services
 
 COUNT_LIMIT = 1000  # a search that matches more says no total, unless it asks for the exact one
-_LATERALITY = {"left": "left", "right": "right", "middle": "midline"}
 
 
 def fhir_blueprint(app: Flask) -> Blueprint:
@@ -84,8 +65,13 @@ def _authenticate(token: str) -> EhrClient | None:
 
 
 def _audit(access: FhirAccess) -> None:
-    """One entry for each case that was sent, or one for the whole request."""
+    """One entry for each case that was sent, or one for the whole request.
+
+    Whoever has no token leaves one a minute: sending faster does not make the chain longer.
+    """
     client = access.client
+    if client is None and not first_in_minute("fhir", get_remote_address()):
+        return
     if client is None:  # an unknown token is of no clinic, and so is its entry
         clinic_scope.open_to_every_clinic(db.session())
     common: dict[str, str | bool | None] = {
@@ -114,6 +100,9 @@ class DatabaseReports:
     def read(self, *, clinic_id: str, key: ReportKey) -> ReportValues | None:
         report = reports.by_key(db.session(), clinic_id=clinic_id, key=key)
         return report_values([report])[0] if report else None
+
+    def is_withdrawn(self, *, clinic_id: str, key: ReportKey) -> bool:
+        return reports.is_withdrawn(db.session(), clinic_id=clinic_id, key=key)
 
     def search(
         self,
@@ -144,20 +133,16 @@ def report_values(found: Sequence[SignedReport]) -> list[ReportValues]:
     cases = [report.submission_id for report in found]
     photos = sealed_objects.of_submissions(db.session(), cases, [ObjectKind.PHOTO])
     results = review.results_of(db.session(), cases)
-    clinics = {one: _organization(one) for one in {report.clinic_id for report in found}}
+    clinics = {one: report_rows.organization(one) for one in {report.clinic_id for report in found}}
     texts = _texts(found)
     return [
-        ReportValues(
+        report_rows.report(
+            report,
             patient=_patient(report.submission.patient, opened),
-            practitioner=_practitioner(report.signer),
             organization=clinics[report.clinic_id],
-            case=_case(report.submission),
-            photos=tuple(_photo(photo) for photo in photos[report.submission_id]),
-            screening=_screening(results.get(report.submission_id)),
-            finding=_finding(report, opened),
-            signed_at=report.signed_at,
-            status=ReportStatus.FINAL,
-            version=report.version,
+            photos=photos[report.submission_id],
+            result=results.get(report.submission_id),
+            finding=report_rows.finding(report, opened.finding or {}, opened.letter),
         )
         for report, opened in zip(found, texts, strict=True)
     ]
@@ -184,76 +169,8 @@ def _texts(found: Sequence[SignedReport]) -> list[CaseTexts]:
     return [read_texts(opened) for opened in open_all_texts(asked)]
 
 
-def _organization(clinic_id: str) -> OrganizationValues:
-    clinic = db.session.get_one(Clinic, clinic_id)
-    return OrganizationValues(id=clinic.id, name=clinic.name)
-
-
 def _patient(patient: Patient, texts: CaseTexts) -> PatientValues:
     if texts.identity is None:
         raise LookupError("A signed report's patient has no identity.")
     sex = (texts.finding or {}).get("sex", "unknown")
-    return PatientValues(
-        id=patient.id,
-        identifiers=(Identifier(value=patient.record_number),),
-        family=texts.identity.family_name,
-        given=(texts.identity.given_name,),
-        birth_date=texts.identity.birth_date,
-        sex=sex if sex in {"female", "male", "other"} else "unknown",
-    )
-
-
-def _practitioner(signer: Account) -> PractitionerValues:
-    number = signer.registration_number or ""
-    return PractitionerValues(
-        id=signer.id,
-        registration=Identifier(value=number, system=PRACTITIONER_IDENTIFIER_SYSTEM),
-        family=signer.family_name or "",
-        given=(signer.given_name or "",),
-    )
-
-
-def _case(row: Submission) -> CaseValues:
-    return CaseValues(
-        id=row.id,
-        submitted_at=row.received_at,
-        body_site=row.body_site,
-        laterality=_LATERALITY.get(row.body_side),  # type: ignore[arg-type]
-    )
-
-
-def _photo(row: SealedObject) -> PhotoValues:
-    return PhotoValues(
-        id=row.id,
-        view=row.view or "close_up",  # type: ignore[arg-type]
-        content_type="image/jpeg",
-        created_at=row.created_at,
-    )
-
-
-def _screening(result: ScreeningResult | None) -> ScreeningValues | None:
-    if result is None or result.probabilities is None:
-        return None
-    probabilities = result.probabilities
-    return ScreeningValues(
-        probabilities=probabilities,
-        top_class=max(probabilities, key=lambda label: probabilities[label]),
-        urgency=urgency_at(result.urgency),
-        reasons=tuple(result.reasons),
-        model_version=result.model_version or "",
-        model_fingerprint=result.model_fingerprint or "",
-        analysed_at=result.finished_at,
-    )
-
-
-def _finding(report: SignedReport, texts: CaseTexts) -> FindingValues:
-    finding = texts.finding or {}
-    return FindingValues(
-        diagnosis=report.diagnosis,
-        diagnosis_text=finding.get("diagnosis_text") or None,
-        icd10=report.icd10cm,
-        plan=report.plan,
-        confidence=report.confidence,
-        clinical_text=finding.get("clinical_note", ""),
-        patient_text=texts.letter or "",
-    )
+    return report_rows.patient(patient, texts.identity, sex=sex)

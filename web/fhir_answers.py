@@ -16,6 +16,7 @@ _ISSUES = {
     404: "not-found",
     405: "not-supported",
     406: "not-supported",
+    410: "deleted",
     413: "too-long",
     415: "not-supported",
     429: "throttled",

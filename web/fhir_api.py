@@ -25,6 +25,7 @@ from clinic.fhir_elements import Resource
 from clinic.fhir_mapping import (
     Export,
     KeyKind,
+    ReportKey,
     report_key,
     to_binary,
     to_resources,
@@ -204,9 +205,20 @@ class _Api:
         client = current_client()
         key = report_key(resource_type, resource_id)
         values = None if key is None else self.reports.read(clinic_id=client.clinic_id, key=key)
+        if values is None and key is not None:
+            self._refuse_withdrawn(key)
         if values is None or not _may_read(values):
             raise _not_found(resource_type, resource_id)
         return values
+
+    def _refuse_withdrawn(self, key: ReportKey) -> None:
+        """Tell a receiver that holds a copy that its original is gone for good."""
+        if self.reports.is_withdrawn(clinic_id=current_client().clinic_id, key=key):
+            raise FhirError(
+                410,
+                "The report was withdrawn: its patient was erased. Delete your copy, unless the "
+                "law tells you to keep it.",
+            )
 
     def _page(self, search: Search) -> ReportPage:
         if search.query.nothing:

@@ -88,7 +88,7 @@ def _check_mark() -> AnyResponse | None:
         abort(403)
     if mark.kind == "before sign-in":
         clinic_scope.open_to_every_clinic(db.session())
-    if mark.kind not in {"role", "permission"}:
+    if not mark.is_personal:
         return None
     if not current_user.is_authenticated:
         return _ask_to_sign_in()
@@ -165,8 +165,10 @@ def case_for(submission_id: str, permission: Permission) -> tuple[Submission, Ca
     return row, facts
 
 
-def audit(action: AuditAction, row: Submission | None = None, *, detail: str = "") -> None:
-    """One entry about what this person did."""
+def audit(
+    action: AuditAction, row: Submission | None = None, *, detail: str = "", allowed: bool = True
+) -> None:
+    """One entry about what this person did, or was not let do."""
     actor = me().actor
     services().auditor.record(
         db.session(),
@@ -175,5 +177,6 @@ def audit(action: AuditAction, row: Submission | None = None, *, detail: str = "
         clinic_id=actor.clinic_id,
         patient_id=row.patient_id if row else actor.patient_id,
         submission_id=row.id if row else None,
+        allowed=allowed,
         detail=detail,
     )

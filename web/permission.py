@@ -19,6 +19,11 @@ class Mark:
     roles: frozenset[str] = frozenset()
     permission: Permission | None = None
 
+    @property
+    def is_personal(self) -> bool:
+        """Whether only somebody who is signed in gets in."""
+        return self.kind in {"role", "permission"}
+
 
 def public(view: View) -> View:
     """For everybody, and of no clinic: the view reads no clinic's rows."""

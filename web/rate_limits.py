@@ -9,6 +9,7 @@ limiter = Limiter(get_remote_address, default_limits=[])
 SIGN_IN_PER_ADDRESS = "30/minute"
 SIGN_IN_PER_ACCOUNT = "10/minute"
 UPLOADS_PER_ACCOUNT = "20/minute"
+EXPORTS_PER_ACCOUNT = "20/hour"
 
 
 def init_rate_limits(app: Flask, storage_url: str) -> None:

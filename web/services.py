@@ -9,7 +9,6 @@ from flask import current_app
 
 from clinic.account_secrets import AccountSecrets, Passwords
 from clinic.audit_event import AuditAction
-from clinic.erasure_ledger import ErasureLedger
 from clinic.escrow import Escrow
 from clinic.hints import Hints
 from clinic.records import keys
@@ -17,8 +16,10 @@ from clinic.records.audit_log import Auditor
 from clinic.records.backup import Backup
 from clinic.records.blobs import BlobStore
 from clinic.records.db import SessionFactory
+from clinic.records.erasure import Eraser
 from clinic.records.keeper_client import KeeperClient
 from clinic.records.restore import Restore
+from clinic.retention import ErasurePolicy
 
 EXTENSION = "dermqueue"
 
@@ -32,13 +33,13 @@ class AdminServices:
     passwords: Passwords
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ErasureServices(AdminServices):
-    """What the engineer's commands work with where they may erase a patient too."""
+    """What works where a patient may be erased too."""
 
     sessions: SessionFactory
     blobs: BlobStore
-    ledger: ErasureLedger
+    eraser: Eraser
     escrow: Escrow | None = None
 
 
@@ -73,23 +74,21 @@ class ExportServices(AdminServices):
     enrolment_key: bytes
 
 
-@dataclass(frozen=True)
-class Services(AdminServices):
+@dataclass(frozen=True, kw_only=True)
+class Services(ErasureServices):
     """What views work with.
 
     `keeper` is made at first use: each forked process enrols a key pair of its own.
     """
 
-    sessions: SessionFactory
-    blobs: BlobStore
     hints: Hints
     root_public_key: bytes
     enrolment_key: bytes
     weights_dir: Path | None
+    erasure_policy: ErasurePolicy
     is_demo: bool
     snomed: bool
     public_url: str
-    escrow: Escrow | None = None
 
     @cached_property
     def keeper(self) -> KeeperClient:

@@ -5,7 +5,7 @@ Where it stands is kept in memory alone: whoever can write to the database canno
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from clinic.records import audit_log
 from clinic.records.audit_log import Walk
@@ -15,20 +15,31 @@ PERIOD_SECONDS = 5.0
 SLICE = 1000  # entries; 200 a second, so a million take 83 minutes
 
 
+def nothing_more() -> str | None:
+    """Nothing outside of the database speaks against the chain."""
+    return None
+
+
 @dataclass
 class AuditWalker:
+    """`outside`: what the anchors say of a chain that holds in itself."""
+
     sessions: SessionFactory
     key: bytes
     walk: Walk = field(default_factory=Walk)
+    outside: Callable[[], str | None] = nothing_more
 
     def step(self) -> None:
         """Verify one slice; at the end of a walk keep the finding and begin anew."""
         with self.sessions() as session, session.begin():
-            self.walk = audit_log.walk_on(session, self.key, self.walk, limit=SLICE)
-            if self.walk.whole:
-                audit_log.keep_finding(session, self.walk)
-        if self.walk.whole:
-            self.walk = Walk()
+            walk = audit_log.walk_on(session, self.key, self.walk, limit=SLICE)
+        if not walk.whole:
+            self.walk = walk
+            return
+        found = replace(walk, problem=walk.problem or self.outside())
+        with self.sessions() as session, session.begin():
+            audit_log.keep_finding(session, found)
+        self.walk = Walk()
 
     def run(self, stopped: Callable[[], bool]) -> None:
         """Loop until `stopped`. A database that is away costs only time."""

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from clinic.access import Actor
 from clinic.audit_event import AuditAction
+from clinic.consent import Purpose
 from clinic.ehr_client import EhrClient
 from clinic.envelope import (
     EnvelopeError,
@@ -37,6 +38,7 @@ from clinic.keeper_protocol import (
 from clinic.master_key import MasterKey
 from clinic.records import (
     accounts,
+    consents,
     ehr_clients,
     keys,
     screening_queue,
@@ -180,7 +182,7 @@ class Keeper:
             holds_lease=case is not None
             and screening_queue.holds_lease(session, case.id, request.token),
             research_permitted=case is not None
-            and accounts.permits(session, case.patient_id, accounts.RESEARCH),
+            and consents.permits(session, case.patient_id, Purpose.RESEARCH),
         )
 
     def _is_enrolled(self, session: Session, request: KeyRequest) -> bool:

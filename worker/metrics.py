@@ -52,6 +52,7 @@ def families(found: Snapshot, drift: ModelDrift | None) -> Iterator[Metric]:
     yield from _keys(found.key_service, found)
     yield from _workers(found)
     yield from _audit(found)
+    yield from _erasures(found)
     yield from _drift(drift)
 
 
@@ -207,6 +208,19 @@ def _audit(found: Snapshot) -> Iterator[Metric]:
         yield _gauge("audit_intact", "Whether the last whole walk found no fault.", intact)
         age = _age(chain.checked_at, found.taken_at)
         yield _gauge("audit_check_age_seconds", "Since the last whole walk ended.", age)
+
+
+def _erasures(found: Snapshot) -> Iterator[Metric]:
+    yield _gauge(
+        "erasure_requests",
+        "Patients' wishes to be erased that are not answered or not done.",
+        found.erasures.open,
+    )
+    yield _gauge(
+        "erasure_requests_overdue",
+        "Those of them whose time to answer is over.",
+        found.erasures.overdue,
+    )
 
 
 def _drift(model: ModelDrift | None) -> Iterator[Metric]:

@@ -15,7 +15,7 @@ from clinic.envelope import EnvelopeError, PublicKey
 from clinic.intake import History
 from clinic.keeper_protocol import KeyPurpose, ObjectKind
 from clinic.photo import PhotoRejected, Rendition
-from clinic.records import keys, sealed_objects
+from clinic.records import consents, keys, sealed_objects
 from clinic.records.blobs import MissingBlobError
 from clinic.records.keeper_client import KeeperCannotOpenError
 from clinic.records.key_requests import NewKeyRequest
@@ -110,9 +110,15 @@ def open_case(services: ScreeningServices, held: Claim) -> OpenedCase:
             if row.kind == ObjectKind.PHOTO
         )
         chosen = min(photos, key=lambda photo: ANALYSED_VIEWS.index(photo.view))
-        pixels = pixels_of(chosen.rendition) if held.ai_permitted else None
+        pixels = pixels_of(chosen.rendition) if computer_may(services, held) else None
     told = History.from_dict(json.loads(opened[history.id]))
     return OpenedCase(held, told, photos, chosen, pixels, recipient, watch)
+
+
+def computer_may(services: ScreeningServices, held: Claim) -> bool:
+    """Whether the patient permits it at this moment: consent ends by a period or by a word."""
+    with services.sessions() as session:
+        return held.ai_permitted and consents.permits_computer(session, held.patient_id)
 
 
 def pixels_of(rendition: Rendition) -> Pixels:

@@ -17,7 +17,7 @@ from clinic.records.sealed_objects import Place
 from clinic.submission import longest_pause
 from worker.analysis import Analysis
 from worker.finding import finding_of
-from worker.opening import CleanPhoto, OpenedCase
+from worker.opening import CleanPhoto, OpenedCase, computer_may
 from worker.services import ScreeningServices
 
 ACTOR: Final = "worker"
@@ -25,8 +25,13 @@ ASK_DATABASE_EVERY_SECONDS: Final = 1.0
 
 
 def save(services: ScreeningServices, case: OpenedCase, analysis: Analysis | None) -> None:
-    """Seal the pictures and write the result, unless another worker has the case by now."""
+    """Seal the pictures and write the result, unless another worker has the case by now.
+
+    What the computer said is thrown away if the patient took the consent back meanwhile.
+    """
     held = case.held
+    if analysis is not None and not computer_may(services, held):
+        analysis = None
     with case.watch.stage("seal"):
         objects = _sealed_pictures(case, analysis)
     seconds = case.watch.seconds

@@ -1,4 +1,4 @@
-"""Accounts, patients, consents and signed-in browsers."""
+"""Accounts, patients and signed-in browsers."""
 
 import hashlib
 import secrets
@@ -13,7 +13,6 @@ from clinic.account_secrets import AccountSecrets
 from clinic.records.db import database_now, new_id
 from clinic.records.models import (
     Account,
-    Consent,
     LoginSession,
     Patient,
     SignInLink,
@@ -28,8 +27,6 @@ IDLE_LIFE = {
 }
 SEEN_EVERY = timedelta(seconds=30)
 LINK_LIFE = timedelta(minutes=10)
-CONSENT_TEXT_VERSION = "2026-11.2"
-RESEARCH = "research"
 
 
 class EmailTakenError(Exception):
@@ -86,35 +83,6 @@ def create_patient(session: Session, account: Account) -> Patient:
     session.add(patient)
     session.flush()
     return patient
-
-
-def record_consents(session: Session, patient: Patient, decisions: dict[str, bool]) -> None:
-    now = database_now(session)
-    for purpose, permitted in decisions.items():
-        session.add(
-            Consent(
-                patient_id=patient.id,
-                purpose=purpose,
-                permitted=permitted,
-                text_version=CONSENT_TEXT_VERSION,
-                recorded_at=now,
-            )
-        )
-    session.flush()
-
-
-def permitted_purposes(session: Session, patient_id: str) -> set[str]:
-    """The purposes whose newest decision permits."""
-    rows = session.scalars(
-        select(Consent).where(Consent.patient_id == patient_id).order_by(Consent.recorded_at)
-    )
-    newest = {row.purpose: row.permitted for row in rows}
-    return {purpose for purpose, permitted in newest.items() if permitted}
-
-
-def permits(session: Session, patient_id: str, purpose: str) -> bool:
-    """Whether the patient's newest decision on this purpose permits; without any it does not."""
-    return purpose in permitted_purposes(session, patient_id)
 
 
 def account_by_email(session: Session, box: AccountSecrets, email: str) -> Account | None:
@@ -229,9 +197,3 @@ def logins_of(session: Session, account_id: str) -> list[LoginSession]:
     now = database_now(session)
     found = session.scalars(query.order_by(LoginSession.created_at.desc()))
     return [login for login in found if is_alive(login, now)]
-
-
-def consents_of(session: Session, patient_id: str) -> list[Consent]:
-    """The newest decision of each purpose."""
-    query = select(Consent).where(Consent.patient_id == patient_id).order_by(Consent.recorded_at)
-    return list({row.purpose: row for row in session.scalars(query)}.values())

@@ -1,14 +1,16 @@
 """The audit chain in the database: written in the caller's transaction, verified row by row."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import datetime
 
-from sqlalchemy import Insert, ScalarResult, select
+from sqlalchemy import Insert, ScalarResult, Select, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from clinic.audit_anchor import Anchor
 from clinic.audit_event import GENESIS, AuditAction, AuditEvent, chain_mac
 from clinic.json_log import EXTRA, case_reference
 from clinic.records.db import database_now
@@ -16,6 +18,8 @@ from clinic.records.models import AuditCheck, AuditEntry, AuditHead
 
 _log = logging.getLogger(__name__)
 _KNOWN_ACTIONS = frozenset(action.value for action in AuditAction)
+
+RECORDED = "audit entries of this transaction"  # the key in `Session.info` of what `record` wrote
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,7 @@ class Auditor:
             fields = {"case": case_reference(event.submission_id)} if event.submission_id else {}
             _log.info(action, extra={EXTRA: fields})
         session.flush()
+        session.info[RECORDED] = True
 
 
 def _locked_head(session: Session) -> AuditHead:
@@ -87,8 +92,12 @@ def _entry(sequence: int, event: AuditEvent, mac: str) -> AuditEntry:
     )
 
 
-def verify(session: Session, key: bytes) -> str | None:
-    """None when the chain holds, else a sentence that names the first entry that is wrong."""
+def verify(session: Session, key: bytes, anchors: Iterable[Anchor] = ()) -> str | None:
+    """None when the chain holds, else a sentence that names the first entry that is wrong.
+
+    `anchors`, oldest first, show what the chain alone cannot: that it was set back with its head,
+    or written anew by somebody who has the key.
+    """
     before = _head(session)
     last = (0, GENESIS)
     with closing(_in_order(session)) as entries:
@@ -97,7 +106,49 @@ def verify(session: Session, key: bytes) -> str | None:
             if problem is not None:
                 return problem
             last = (entry.sequence, entry.mac)
-    return _tail_problem(before=before, last=last, after=_head(session))
+    problem = _tail_problem(before=before, last=last, after=_head(session))
+    return problem or anchor_problem(session, anchors)
+
+
+def anchor_now(session: Session) -> Anchor:
+    """The chain's head at this moment."""
+    return Anchor(*_head(session), at=database_now(session))
+
+
+def anchor_problem(session: Session, anchors: Iterable[Anchor]) -> str | None:
+    """None when each anchor names an entry of the chain, else a sentence about the first."""
+    held = 0
+    for anchor in anchors:
+        mac = session.scalar(select(AuditEntry.mac).where(AuditEntry.sequence == anchor.sequence))
+        if mac != anchor.mac and anchor.sequence > 0:
+            return _broken_anchor(session, anchor, held=held, is_gone=mac is None)
+        held = anchor.sequence
+    return None
+
+
+def _broken_anchor(session: Session, anchor: Anchor, *, held: int, is_gone: bool) -> str:
+    last, at = _head(session)[0], f"{anchor.at:%Y-%m-%d %H:%M} UTC"
+    if is_gone:
+        words = (
+            f"Entry {last + 1} is missing, and all up to {anchor.sequence}: the anchor of {at} "
+            f"names entry {anchor.sequence}, and the chain ends with {last}."
+        )
+    else:
+        words = (
+            f"Entry {held + 1} is not the one that was written, or one of those up to "
+            f"{anchor.sequence}: the anchor of {at} names another entry {anchor.sequence}."
+        )
+    restored = session.scalar(
+        select(AuditEntry.sequence)
+        .where(AuditEntry.action == AuditAction.BACKUP_RESTORED, AuditEntry.sequence > held)
+        .limit(1)
+    )
+    if restored is None:
+        return f"{words} If an older copy of the database was put back, that explains it."
+    return (
+        f"{words} Entry {restored} says that a backup was restored, so what followed the backup is "
+        "lost. Move the file of anchors away and keep it; a new one begins."
+    )
 
 
 @dataclass(frozen=True)
@@ -207,25 +258,52 @@ def names_case(session: Session, submission_id: str, *, clinic_id: str) -> bool:
 
 @dataclass(frozen=True)
 class AuditQuery:
-    """`reference` is how a case's id begins."""
+    """What a search asks for. `reference` is how a case's id begins; times are half open."""
 
     clinic_id: str
     action: str | None = None
     actor: str | None = None
+    patient_id: str | None = None
     reference: str | None = None
+    allowed: bool | None = None
+    start: datetime | None = None
+    end: datetime | None = None
 
 
 def search(
     session: Session, *, query: AuditQuery, before: int | None, limit: int
 ) -> list[AuditEntry]:
     """A clinic's entries, newest first, by key set (`before` is a sequence number)."""
-    found = select(AuditEntry).where(AuditEntry.clinic_id == query.clinic_id)
-    if query.action is not None:
-        found = found.where(AuditEntry.action == query.action)
-    if query.actor is not None:
-        found = found.where(AuditEntry.actor == query.actor)
-    if query.reference is not None:
-        found = found.where(AuditEntry.submission_id.startswith(query.reference, autoescape=True))
+    found = _matching(query)
     if before is not None:
         found = found.where(AuditEntry.sequence < before)
     return list(session.scalars(found.order_by(AuditEntry.sequence.desc()).limit(limit)))
+
+
+def _matching(query: AuditQuery) -> Select[AuditEntry]:
+    found = select(AuditEntry).where(AuditEntry.clinic_id == query.clinic_id)
+    equal = {
+        AuditEntry.action: query.action,
+        AuditEntry.actor: query.actor,
+        AuditEntry.patient_id: query.patient_id,
+        AuditEntry.allowed: query.allowed,
+    }
+    for column, value in equal.items():
+        if value is not None:
+            found = found.where(column == value)
+    if query.reference is not None:
+        found = found.where(AuditEntry.submission_id.startswith(query.reference, autoescape=True))
+    if query.start is not None:
+        found = found.where(AuditEntry.at >= query.start)
+    if query.end is not None:
+        found = found.where(AuditEntry.at < query.end)
+    return found
+
+
+def all_since(session: Session, start: datetime | None) -> Iterator[tuple[int, AuditEvent]]:
+    """Every entry from a moment on, in the chain's order, with its place."""
+    query = select(AuditEntry).order_by(AuditEntry.sequence)
+    if start is not None:
+        query = query.where(AuditEntry.at >= start)
+    for entry in session.scalars(query.execution_options(yield_per=1000)):
+        yield entry.sequence, _event(entry)

@@ -1,36 +1,42 @@
 """Erasing a patient: keys destroyed, rows gone, bodies deleted, in an order that survives a crash.
 
 The patient's row goes too, so that the foreign keys refuse whatever still arrives for them: an
-upload under way, a consent, a second case. What stays are the destroyed keys and the audit chain,
-which know the patient by an opaque id alone. docs/adr/0014 gives the reasons.
+upload under way, a consent, a second case. What stays knows the patient by an opaque id alone: the
+destroyed keys, the audit chain, the request with its certificate, and for record systems the ids of
+the reports that are gone. docs/adr/0014 and 0019 give the reasons.
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Select, delete, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from clinic.audit_event import AuditAction
+from clinic.erasure_certificate import ErasureCertificate, issue
 from clinic.erasure_ledger import ErasureLedger
+from clinic.installation_key import InstallationKey
 from clinic.records.audit_log import Auditor
 from clinic.records.blobs import BlobStore
-from clinic.records.db import Base, SessionFactory, database_now
+from clinic.records.db import Base, SessionFactory, database_now, new_id
 from clinic.records.models import (
     Account,
     AuditEntry,
     Consent,
+    ErasureRequest,
     FirstRead,
     KeyRequest,
     LoginSession,
     Patient,
     PatientKey,
+    ReportWithdrawal,
     ScreeningResult,
     SealedObject,
     SignedReport,
     SignInLink,
     Submission,
 )
+from clinic.retention import ErasureState
 
 # Whoever adds a table with a patient's data adds it here, before what it refers to.
 OF_A_CASE = (SignedReport, FirstRead, ScreeningResult)
@@ -44,6 +50,7 @@ class Erased:
 
     clinic_id: str
     cases: int
+    reports: int
     keys: int
     body_ids: tuple[str, ...]
 
@@ -59,30 +66,85 @@ class PatientSummary:
     last_contact: datetime
 
 
-def erase_patient(
-    sessions: SessionFactory,
-    blobs: BlobStore,
-    ledger: ErasureLedger,
-    auditor: Auditor,
-    *,
-    patient_id: str,
-    actor: str,
-) -> Erased | None:
-    """Erase all of a patient, or finish an erasure that was cut off; None when nothing was left.
+@dataclass(frozen=True)
+class Eraser:
+    """What an erasure needs; `backups_kept` tells until when the last backup holds the record."""
 
-    The ledger comes first: what it names is erased by the next run or by a restore, whatever fails
-    after it. A body whose row is gone is swept as an orphan should its deletion here not happen.
+    sessions: SessionFactory
+    blobs: BlobStore
+    ledger: ErasureLedger
+    auditor: Auditor
+    signer: InstallationKey
+    backups_kept: timedelta
 
-    Raises:
-        LedgerError: the ledger did not take the entry; nothing was erased.
+    def erase(self, patient_id: str, *, actor: str) -> Erased | None:
+        """Erase all of a patient, or finish an erasure that was cut off; None: nothing was left.
 
-    """
-    ledger.add(patient_id, at=datetime.now(UTC))
-    with sessions() as session, session.begin():
-        erased = erase_rows(session, auditor, patient_id=patient_id, actor=actor)
-    for object_id in erased.body_ids if erased else ():
-        blobs.delete(object_id)
-    return erased
+        The ledger comes first: what it names is erased by the next run or by a restore, whatever
+        fails after it. A body whose row is gone is swept as an orphan should its deletion here not
+        happen. The certificate is issued in the transaction of the erasure.
+
+        Raises:
+            LedgerError: the ledger did not take the entry; nothing was erased.
+
+        """
+        self.ledger.add(patient_id, at=datetime.now(UTC))
+        with self.sessions() as session, session.begin():
+            erased = erase_rows(session, self.auditor, patient_id=patient_id, actor=actor)
+            if erased is not None:
+                self._certify(session, patient_id, erased, actor)
+        for object_id in erased.body_ids if erased else ():
+            self.blobs.delete(object_id)
+        return erased
+
+    def _certify(self, session: Session, patient_id: str, erased: Erased, actor: str) -> None:
+        now = database_now(session)
+        request = _request_of(session, patient_id) or _unasked(patient_id, erased, now)
+        session.add(request)
+        certificate = ErasureCertificate(
+            number=request.id,
+            patient_id=patient_id,
+            clinic_id=erased.clinic_id,
+            requested_at=request.requested_at,
+            erased_at=now,
+            backups_until=now + self.backups_kept,
+            cases=erased.cases,
+            reports=erased.reports,
+            keys=erased.keys,
+            pictures=len(erased.body_ids),
+        )
+        request.decided_at, request.decided_by = (
+            request.decided_at or now,
+            request.decided_by or actor,
+        )
+        request.state, request.certificate = ErasureState.DONE, issue(certificate, self.signer)
+
+
+def _request_of(session: Session, patient_id: str) -> ErasureRequest | None:
+    """The patient's own wish, if one is undecided: the erasure answers it."""
+    return session.scalar(
+        select(ErasureRequest)
+        .where(ErasureRequest.patient_id == patient_id)
+        .where(ErasureRequest.state.in_((ErasureState.OPEN, ErasureState.GRANTED)))
+        .with_for_update()
+    )
+
+
+def _unasked(patient_id: str, erased: Erased, now: datetime) -> ErasureRequest:
+    """An erasure that nobody asked for in the portal is on record too."""
+    return ErasureRequest(
+        id=new_id(),
+        patient_id=patient_id,
+        clinic_id=erased.clinic_id,
+        requested_at=now,
+        due_at=now,
+    )
+
+
+def certificate_of(session: Session, patient_id: str) -> str | None:
+    """The signed certificate of a patient's erasure."""
+    query = select(ErasureRequest.certificate).where(ErasureRequest.patient_id == patient_id)
+    return session.scalar(query.where(ErasureRequest.state == ErasureState.DONE).limit(1))
 
 
 def erase_rows(session: Session, auditor: Auditor, *, patient_id: str, actor: str) -> Erased | None:
@@ -96,6 +158,7 @@ def erase_rows(session: Session, auditor: Auditor, *, patient_id: str, actor: st
     cases = select(Submission.id).where(Submission.patient_id == patient_id)
     erased = Erased(
         clinic_id=patient.clinic_id,
+        reports=_withdraw_reports(session, patient),
         cases=session.scalar(select(func.count()).select_from(cases.subquery())) or 0,
         keys=_destroy_keys(session, patient_id),
         body_ids=tuple(session.scalars(_bodies(patient_id))),
@@ -110,6 +173,24 @@ def erase_rows(session: Session, auditor: Auditor, *, patient_id: str, actor: st
         detail=f"{erased.cases} cases, {len(erased.body_ids)} bodies, {erased.keys} keys",
     )
     return erased
+
+
+def _withdraw_reports(session: Session, patient: Patient) -> int:
+    """Note for record systems which reports are gone; return how many."""
+    signed = select(SignedReport.submission_id).where(SignedReport.patient_id == patient.id)
+    cases = sorted(set(session.scalars(signed)))
+    now = database_now(session)
+    for case_id in cases:
+        session.merge(
+            ReportWithdrawal(
+                submission_id=case_id,
+                patient_id=patient.id,
+                clinic_id=patient.clinic_id,
+                withdrawn_at=now,
+            )
+        )
+    session.flush()
+    return len(cases)
 
 
 def _locked(session: Session, patient_id: str) -> Patient | None:

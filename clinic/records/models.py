@@ -28,6 +28,7 @@ from clinic.access import Role
 from clinic.audit_event import AuditAction
 from clinic.records.db import Base as Base  # noqa: PLC0414 - the tables are in its metadata
 from clinic.records.db import UtcDateTime, new_id
+from clinic.retention import ErasureState
 from clinic.submission import CaseState, ScreeningState
 
 ID = String(32)
@@ -46,6 +47,7 @@ _DEAD_IN_REVIEW = (
 )
 _OPEN = f"case_state = '{CaseState.AWAITING_REVIEW}'"
 _SIGNED = f"case_state = '{CaseState.SIGNED}'"
+_UNDECIDED = f"state IN ('{ErasureState.OPEN}', '{ErasureState.GRANTED}')"
 _EMERGENCY = f"action = '{AuditAction.EMERGENCY_ACCESS}'"
 
 
@@ -146,7 +148,7 @@ class Patient(Base):
 
 
 class Consent(Base):
-    """A decision by purpose. The newest row of a purpose counts; rows are never changed."""
+    """A decision by purpose and its period. The newest row of a purpose counts; none is changed."""
 
     __tablename__ = "consent"
 
@@ -154,8 +156,17 @@ class Consent(Base):
     patient_id: Mapped[str] = mapped_column(ForeignKey("patient.id"), index=True)
     purpose: Mapped[str] = mapped_column(String(30))
     permitted: Mapped[bool] = mapped_column(Boolean)
+    valid_from: Mapped[datetime] = mapped_column(UtcDateTime)
+    valid_until: Mapped[datetime | None] = mapped_column(UtcDateTime)  # None: without an end
     text_version: Mapped[str] = mapped_column(String(20))
     recorded_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+    __table_args__ = (
+        CheckConstraint(
+            "valid_until IS NULL OR valid_until > valid_from", name="consent_period_has_a_length"
+        ),
+        Index("consent_by_purpose", "purpose", "permitted"),
+    )
 
 
 class Submission(Base):
@@ -497,6 +508,7 @@ class AuditEntry(Base):
 
     __table_args__ = (
         Index("audit_entry_of_clinic", "clinic_id", "sequence"),
+        Index("audit_entry_at", "at"),
         _partial("audit_entry_emergencies", "sequence", where=_EMERGENCY),
     )
 
@@ -524,6 +536,63 @@ class AuditCheck(Base):
     problem: Mapped[str | None] = mapped_column(Text)
 
     __table_args__ = (CheckConstraint("id = 1", name="audit_check_is_one_row"),)
+
+
+class ErasureRequest(Base):
+    """A patient's wish to be erased, its answer, and the certificate when it is done.
+
+    The row outlives the patient's and names them by an opaque id alone, so `patient_id` is no
+    foreign key. Of the token that fetches the certificate it holds only the SHA-256.
+    """
+
+    __tablename__ = "erasure_request"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
+    patient_id: Mapped[str] = mapped_column(ID)
+    clinic_id: Mapped[str] = mapped_column(ForeignKey("clinic.id"), index=True)
+    state: Mapped[str] = mapped_column(String(10), default=ErasureState.OPEN)
+    requested_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    due_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    token_hash: Mapped[str | None] = mapped_column(SHA256, unique=True)
+    decided_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    decided_by: Mapped[str | None] = mapped_column(String(80))
+    refusal: Mapped[str | None] = mapped_column(String(40))
+    certificate: Mapped[str | None] = mapped_column(Text)
+    fetched_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+    __table_args__ = (
+        CheckConstraint(_one_of("state", ErasureState), name="erasure_request_state_is_known"),
+        CheckConstraint(
+            "(state = 'refused') = (refusal IS NOT NULL)", name="erasure_request_refusal_has_reason"
+        ),
+        CheckConstraint(
+            "(state = 'done') = (certificate IS NOT NULL)",
+            name="erasure_request_done_has_certificate",
+        ),
+        Index(
+            "erasure_request_one_at_a_time",
+            "patient_id",
+            unique=True,
+            postgresql_where=text(_UNDECIDED),
+            sqlite_where=text(_UNDECIDED),
+        ),
+        Index("erasure_request_by_state", "state", "due_at"),
+    )
+
+
+class ReportWithdrawal(Base):
+    """A signed report that is gone: record systems that ask for it are told so, by opaque ids.
+
+    A delivery that pushes notices sends those whose `delivered_at` is not set.
+    """
+
+    __tablename__ = "report_withdrawal"
+
+    submission_id: Mapped[str] = mapped_column(ID, primary_key=True)
+    patient_id: Mapped[str] = mapped_column(ID, index=True)
+    clinic_id: Mapped[str] = mapped_column(ForeignKey("clinic.id"), index=True)
+    withdrawn_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    delivered_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
 class Holiday(Base):

@@ -16,8 +16,9 @@ from sqlalchemy.orm import Session
 
 from clinic.audit_event import AuditAction
 from clinic.photo_reject import RejectReason
-from clinic.records import keys
+from clinic.records import erasure_requests, keys
 from clinic.records.db import database_now
+from clinic.records.erasure_requests import Waiting
 from clinic.records.models import (
     AuditCheck,
     AuditEntry,
@@ -136,6 +137,7 @@ class Snapshot:
     epoch_ends_at: datetime | None  # the chain of epoch keys, up to its first gap
     next_epoch: bool
     last_emergency: datetime | None
+    erasures: Waiting
 
     @property
     def alive_workers(self) -> tuple[ProcessKey, ...]:
@@ -161,6 +163,7 @@ def snapshot(session: Session) -> Snapshot:
         epoch_ends_at=keys.sealable_until(session),
         next_epoch=keys.has_next_epoch(session),
         last_emergency=_last_emergency(session),
+        erasures=erasure_requests.waiting(session),
     )
 
 

@@ -10,6 +10,7 @@ from clinic.fhir_mapping import KeyKind, ReportKey, device_id
 from clinic.fhir_search import PageKey, ReportQuery, Token
 from clinic.records.models import (
     Patient,
+    ReportWithdrawal,
     ScreeningResult,
     SealedObject,
     SignedReport,
@@ -44,6 +45,21 @@ def by_key(session: Session, *, clinic_id: str, key: ReportKey) -> SignedReport 
         query = query.where(_used_device(key.id))
     newest = (SignedReport.signed_at.desc(), SignedReport.submission_id.desc())
     return session.scalar(query.order_by(*newest).limit(1))
+
+
+def is_withdrawn(session: Session, *, clinic_id: str, key: ReportKey) -> bool:
+    """Whether a report of this clinic was withdrawn that contained what `key` names.
+
+    Of a photo nothing is kept by which it could be told.
+    """
+    named = {
+        KeyKind.CASE: ReportWithdrawal.submission_id,
+        KeyKind.PATIENT: ReportWithdrawal.patient_id,
+    }.get(key.kind)
+    if named is None:
+        return False
+    query = select(ReportWithdrawal.submission_id).where(named == key.id)
+    return session.scalar(query.where(ReportWithdrawal.clinic_id == clinic_id).limit(1)) is not None
 
 
 def search(

@@ -3,8 +3,9 @@
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from clinic.consent import Purpose
 from clinic.keeper_protocol import ObjectKind
-from clinic.records import accounts, sealed_objects
+from clinic.records import consents, sealed_objects
 from clinic.records.models import SealedObject, SignedReport
 from ml.labels import CLASS_INDEX
 
@@ -21,7 +22,7 @@ def permitted_reports(session: Session, *, clinic_id: str) -> list[SignedReport]
         report
         for report in final.values()
         if report.diagnosis in CLASS_INDEX
-        and accounts.permits(session, report.patient_id, accounts.RESEARCH)
+        and consents.permits(session, report.patient_id, Purpose.RESEARCH)
     ]
 
 

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from clinic.audit_event import AuditAction
 from clinic.envelope import body_digest
 from clinic.erasure_ledger import ErasureLedger, ErasureRecord, extends
-from clinic.records import audit_log, erasure, stored_keys
+from clinic.records import audit_log, erasure, erasure_requests, stored_keys
 from clinic.records.audit_log import Auditor
 from clinic.records.backup import (
     DATABASE_FILE,
@@ -137,6 +137,7 @@ class Restore:
 
     def _erase_again(self, session: Session, patient_id: str) -> bool:
         gone = erasure.erase_rows(session, self.auditor, patient_id=patient_id, actor=ACTOR)
+        erasure_requests.forget_answered(session, patient_id)
         return gone is not None
 
     def _copy_bodies(self, session: Session, damaged: frozenset[str]) -> int:

@@ -63,7 +63,7 @@ WITHOUT_CASE = {
     "bob": READS,
     "dan": READS,
     "frank": READS,
-    "erin": {Permission.SEE_OPERATIONS, Permission.OPERATE},
+    "erin": {Permission.SEE_OPERATIONS, Permission.OPERATE, Permission.DECIDE_ON_ERASURE},
     "grace": {Permission.SEE_OPERATIONS, Permission.SEARCH_AUDIT},
 }
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 
 from clinic.audit_event import AuditAction
-from clinic.records import accounts
+from clinic.records import accounts, consents
 from tests.browser_session import BrowserSession
 from tests.portal_tools import change_row, entries, row_of, words
 from tests.world import World
@@ -15,7 +15,7 @@ END = re.compile(r'action="(/account/sessions/[0-9a-f]{32}/end)"')
 
 def permitted(world: World) -> set[str]:
     with world.sessions() as session:
-        return accounts.permitted_purposes(session, world.alice.patient_id)
+        return consents.permitted_purposes(session, world.alice.patient_id)
 
 
 def test_a_consent_is_withdrawn_and_given_again(world: World, signed_in: SignedIn) -> None:
@@ -61,7 +61,7 @@ def test_earlier_decisions_stay_on_record(world: World, signed_in: SignedIn) -> 
     with world.sessions() as session:
         (before,) = [
             one
-            for one in accounts.consents_of(session, world.alice.patient_id)
+            for one in consents.newest(session, world.alice.patient_id)
             if one.purpose == "ai_assistance"
         ]
     signed_in("alice").post("/account/consents", {})

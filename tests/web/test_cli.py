@@ -57,7 +57,7 @@ def test_key_files_are_readable_by_their_owner_alone_and_never_overwritten(
     key_folder: Path,
 ) -> None:
     before = {path.name: path.read_bytes() for path in key_folder.iterdir()}
-    assert len(set(before.values())) == len(before) == 7
+    assert len(set(before.values())) == len(before) == 8
     assert {stat.S_IMODE(path.stat().st_mode) for path in key_folder.iterdir()} == {0o400}
 
     again = CliRunner().invoke(init_key_files, [str(key_folder)])

@@ -44,6 +44,7 @@ class MemorySource:
         self.reports = list(reports)
         self.leaks = leaks
         self.counted = counted
+        self.withdrawn = set()
 
     def _of(self, clinic_id):
         mine = [r for r in self.reports if self.leaks or r.organization.id == clinic_id]
@@ -51,6 +52,9 @@ class MemorySource:
 
     def read(self, *, clinic_id, key):
         return next((r for r in self._of(clinic_id) if key.id in self._ids(r)[key.kind]), None)
+
+    def is_withdrawn(self, *, clinic_id, key):
+        return (clinic_id, key.id) in self.withdrawn
 
     @staticmethod
     def _ids(report):

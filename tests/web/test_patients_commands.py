@@ -1,5 +1,6 @@
 """`flask patients ...`: an erasure is asked for twice, done once, and told in words."""
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ def run(world: World, ledger: ErasureLedger) -> Any:
         passwords=world.passwords,
         sessions=world.sessions,
         blobs=world.blobs,
-        ledger=ledger,
+        eraser=replace(world.eraser, ledger=ledger),
     )
     app.cli.add_command(patients_commands)
 

@@ -7,6 +7,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import select
 
 from clinic.audit_event import AuditAction
+from clinic.consent import TEXT_VERSION
 from clinic.records import accounts, clinics
 from clinic.records.db import database_now
 from clinic.records.models import Account, Clinic, Consent, EpochKeyRow, LoginSession, Patient
@@ -76,7 +77,7 @@ def test_the_consents_are_stored_by_purpose_with_the_version_of_the_text(
         "research": False,
         "teaching": True,
     }
-    assert {one.text_version for one in rows} == {accounts.CONSENT_TEXT_VERSION}
+    assert {one.text_version for one in rows} == {TEXT_VERSION}
 
 
 @pytest.mark.parametrize(

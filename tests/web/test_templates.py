@@ -21,6 +21,7 @@ from markupsafe import Markup
 from werkzeug.datastructures import MultiDict
 
 from clinic.body_site import BodyLocation, BodySite, Side
+from clinic.erasure_certificate import ErasureCertificate
 from clinic.intake import (
     EMERGENCY,
     INTIMATE_AREA,
@@ -38,6 +39,9 @@ from clinic.intake import (
 )
 from clinic.photo_reject import RejectReason
 from clinic.reading_grade import LIMIT, reading_grade
+from clinic.records.consents import CareWithdrawn
+from clinic.records.erasure import PatientSummary
+from clinic.records.erasure_requests import Waiting
 from clinic.records.models import ProcessKey
 from clinic.records.operations import (
     OTHER_REASON,
@@ -53,7 +57,12 @@ from ml import drift as model_drift
 from ml.drift import Bar, Drift, Level, Signal
 from web.errors import WORDS
 from web.portal import forms
+from web.portal.access_log import AccessLine
+from web.portal.audit_search import FILTERS
+from web.portal.confirm_own import PasswordAgainForm
 from web.portal.drift_chart import LEVEL_SENTENCES, LEVEL_WORDS, charts
+from web.portal.erasure_desk import RefusalForm
+from web.portal.my_erasure import ErasureForm
 from web.portal.operations_view import live_part
 from web.script_bundle import init_script_bundle
 
@@ -83,6 +92,20 @@ ENDPOINTS = {
     "my_access_log": "/access-log",
     "account": "/account",
     "change_consents": "/account/consents",
+    "change_care": "/account/care",
+    "my_record": "/my-record",
+    "confirm_own": "/my-record/confirm/<purpose>",
+    "download_record": "/my-record/download",
+    "record_archive": "/my-record/archive.zip",
+    "record_files": "/my-record/archive.json",
+    "erasure_page": "/my-record/erasure",
+    "ask_for_erasure": "/my-record/erasure/ask",
+    "withdraw_erasure": "/my-record/erasure/withdraw",
+    "erasure_answer": "/erasure/<token>",
+    "fetch_certificate": "/erasure/<token>/certificate",
+    "erasure_desk": "/erasure-requests",
+    "grant_erasure": "/erasure-requests/<request_id>/grant",
+    "refuse_erasure": "/erasure-requests/<request_id>/refuse",
     "end_session": "/account/sessions/<session_id>",
     "review_queue": "/review",
     "claim_next": "/review/next",
@@ -96,6 +119,7 @@ ENDPOINTS = {
     "operations_live": "/operations/live",
     "retry_dead_case": "/operations/dead/<case_id>/retry",
     "audit_log": "/audit",
+    "export_audit_log": "/audit.csv",
 }
 PATIENT = SimpleNamespace(role="patient", name="Ada Okafor")
 READER = SimpleNamespace(role="dermatologist", name="Dr. Lena Brandt")
@@ -301,8 +325,7 @@ def session(number: int, *, current: bool) -> dict[str, Any]:
 def account(**change: Any) -> dict[str, Any]:
     return {
         "sessions": [session(1, current=True), session(2, current=False)],
-        "consent_form": None,
-        "consents": [],
+        "consents": None,
         "second_factor_on": True,
     } | change
 
@@ -353,6 +376,7 @@ def snapshot(**change: Any) -> Snapshot:
         "workers": (worker, silent),
         "audit": AUDIT,
         "epoch_ends_at": NOW + timedelta(days=9),
+        "erasures": Waiting(2, 0),
         "next_epoch": True,
         "last_emergency": None,
     }
@@ -389,6 +413,7 @@ def operations(**change: Any) -> dict[str, Any]:
     return {
         "live": live_part(snapshot()),
         "dead_cases": [dead, dead | {"free": False}],
+        "care_withdrawn": [CareWithdrawn("DQ-7K4M2XQP", EARLIER, 1)],
         "drift": drift(Level.WATCH),
     } | change
 
@@ -410,13 +435,14 @@ TROUBLE = {
     "next_epoch": False,
     "last_emergency": NOW - timedelta(days=2),
     "audit": BROKEN_AUDIT,
+    "erasures": Waiting(2, 1),
 }
 
 
 def audit_search() -> dict[str, Any]:
     entry = {"at": NOW, "actor": READER.name, "action": "case:photo:viewed", "subject": "K4M-7QP"}
     return {
-        "filters": {"actor": "", "action": "", "reference": ""},
+        "filters": dict.fromkeys(FILTERS, ""),
         "actions": ["case:photo:viewed", "case:signed"],
         "entries": [
             entry | {"sequence": 48211, "allowed": True},
@@ -446,10 +472,68 @@ def sign_review(grade: float) -> dict[str, Any]:
     }
 
 
-def consented() -> dict[str, Any]:
-    decision = {"permitted": True, "recorded_at": NOW, "text_version": "2026-11"}
-    consents = [{"purpose": "Care"} | decision, {"purpose": "Research"} | decision]
-    return account(consent_form=forms.ConsentForm(formdata=None), consents=consents)
+def consented(*, care: bool = True) -> dict[str, Any]:
+    decision = SimpleNamespace(
+        permitted=True, valid_from=EARLIER, valid_until=NOW, text_version="2026-11"
+    )
+    purpose = {"permitted": True, "until": NOW, "history": [decision, decision]}
+    labels = ("Care by this clinic", "Research")
+    consents = {
+        "purposes": [{"label": label} | purpose for label in labels],
+        "consent_form": forms.ConsentForm(formdata=None),
+        "care_permitted": care,
+    }
+    return account(consents=consents)
+
+
+ERASURE = SimpleNamespace(
+    id="e1", state="open", requested_at=EARLIER, due_at=NOW, refusal=None, certificate=None
+)
+ASKED = {"origin": "", "path": "/erasure/token"}
+SUMMARY = PatientSummary("p" * 32, "DQ-7K4M2XQP", 2, 1, EARLIER)
+
+
+def erasure(**change: Any) -> dict[str, Any]:
+    return {
+        "form": ErasureForm(formdata=None),
+        "wish": None,
+        "refusal": None,
+        "patient": SUMMARY,
+        "at_once": False,
+        "law_applies": True,
+        "kept_until": NOW,
+    } | change
+
+
+def erasure_answer(**change: Any) -> dict[str, Any]:
+    shown = {"wish": ERASURE, "refusal": None, "certificate": None}
+    return shown | {"public_key": "AAAA", "token": "token"} | change
+
+
+CERTIFICATE = ErasureCertificate(
+    number="e1",
+    patient_id="p" * 32,
+    clinic_id="c" * 32,
+    requested_at=EARLIER,
+    erased_at=NOW,
+    backups_until=NOW,
+    cases=2,
+    reports=1,
+    keys=1,
+    pictures=5,
+)
+
+
+def granted() -> SimpleNamespace:
+    return SimpleNamespace(**vars(ERASURE) | {"state": "granted"})
+
+
+def erasure_desk(**change: Any) -> dict[str, Any]:
+    wish = {"id": "e1", "granted": False, "late": True, "requested_at": EARLIER, "due_at": NOW}
+    wish |= {"patient": SUMMARY, "kept_until": NOW}
+    cut_off = wish | {"id": "e2", "granted": True, "patient": None, "kept_until": None}
+    rows = [wish, cut_off]
+    return {"rows": rows, "form": RefusalForm(formdata=None), "open_form_of": None} | change
 
 
 Sample = tuple[str, Any, Callable[[], dict[str, Any]]]
@@ -535,14 +619,8 @@ SAMPLES: dict[str, tuple[Any, Callable[[], dict[str, Any]]]] = {
         PATIENT,
         lambda: {
             "entries": [
-                {
-                    "at": NOW,
-                    "who": READER.name,
-                    "role": "Skin doctor",
-                    "action": "Saw your photos",
-                    "times": 2,
-                },
-                {"at": NOW, "who": "You", "role": "Patient", "action": "Sent a case", "times": 2},
+                AccessLine(NOW, READER.name, "skin doctor", "saw your photos", "care", True, 2),
+                AccessLine(NOW, "You", "patient", "sent a case", "care", True),
             ],
             "next_cursor": "9",
         },
@@ -550,6 +628,29 @@ SAMPLES: dict[str, tuple[Any, Callable[[], dict[str, Any]]]] = {
     "my_record_access+empty": (PATIENT, lambda: {"entries": [], "next_cursor": None}),
     "account": (READER, account),
     "account+patient": (PATIENT, consented),
+    "account+care_stopped": (PATIENT, lambda: consented(care=False)),
+    "confirm_own": (
+        PATIENT,
+        lambda: {
+            "form": PasswordAgainForm(formdata=None),
+            "purpose": "download",
+            "words": "download your record",
+        },
+    ),
+    "my_record": (PATIENT, dict),
+    "download_record": (PATIENT, dict),
+    "my_erasure": (PATIENT, erasure),
+    "my_erasure+at_once": (PATIENT, lambda: erasure(at_once=True, law_applies=False)),
+    "my_erasure+asked": (PATIENT, lambda: erasure(wish=ERASURE)),
+    "my_erasure+refused": (PATIENT, lambda: erasure(wish=ERASURE, refusal="It is the law.")),
+    "my_erasure+granted": (PATIENT, lambda: erasure(wish=granted())),
+    "erasure_asked": (PATIENT, lambda: ASKED | {"done": False}),
+    "erasure_asked+done": (None, lambda: ASKED | {"done": True}),
+    "erasure_answer": (None, erasure_answer),
+    "erasure_answer+refused": (None, lambda: erasure_answer(refusal="It is the law.")),
+    "erasure_answer+done": (None, lambda: erasure_answer(certificate=CERTIFICATE)),
+    "erasure_desk": (ADMINISTRATOR, erasure_desk),
+    "erasure_desk+empty": (ADMINISTRATOR, lambda: erasure_desk(rows=[])),
     "account+no_factor": (PATIENT, lambda: account(second_factor_on=False)),
     "review_queue": (READER, queue),
     "review_queue+empty": (READER, lambda: queue(rows=[], next_cursor=None)),
@@ -592,7 +693,9 @@ SAMPLES: dict[str, tuple[Any, Callable[[], dict[str, Any]]]] = {
     ),
     "operations+new": (
         ADMINISTRATOR,
-        lambda: operations(live=live_part(snapshot(**EMPTY)), dead_cases=[], drift=None),
+        lambda: operations(
+            live=live_part(snapshot(**EMPTY)), dead_cases=[], care_withdrawn=[], drift=None
+        ),
     ),
     "operations+collecting": (ADMINISTRATOR, lambda: operations(drift=drift(Level.COLLECTING))),
     "audit_search": (AUDITOR, audit_search),
@@ -681,7 +784,7 @@ every_state = pytest.mark.parametrize("state", list(SAMPLES))
 def test_every_template_is_rendered_in_at_least_one_state() -> None:
     pages = {path.stem for path in (PORTAL / "templates").glob("*.html")}
 
-    assert pages - {"layout", "_patient_result", "_operations_live"} == {
+    assert pages - {"layout", "_patient_result", "_operations_live", "_consents"} == {
         state.partition("+")[0] for state in SAMPLES
     }
 
@@ -991,6 +1094,8 @@ def test_messages_of_the_last_request_are_shown() -> None:
 
 FOR_PATIENTS = ("home", "register", "sign_in", "second_factor", "dashboard", "new_case")
 FOR_PATIENTS += ("stop_card", "case_status", "my_record_access", "account", "help", "error")
+FOR_PATIENTS += ("confirm_own", "my_record", "download_record", "my_erasure", "erasure_asked")
+FOR_PATIENTS += ("erasure_answer",)
 # The wording on encryption is fixed by the security design and names its ends exactly.
 FIXED_WORDING = ("Photos are encrypted from your browser", "If your browser has no JavaScript")
 

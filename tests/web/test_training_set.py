@@ -499,7 +499,8 @@ def test_the_patient_sees_that_a_case_was_copied(
     signed(world, world.alice)
     run()
     page = words(signed_in("alice").get("/my-record/access").text)
-    assert "copied your photos for research, without your name" in page
+    assert "copied your photos without your name" in page
+    assert "Why: for research, as you agreed." in page
 
 
 def test_no_secret_and_no_pseudonym_is_in_the_audit_log(world: World, run: Run, out: Path) -> None:

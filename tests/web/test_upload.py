@@ -17,10 +17,11 @@ from werkzeug.test import TestResponse
 
 from clinic.access import Role
 from clinic.audit_event import AuditAction
+from clinic.consent import ConsentDecision, Purpose
 from clinic.envelope import Context, PublicKey, seal
-from clinic.records import accounts, clinics, keys, review, submissions
+from clinic.records import clinics, consents, keys, review, submissions
 from clinic.records.db import database_now, new_id
-from clinic.records.models import Account, Clinic, EpochKeyRow, Patient, SealedObject, Submission
+from clinic.records.models import Account, Clinic, EpochKeyRow, SealedObject, Submission
 from clinic.submission import CaseState, ScreeningState
 from tests.browser_session import BrowserSession
 from tests.portal_tools import (
@@ -579,8 +580,8 @@ def test_a_patient_who_withdrew_from_online_care_cannot_send(
     world: World, alice: BrowserSession
 ) -> None:
     with world.sessions() as session, session.begin():
-        patient = session.get_one(Patient, world.alice.patient_id)
-        accounts.record_consents(session, patient, {"teledermatology": False})
+        no = ConsentDecision(Purpose.TELEDERMATOLOGY, permitted=False)
+        consents.record(session, world.alice.patient_id, [no])
 
     answer = send_plain(alice, PHOTO)
 

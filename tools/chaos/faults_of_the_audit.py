@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, select, text, update
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from clinic.records import audit_log
@@ -28,6 +29,7 @@ def _named(
     with scene.sessions() as session:
         last = _last(session)
         scene.must(last >= FEWEST_ENTRIES, f"The audit chain has {last} entries only.")
+        _switch_triggers_off(session)
         tamper(session, last)
         found = audit_log.verify(session, scene.installation.auditor().key)
         session.rollback()
@@ -70,18 +72,51 @@ def _forge_entry(session: Session, last: int) -> None:
     session.flush()
 
 
+def _switch_triggers_off(session: Session) -> None:
+    """Only who owns the tables can; the rollback after the look switches them on again."""
+    if session.get_bind().dialect.name == "sqlite":
+        triggers = text("SELECT name FROM sqlite_master WHERE type = 'trigger'")
+        statements = [f'DROP TRIGGER "{name}"' for name in session.scalars(triggers)]
+    else:
+        tables = (AuditEntry.__tablename__, AuditHead.__tablename__)
+        statements = [f"ALTER TABLE {name} DISABLE TRIGGER USER" for name in tables]
+    for statement in statements:
+        session.execute(text(statement))
+
+
+def change_what_is_append_only(scene: Scene) -> None:
+    """The database itself refuses every change, also to who has the programs' password."""
+    for tamper in (_change_actor, _delete_entry, _cut_tail):
+        with scene.sessions() as session:
+            last = _last(session)
+            try:
+                tamper(session, last)
+            except DBAPIError as refusal:
+                refused = "append-only" in str(refusal)
+            else:
+                refused = False
+            session.rollback()
+        scene.must(refused, f"The database let somebody {tamper.__name__.strip('_')}.")
+
+
 def cut_audit_with_its_head(scene: Scene) -> None:
     """What the chain alone cannot show: tail and head go back together to an earlier state."""
     with scene.sessions() as session:
         last = _last(session)
+        anchor = audit_log.anchor_now(session)
+        _switch_triggers_off(session)
         kept = session.scalars(select(AuditEntry).where(AuditEntry.sequence == last - 2)).one()
         _cut_tail(session, last)
         head = session.get_one(AuditHead, 1)
         head.sequence, head.mac = kept.sequence, kept.mac
         session.flush()
-        found = audit_log.verify(session, scene.installation.auditor().key)
+        key = scene.installation.auditor().key
+        alone = audit_log.verify(session, key)
+        anchored = audit_log.verify(session, key, [anchor])
         session.rollback()
-    scene.must(found is None, f"This was not to be seen without an anchor outside: {found}")
+    scene.must(alone is None, f"This was not to be seen without an anchor outside: {alone}")
+    named = anchored is not None and f"Entry {last - 1} is missing" in anchored
+    scene.must(named, f"With an anchor from before the check says: {anchored}")
 
 
 FAULTS = (
@@ -94,7 +129,13 @@ FAULTS = (
     Fault(
         28,
         "audit chain and its head set back together",
-        "NOT noticed: only an anchor outside the database shows it",
+        "an anchor outside the database names the first entry that is missing",
         cut_audit_with_its_head,
+    ),
+    Fault(
+        28,
+        "audit entries changed past the programs",
+        "the database refuses it",
+        change_what_is_append_only,
     ),
 )

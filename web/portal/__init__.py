@@ -2,8 +2,14 @@
 
 from web.portal import (
     account,
+    audit_search,
+    confirm_own,
+    erasure_desk,
     login,
     my_cases,
+    my_consents,
+    my_erasure,
+    my_record,
     operations,
     pages,
     registration,
@@ -17,8 +23,14 @@ from web.portal.blueprint import portal
 
 __all__ = [
     "account",
+    "audit_search",
+    "confirm_own",
+    "erasure_desk",
     "login",
     "my_cases",
+    "my_consents",
+    "my_erasure",
+    "my_record",
     "operations",
     "pages",
     "portal",

@@ -1,17 +1,18 @@
-"""A person's own account: open sessions and consents."""
+"""A person's own account: open sessions, and for patients their consents."""
 
-from flask import abort, flash, redirect, render_template, url_for
+from flask import flash, redirect, render_template, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
-from clinic.access import Permission, Role
+from clinic.access import Role
 from clinic.audit_event import AuditAction
-from clinic.records import accounts, submissions
-from clinic.records.models import LoginSession, Patient
+from clinic.records import accounts
+from clinic.records.models import LoginSession
 from web.database import db
 from web.guard import audit, me, missing
-from web.permission import allowed, roles
+from web.permission import roles
 from web.portal.blueprint import portal
-from web.portal.forms import ConsentForm, PortalForm
+from web.portal.forms import PortalForm
+from web.portal.my_consents import consents_context
 
 
 @portal.get("/account")
@@ -29,45 +30,15 @@ def account() -> str:
         for one in accounts.logins_of(db.session(), own.account_id)
     ]
     patient_id = me().actor.patient_id
-    consents = accounts.consents_of(db.session(), patient_id) if patient_id else []
+    consents = consents_context(patient_id) if patient_id else None
+    audit(AuditAction.ACCOUNT_READ)
+    db.session.commit()
     return render_template(
         "account.html",
         sessions=sessions,
         consents=consents,
-        consent_form=_consent_form(patient_id) if patient_id else None,
         second_factor_on=own.account.totp_secret_sealed is not None,
     )
-
-
-def _consent_form(patient_id: str) -> ConsentForm:
-    permitted = accounts.permitted_purposes(db.session(), patient_id)
-    return ConsentForm(
-        formdata=None,
-        consent_ai="ai_assistance" in permitted,
-        consent_research="research" in permitted,
-        consent_teaching="teaching" in permitted,
-    )
-
-
-@portal.post("/account/consents")
-@allowed(Permission.KEEP_OWN_RECORD)
-def change_consents() -> AnyResponse:
-    form = ConsentForm()
-    if not form.validate_on_submit():
-        abort(400)
-    patient = db.session.get_one(Patient, me().actor.patient_id)
-    decisions = {
-        "ai_assistance": bool(form.consent_ai.data),
-        "research": bool(form.consent_research.data),
-        "teaching": bool(form.consent_teaching.data),
-    }
-    accounts.record_consents(db.session(), patient, decisions)
-    if not decisions["ai_assistance"]:
-        submissions.stop_ai(db.session(), patient.id)
-    audit(AuditAction.CONSENT_RECORDED)
-    db.session.commit()
-    flash("Your choices are saved.")
-    return redirect(url_for("portal.account"))
 
 
 @portal.post("/account/sessions/<session_id>/end")

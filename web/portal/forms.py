@@ -23,6 +23,7 @@ from wtforms import (
     TextAreaField,
 )
 from wtforms.validators import (
+    AnyOf,
     DataRequired,
     InputRequired,
     Length,
@@ -33,6 +34,7 @@ from wtforms.validators import (
 )
 
 from clinic.body_site import BodySite, Side
+from clinic.consent import YEARS, ConsentDecision, Purpose
 from clinic.intake import (
     EMERGENCY,
     HISTORY_VERSION,
@@ -48,6 +50,7 @@ from clinic.intake import (
 )
 
 PASSWORD_LENGTH: Final = (8, 128)
+WITHOUT_END: Final = "always"
 ICD10CM_SHAPE: Final = re.compile(r"^[A-Z][0-9][0-9A-Z](\.[0-9A-Z]{1,4})?$")
 DIAGNOSIS_GROUPS: Final = (
     ("mel", "Melanoma"),
@@ -307,25 +310,48 @@ class RegisterForm(PortalForm):
             raise ValidationError("Check the year of your birth.")
 
     @property
-    def consents(self) -> dict[str, bool]:
+    def consents(self) -> list[ConsentDecision]:
         """The decision for each purpose."""
-        return {
-            "care": bool(self.consent_care.data),
-            "teledermatology": bool(self.consent_teledermatology.data),
-            "ai_assistance": self.consent_ai.data == "permit",
-            "research": bool(self.consent_research.data),
-            "teaching": bool(self.consent_teaching.data),
-        }
+        return [
+            ConsentDecision(Purpose.CARE, bool(self.consent_care.data)),
+            ConsentDecision(Purpose.TELEDERMATOLOGY, bool(self.consent_teledermatology.data)),
+            ConsentDecision(Purpose.AI_ASSISTANCE, self.consent_ai.data == "permit"),
+            ConsentDecision(Purpose.RESEARCH, bool(self.consent_research.data)),
+            ConsentDecision(Purpose.TEACHING, bool(self.consent_teaching.data)),
+        ]
+
+
+def _how_long() -> SelectField:
+    return SelectField(
+        "For how long",
+        choices=_choices(
+            [
+                ("", "As it is now"),
+                (WITHOUT_END, "Until I take it back"),
+                *((str(years), f"{years} year{'s' if years > 1 else ''}") for years in YEARS),
+            ]
+        ),
+        default="",
+    )
 
 
 class ConsentForm(PortalForm):
-    """The consents that a patient may change at any time."""
+    """The consents that a patient may change at any time, each for as long as they like."""
 
     consent_ai = BooleanField("A computer may help to sort my photos.")
+    years_ai = _how_long()
     consent_research = BooleanField(
         "My photos may be used for research, without my name.", description=RESEARCH_HINT
     )
+    years_research = _how_long()
     consent_teaching = BooleanField("My photos may be used to teach, without my name.")
+    years_teaching = _how_long()
+
+
+class CareForm(PortalForm):
+    """Stopping care here, or going on with it."""
+
+    care = HiddenField(validators=[AnyOf(("stop", "go_on"))])
 
 
 class SignInForm(PortalForm):

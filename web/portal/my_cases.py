@@ -1,6 +1,6 @@
 """The patient's own cases: status first, the dermatologist's words after signing only."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from flask import render_template
@@ -10,11 +10,12 @@ from clinic.audit_event import AuditAction
 from clinic.keeper_protocol import ObjectKind
 from clinic.records import audit_log, review, submissions
 from clinic.records.db import database_now
-from clinic.records.models import Account, AuditEntry, SignedReport, Submission
+from clinic.records.models import Account, SignedReport, Submission
 from clinic.submission import CaseState
 from web.database import db
 from web.guard import audit, case_for, me
 from web.permission import allowed
+from web.portal.access_log import access_lines, gathered
 from web.portal.blueprint import portal
 from web.portal.forms import RetakePhotosForm
 from web.portal.texts import case_texts
@@ -23,31 +24,6 @@ from web.portal.viewing import pictures_of
 from web.portal.wording import VIEW_LABELS, is_late, reference, site_words
 
 ACCESS_LOG_LENGTH = 200
-SAME_VISIT = timedelta(minutes=15)
-
-_ACTION_WORDS = {
-    AuditAction.CASE_READ: "read your case",
-    AuditAction.OBJECT_FETCHED: "opened a picture",
-    AuditAction.CASE_CLAIMED: "took your case to read it",
-    AuditAction.CASE_SIGNED: "signed your result",
-    AuditAction.FIRST_READ_RECORDED: "wrote down a first impression",
-    AuditAction.SUBMISSION_RECEIVED: "sent photos",
-    AuditAction.SUBMISSION_SCREENED: "sorted your photos",
-    AuditAction.RETAKE_REQUESTED: "asked for new photos",
-    AuditAction.PHOTOS_REPLACED: "sent new photos",
-    AuditAction.RESULT_READ: "read the result",
-    AuditAction.STATUS_READ: "looked at the status",
-    AuditAction.EHR_READ: "received your signed result",
-    AuditAction.EMERGENCY_ACCESS: "opened your case in an emergency, two people together",
-    AuditAction.CASE_EXPORTED: "copied your photos for research, without your name",
-    AuditAction.ACCESS_DENIED: "tried to open your record and was refused",
-}
-
-_PROGRAM_WORDS = {
-    "worker": ("The computer", "program of the clinic"),
-    "reconciler": ("The computer", "program of the clinic"),
-    "keeper": ("The key service", "program of the clinic"),
-}
 
 
 @portal.get("/cases")
@@ -92,8 +68,7 @@ def my_access_log() -> str:
     """Who opened my record, and why."""
     patient_id = me().actor.patient_id or ""
     entries = audit_log.about_patient(db.session(), patient_id, limit=ACCESS_LOG_LENGTH)
-    known = [one for one in entries if AuditAction(one.action) in _ACTION_WORDS]
-    shown = _gathered([_entry(one) for one in known])
+    shown = gathered(access_lines(entries))
     audit(AuditAction.ACCESS_LOG_READ)
     db.session.commit()
     return render_template("my_record_access.html", entries=shown, next_cursor=None)
@@ -132,35 +107,3 @@ def _result(row: Submission, report: SignedReport) -> dict[str, Any]:
         "registration_number": signer.registration_number,
         "version": report.version,
     }
-
-
-def _entry(entry: AuditEntry) -> dict[str, Any]:
-    who, role = _who(entry.actor)
-    words = _ACTION_WORDS[AuditAction(entry.action)]
-    return {"at": entry.at, "who": who, "role": role, "action": words, "times": 1}
-
-
-def _gathered(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The same act by the same person within minutes is one line with a count."""
-    shown: list[dict[str, Any]] = []
-    for entry in entries:
-        last = shown[-1] if shown else None
-        same = last is not None and all(last[key] == entry[key] for key in ("who", "action"))
-        if last is not None and same and last["at"] - entry["at"] < SAME_VISIT:
-            last["times"] += 1
-        else:
-            shown.append(entry)
-    return shown
-
-
-def _who(actor: str) -> tuple[str, str]:
-    if actor in _PROGRAM_WORDS:
-        return _PROGRAM_WORDS[actor]
-    if actor == me().actor.user_id:
-        return "You", "patient"
-    if actor.startswith("ehr:"):
-        return "A record system of your care", "registered system"
-    account = db.session.get(Account, actor)
-    if account is None or account.family_name is None:
-        return "A member of the clinic", account.role if account else "staff"
-    return f"{account.given_name} {account.family_name}", account.role

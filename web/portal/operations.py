@@ -1,19 +1,19 @@
-"""For administrators and auditors: the machine's state, the audit log. No photo, no text."""
+"""For administrators and auditors: the state of the machine. No photo, no clinical text."""
 
 from datetime import datetime
 from typing import Any
 
-from flask import abort, flash, redirect, render_template, request, url_for
+from flask import abort, flash, redirect, render_template, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from clinic.access import Permission, may
 from clinic.audit_event import AuditAction
-from clinic.records import audit_log, live_answers
+from clinic.records import consents, live_answers
 from clinic.records import operations as records
+from clinic.records.consents import CareWithdrawn
 from clinic.records.db import database_now
 from clinic.records.live_answers import ModelDrift
-from clinic.records.models import AuditEntry, Submission
-from clinic.records.operations import AuditChain
+from clinic.records.models import Submission
 from web.database import db
 from web.guard import audit, case_for, me
 from web.permission import allowed
@@ -28,9 +28,11 @@ PAGE_SIZE = 50
 @portal.get("/operations")
 @allowed(Permission.SEE_OPERATIONS)
 def operations() -> str:
+    operates = may(me().actor, Permission.OPERATE)
     context = {
         "live": live_part(records.snapshot(db.session())),
-        "dead_cases": _dead_cases() if may(me().actor, Permission.OPERATE) else None,
+        "dead_cases": _dead_cases() if operates else None,
+        "care_withdrawn": _care_withdrawn() if operates else None,
         "drift": _drift(live_answers.model_drift(db.session())),
     }
     audit(AuditAction.OPERATIONS_READ)
@@ -59,42 +61,15 @@ def retry_dead_case(case_id: str) -> AnyResponse:
     return redirect(url_for("portal.operations"))
 
 
-@portal.get("/audit", endpoint="audit_log")
-@allowed(Permission.SEARCH_AUDIT)
-def search_audit_log() -> str:
-    action = request.args.get("action") or None
-    if action is not None and action not in {str(one) for one in AuditAction}:
-        abort(400, "There is no such action.")
-    found = audit_log.search(
-        db.session(),
-        query=audit_log.AuditQuery(
-            clinic_id=me().actor.clinic_id,
-            action=action,
-            actor=request.args.get("actor") or None,
-            reference=(request.args.get("reference") or "").replace("-", "").lower() or None,
-        ),
-        before=request.args.get("after", type=int),
-        limit=PAGE_SIZE + 1,
-    )
-    more = str(found[PAGE_SIZE - 1].sequence) if len(found) > PAGE_SIZE else None
-    chain: AuditChain = records.audit_chain(db.session())
-    audit(AuditAction.AUDIT_SEARCHED, detail=action or "all")
-    db.session.commit()
-    filters = {name: request.args.get(name, "") for name in ("actor", "action", "reference")}
-    return render_template(
-        "audit_search.html",
-        filters=filters,
-        actions=[str(one) for one in AuditAction],
-        entries=[_entry(one) for one in found[:PAGE_SIZE]],
-        audit=chain,
-        next_cursor=more,
-    )
-
-
 def _dead_cases() -> list[dict[str, Any]]:
     now = database_now(db.session())
     found = records.dead_cases(db.session(), clinic_id=me().actor.clinic_id, limit=PAGE_SIZE)
     return [_dead_case(row, now) for row in found]
+
+
+def _care_withdrawn() -> list[CareWithdrawn]:
+    clinic_id = me().actor.clinic_id
+    return consents.care_withdrawn(db.session(), clinic_id=clinic_id, limit=PAGE_SIZE)
 
 
 def _dead_case(row: Submission, now: datetime) -> dict[str, Any]:
@@ -120,16 +95,4 @@ def _drift(found: ModelDrift | None) -> dict[str, Any] | None:
         "reference_size": found.drift.reference_size,
         "window_size": found.drift.window_size,
         "charts": charts(found.drift),
-    }
-
-
-def _entry(entry: AuditEntry) -> dict[str, Any]:
-    subject = f"case {reference(entry.submission_id)}" if entry.submission_id else ""
-    return {
-        "sequence": entry.sequence,
-        "at": entry.at,
-        "actor": entry.actor,
-        "action": entry.action,
-        "subject": " ".join(part for part in (subject, entry.detail) if part),
-        "allowed": entry.allowed,
     }

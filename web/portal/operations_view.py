@@ -50,6 +50,7 @@ def live_part(found: Snapshot) -> dict[str, Any]:
             _epoch(found),
             _emergency(found),
             chain_tile(found.audit),
+            _erasures(found),
         ],
         "queue": [_queue_row(state, list(some), found) for state, some in _by_state(found)],
         "promises": [
@@ -180,3 +181,10 @@ def chain_tile(chain: AuditChain) -> dict[str, Any]:
     if chain.problem is None:
         return _tile("Audit chain", "Intact", None, [*lines, checked])
     return _tile("Audit chain", "", "Broken", [chain.problem, *lines, checked])
+
+
+def _erasures(found: Snapshot) -> dict[str, Any]:
+    """Wishes to be erased: the law gives a month for an answer."""
+    waiting = found.erasures
+    late = f"{waiting.overdue} late" if waiting.overdue else None
+    return _tile("Erasure", "In time", late, [f"{waiting.open} requests wait: see Erasure"])

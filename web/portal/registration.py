@@ -7,7 +7,7 @@ from clinic.access import Role
 from clinic.account_secrets import password_problem
 from clinic.audit_event import AuditAction
 from clinic.keeper_protocol import ObjectKind
-from clinic.records import accounts, clinics, keys, sealed_objects
+from clinic.records import accounts, clinics, consents, keys, sealed_objects
 from clinic.records.accounts import EmailTakenError, NewAccount
 from clinic.records.models import Account, Clinic, Patient
 from clinic.records.sealed_objects import Place
@@ -69,7 +69,7 @@ def _create(form: RegisterForm, clinic: Clinic) -> Account:
         birth_date.isoformat(), account_id=account.id, column="birth_date"
     )
     patient = accounts.create_patient(db.session(), account)
-    accounts.record_consents(db.session(), patient, form.consents)
+    consents.record(db.session(), patient.id, form.consents)
     identity = Identity(form.family_name.data, form.given_name.data, birth_date)
     _seal_identity(patient, identity)
     for action in (AuditAction.ACCOUNT_CREATED, AuditAction.CONSENT_RECORDED):

@@ -64,6 +64,7 @@ def claim_next() -> AnyResponse:
     actor = me().actor
     row = review.claim_next(db.session(), clinic_id=actor.clinic_id, reader_id=actor.user_id)
     if row is None:
+        audit(AuditAction.CASE_LISTED, detail="no case is waiting")
         db.session.commit()
         flash("No case is waiting.")
         return redirect(url_for("portal.review_queue"))
@@ -90,6 +91,8 @@ def release_case(case_id: str) -> AnyResponse:
     row, _ = case_for(case_id, Permission.READ_CASE)
     form = ReleaseForm()
     if not form.validate_on_submit():
+        audit(AuditAction.REQUEST_REFUSED, row, detail="release without a reason", allowed=False)
+        db.session.commit()
         flash("Choose a reason to give the case back.", "error")
         return redirect(url_for("portal.review_case", case_id=row.id))
     if not review.release(db.session(), row.id, reader_id=me().actor.user_id):

@@ -22,12 +22,13 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from clinic.access import Permission
 from clinic.audit_event import AuditAction
+from clinic.consent import FOR_CARE, Purpose
 from clinic.due_time import Clock
 from clinic.envelope import Context, EnvelopeError, PublicKey, Sealed, parse_container, seal
 from clinic.intake import ADULT_AGE, History, StopRule, stop_rules
 from clinic.keeper_protocol import ObjectKind
 from clinic.photo_limits import PhotoLimits
-from clinic.records import accounts, keys, sealed_objects, service_clock, submissions
+from clinic.records import consents, keys, sealed_objects, service_clock, submissions
 from clinic.records.db import database_now, new_id
 from clinic.records.models import Account, Clinic, Submission
 from clinic.records.sealed_objects import Place
@@ -42,6 +43,10 @@ from web.portal.login import page
 from web.rate_limits import UPLOADS_PER_ACCOUNT, limiter
 from web.services import services
 
+WITHOUT_CARE = (
+    "You have not agreed to online care, so nothing can be sent. You can change that on the page "
+    "of your account."
+)
 _ID = re.compile(r"[0-9a-f]{32}\Z")
 
 
@@ -90,7 +95,6 @@ _VIEWS = (
 )
 
 CLINIC_CLOSED = "Your clinic takes no new cases. You can still read what was sent before."
-NO_CONSENT = "You have not agreed to online care, so nothing can be sent."
 USED_BEFORE = "This form was used before. Please load the page again."
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF")
 
@@ -144,6 +148,8 @@ def replace_photos(case_id: str) -> AnyResponse:
     row, _ = case_for(case_id, Permission.REPLACE_PHOTOS)
     form = RetakePhotosForm()
     if row.case_state != CaseState.UNREADABLE:
+        audit(AuditAction.STATUS_READ, row, detail="nothing to replace")
+        db.session.commit()
         return _received(row)
     if not form.validate_on_submit():
         return _errors_as_json(form, None) if wants_json() else _received(row)
@@ -152,6 +158,8 @@ def replace_photos(case_id: str) -> AnyResponse:
         photos = list(_received_photos(case_id, slots))
     except PhotoProblemError as problem:
         return _not_replaced(form, row, problem)
+    if not consents.permitted_purposes(db.session(), row.patient_id) >= FOR_CARE:
+        deny(row, detail="no consent", words=WITHOUT_CARE)
     submissions.replace_photos(db.session(), row)
     _store_photos(row, photos)
     audit(AuditAction.PHOTOS_REPLACED, row, detail=f"{len(photos)} photos")
@@ -162,6 +170,8 @@ def replace_photos(case_id: str) -> AnyResponse:
 def _not_replaced(form: PortalForm, row: Submission, problem: PhotoProblemError) -> AnyResponse:
     if wants_json():
         return _errors_as_json(form, problem)
+    audit(AuditAction.REQUEST_REFUSED, row, detail=f"photo {problem.view}", allowed=False)
+    db.session.commit()
     flash(problem.message, "error")
     return _received(row)
 
@@ -199,9 +209,9 @@ def _store(submission_id: str, history: History, photos: list[ReceivedPhoto]) ->
     """Bodies on disk, then row, objects and audit entry in one transaction. No broker call."""
     actor = me().actor
     patient_id = actor.patient_id or ""
-    permitted = accounts.permitted_purposes(db.session(), patient_id)
-    if not {"care", "teledermatology"} <= permitted:
-        deny(detail="no consent", words=NO_CONSENT)
+    permitted = consents.permitted_purposes(db.session(), patient_id)
+    if not permitted >= FOR_CARE:
+        deny(detail="no consent", words=WITHOUT_CARE)
     row = submissions.create(
         db.session(),
         NewSubmission(
@@ -210,7 +220,7 @@ def _store(submission_id: str, history: History, photos: list[ReceivedPhoto]) ->
             clinic_id=actor.clinic_id,
             body_site=history.location.site,
             body_side=history.location.side,
-            ai_permitted="ai_assistance" in permitted,
+            ai_permitted=Purpose.AI_ASSISTANCE in permitted,
             due_at=_promised(actor.clinic_id),
         ),
     )
@@ -326,8 +336,7 @@ def _ask_again(
         "new_case.html",
         form,
         **upload_context(submission_id, photo_slots(0), problem),
-        ai_permitted="ai_assistance"
-        in accounts.permitted_purposes(db.session(), me().actor.patient_id or ""),
+        ai_permitted=consents.permits_computer(db.session(), me().actor.patient_id or ""),
         is_minor=_age(me().login.account) < ADULT_AGE,
     )
     if problem is not None:

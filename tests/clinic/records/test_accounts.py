@@ -205,19 +205,6 @@ def test_a_patient_s_name_in_clear_is_impossible(world: World) -> None:
         accounts.create_account(session, world.secrets, new)
 
 
-def test_the_newest_decision_of_a_purpose_counts_and_the_old_one_stays(world: World) -> None:
-    patient_id = world.alice.patient_id or ""
-    with world.sessions() as session, session.begin():
-        patient = accounts.patient_of(session, world.alice.account_id)
-        assert patient is not None
-        accounts.record_consents(session, patient, {"ai_assistance": False, "research": True})
-    with world.sessions() as session:
-        permitted = accounts.permitted_purposes(session, patient_id)
-        newest = {one.purpose: one.permitted for one in accounts.consents_of(session, patient_id)}
-    assert permitted == {"care", "teledermatology", "research"}
-    assert newest["ai_assistance"] is False
-
-
 def test_record_numbers_are_random_and_readable(world: World) -> None:
     with world.sessions() as session:
         numbers = {

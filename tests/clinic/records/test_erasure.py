@@ -1,6 +1,7 @@
 """An erased patient is gone from every table and from the photo store, and stays gone."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,14 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 
 from clinic.audit_event import AuditAction
+from clinic.consent import ConsentDecision, Purpose
 from clinic.erasure_ledger import ErasureLedger, LedgerError
 from clinic.keeper_protocol import KeyPurpose
-from clinic.records import accounts, audit_log, erasure, key_requests, keys
+from clinic.records import accounts, audit_log, consents, erasure, key_requests, keys
 from clinic.records import submissions as cases
 from clinic.records.blobs import MissingBlobError
 from clinic.records.db import Base, database_now, new_id
-from clinic.records.erasure import OF_A_CASE, OF_A_PATIENT, OF_AN_ACCOUNT, Erased, erase_patient
+from clinic.records.erasure import OF_A_CASE, OF_A_PATIENT, OF_AN_ACCOUNT, Erased
 from clinic.records.key_requests import NewKeyRequest
 from clinic.records.models import (
     Account,
@@ -39,14 +41,8 @@ def ledger(tmp_path: Path) -> ErasureLedger:
 
 
 def erase(world: World, ledger: ErasureLedger, person: Person) -> Erased | None:
-    return erase_patient(
-        world.sessions,
-        world.blobs,
-        ledger,
-        world.auditor,
-        patient_id=person.patient_id or "",
-        actor="command line",
-    )
+    eraser = replace(world.eraser, ledger=ledger)
+    return eraser.erase(person.patient_id or "", actor="command line")
 
 
 def busy_life(world: World, person: Person) -> None:
@@ -81,7 +77,7 @@ def bodies(world: World) -> set[str]:
     return set(world.blobs.ids(older_than=time.time() + 60))
 
 
-def test_nothing_of_the_patient_is_left_but_destroyed_keys_and_the_audit_chain(
+def test_nothing_of_the_patient_is_left_but_opaque_ids_for_the_proof(
     world: World, ledger: ErasureLedger
 ) -> None:
     busy_life(world, world.alice)
@@ -91,7 +87,7 @@ def test_nothing_of_the_patient_is_left_but_destroyed_keys_and_the_audit_chain(
     erase(world, ledger, world.alice)
 
     left = mentions(world, world.alice.patient_id, world.alice.account_id, *mine)
-    assert left == {"audit_entry", "patient_key"}
+    assert left == {"audit_entry", "patient_key", "erasure_request", "report_withdrawal"}
     with world.sessions() as session:
         found = session.scalars(select(PatientKey)).all()
         assert [(key.wrapped, key.destroyed_at is not None) for key in found] == [(None, True)]
@@ -161,7 +157,8 @@ def test_a_table_that_refers_to_a_patient_is_known_to_the_erasure() -> None:
         for table in Base.metadata.sorted_tables
         if {"patient_id", "submission_id"} & set(table.columns.keys())
     }
-    assert refers - {"audit_entry"} <= known
+    outlive_the_patient = {"audit_entry", "erasure_request", "report_withdrawal"}
+    assert refers - outlive_the_patient <= known
 
 
 def test_a_worker_that_screens_the_case_meanwhile_stores_nothing(
@@ -198,7 +195,7 @@ def test_the_database_refuses_what_arrives_late_for_an_erased_patient(
     with pytest.raises(IntegrityError):
         world.submit(world.alice)
     with pytest.raises(IntegrityError), world.sessions() as session, session.begin():
-        accounts.record_consents(session, patient, {"research": True})
+        consents.record(session, patient.id, [ConsentDecision(Purpose.RESEARCH, permitted=True)])
 
 
 def test_the_keeper_refuses_a_request_that_names_an_erased_object(
@@ -275,7 +272,8 @@ def test_an_erasure_that_was_cut_off_is_finished_by_running_it_again(
     erase(world, ledger, world.alice)
 
     assert [one.patient_id for one in ledger.read()] == [world.alice.patient_id]
-    assert mentions(world, world.alice.patient_id) <= {"audit_entry", "patient_key"}
+    kept = {"audit_entry", "patient_key", "erasure_request", "report_withdrawal"}
+    assert mentions(world, world.alice.patient_id) <= kept
     with world.sessions() as session:
         named = set(session.scalars(select(SealedObject.id)))
     assert named.isdisjoint(bodies(world))  # what is left has no row: the orphans' sweep takes it

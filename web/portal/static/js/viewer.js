@@ -1,39 +1,26 @@
 // Shows sealed photos and heat-maps: makes a key that dies with the page, asks for the file keys
 // to be wrapped to it, opens the ciphertext here and draws it. No plaintext comes from the server.
 
-import { generateViewerKey, openSealed, SealError } from "./dseal.js";
+import { generateViewerKey, SealError } from "./dseal.js";
+import { askForObjects, openObject, Refusal } from "./grant.js";
 import { startZoom } from "./zoom.js";
-
-const POLL_MS = 250;
-const PATIENCE_MS = 20_000;
-const VIEWER_KID = "viewer";
 
 const WORDS = {
     asking: "Opening the photos…",
     shown: "The photos are open.",
     none: "There are no photos to show.",
-    refused: "You may not see these photos now. Sign in again, or ask who looks after this case.",
-    busy: "The photos cannot be opened just now. Please try again in a minute.",
-    slow: "Opening the photos takes too long. Please try again.",
     broken: "A photo failed its safety check and is not shown. Please tell your administrator.",
     unsupported: "This browser cannot open encrypted photos. Please use a newer one.",
     tryAgain: "Try again",
 };
-
-class Refusal extends Error {
-    constructor(words) {
-        super(words);
-        this.words = words;
-    }
-}
 
 async function open(section) {
     const status = section.querySelector("[data-viewer-status]");
     say(status, WORDS.asking);
     try {
         const { keyPair, publicKey } = await generateViewerKey();
-        const grant = await postGrant(section.dataset, publicKey);
-        const objects = await pollGrant(grant.url);
+        const { grantUrl, csrf } = section.dataset;
+        const objects = await askForObjects({ grantUrl, csrf, publicKey });
         // Photos first: a heat-map takes its size from the photo below it.
         objects.sort((a, b) => (a.type === "heatmap") - (b.type === "heatmap"));
         for (const object of objects) {
@@ -45,39 +32,6 @@ async function open(section) {
     }
 }
 
-async function postGrant({ grantUrl, csrf }, publicKey) {
-    const headers = { "Content-Type": "application/json", "X-CSRFToken": csrf ?? "" };
-    const body = JSON.stringify({ public_key: publicKey });
-    return (await ask(grantUrl, { method: "POST", headers, body })).json();
-}
-
-async function pollGrant(url) {
-    const end = Date.now() + PATIENCE_MS;
-    while (Date.now() < end) {
-        const answer = await ask(url, {});
-        if (answer.status === 200) {
-            return (await answer.json()).objects;
-        }
-        await new Promise((resolve) => {
-            setTimeout(resolve, POLL_MS);
-        });
-    }
-    throw new Refusal(WORDS.slow);
-}
-
-async function ask(url, options) {
-    const headers = { Accept: "application/json", ...options.headers };
-    const how = { ...options, headers, cache: "no-store", credentials: "same-origin" };
-    const answer = await fetch(url, how).catch(() => {
-        throw new Refusal(WORDS.busy);
-    });
-    if (answer.ok) {
-        return answer;
-    }
-    const refused = answer.status >= 400 && answer.status < 500 && answer.status !== 429;
-    throw new Refusal(refused ? WORDS.refused : WORDS.busy);
-}
-
 async function show(section, object, keyPair) {
     const layer = object.type === "heatmap" ? "heatmap" : "photo";
     const figure = section.querySelector(`figure[data-view="${CSS.escape(object.view)}"]`);
@@ -85,18 +39,8 @@ async function show(section, object, keyPair) {
     if (!canvas) {
         return;
     }
-    const answer = await ask(object.url, { headers: { Accept: "application/octet-stream" } });
-    const bytes = await openSealed({
-        headerText: object.header,
-        body: new Uint8Array(await answer.arrayBuffer()),
-        kid: VIEWER_KID,
-        keyPair,
-        expected: {
-            submission: section.dataset.submission,
-            slot: object.slot,
-            type: object.type,
-        },
-    });
+    const { submission } = section.dataset;
+    const bytes = await openObject(object, { submission, keyPair });
     try {
         await draw(canvas, bytes, figure.querySelector('canvas[data-layer="photo"]'));
     } finally {

@@ -1,0 +1,79 @@
+"""The patient's whole record: an overview, and the archive to take along.
+
+The browser builds the archive and adds the photos, which it alone can open. Without JavaScript the
+server builds the same archive without them.
+"""
+
+from flask import Response, jsonify, render_template, url_for
+from werkzeug.wrappers import Response as AnyResponse
+
+from clinic.access import Permission
+from clinic.audit_event import AuditAction
+from clinic.record_archive import to_zip
+from clinic.records.models import Patient
+from web.database import db
+from web.guard import audit, me
+from web.permission import allowed
+from web.portal.blueprint import portal
+from web.portal.confirm_own import confirm_first
+from web.portal.own_record import WITH_PHOTOS, WITHOUT_PHOTOS, as_json, gather
+from web.rate_limits import EXPORTS_PER_ACCOUNT, limiter
+
+
+@portal.get("/my-record")
+@allowed(Permission.KEEP_OWN_RECORD)
+def my_record() -> str:
+    return render_template("my_record.html")
+
+
+@portal.get("/my-record/download")
+@allowed(Permission.KEEP_OWN_RECORD)
+def download_record() -> AnyResponse | str:
+    return confirm_first("download") or render_template("download_record.html")
+
+
+def _exporter() -> str:
+    return f"exports:{me().actor.user_id}"
+
+
+@portal.get("/my-record/archive.zip")
+@allowed(Permission.KEEP_OWN_RECORD)
+@limiter.limit(EXPORTS_PER_ACCOUNT, key_func=_exporter)
+def record_archive() -> AnyResponse:
+    """The archive without photos, for a browser without JavaScript."""
+    first = confirm_first("download")
+    if first is not None:
+        return first
+    own = gather(_patient())
+    files = own.with_readme(WITHOUT_PHOTOS)
+    _audit(f"{len(own.case_ids)} cases without photos")
+    archive = Response(to_zip(files, made_at=own.made_at), content_type="application/zip")
+    archive.headers["Content-Disposition"] = 'attachment; filename="my-record.zip"'
+    return archive
+
+
+@portal.get("/my-record/archive.json")
+@allowed(Permission.KEEP_OWN_RECORD)
+@limiter.limit(EXPORTS_PER_ACCOUNT, key_func=_exporter)
+def record_files() -> AnyResponse:
+    """The same files for the page's script, and where it asks for the photos of each case."""
+    first = confirm_first("download")
+    if first is not None:
+        return first
+    own = gather(_patient())
+    files = [as_json(one) for one in own.with_readme(WITH_PHOTOS)]
+    cases = [
+        {"id": one, "grant_url": url_for("portal.ask_for_pictures", case_id=one)}
+        for one in own.case_ids
+    ]
+    _audit(f"{len(cases)} cases with photos")
+    return jsonify(made_at=own.made_at.isoformat(), files=files, cases=cases)
+
+
+def _patient() -> Patient:
+    return db.session.get_one(Patient, me().actor.patient_id)
+
+
+def _audit(detail: str) -> None:
+    audit(AuditAction.RECORD_EXPORTED, detail=detail)
+    db.session.commit()

@@ -1,0 +1,202 @@
+"""Gathers what a patient's record holds, as files; the photos alone are added by the browser."""
+
+import base64
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from clinic.consent import Purpose
+from clinic.fhir_checks import ensure_sound
+from clinic.fhir_mapping import Export
+from clinic.fhir_own_record import OwnCase, OwnConsent, OwnRecord, to_record_bundle
+from clinic.keeper_protocol import KeyPurpose, ObjectKind
+from clinic.record_archive import ArchiveFile, csv_file, json_file
+from clinic.records import audit_log, consents, review, sealed_objects, submissions
+from clinic.records.db import database_now
+from clinic.records.key_requests import NewKeyRequest
+from clinic.records.models import Consent, Patient, SignedReport, Submission
+from clinic.report_html import to_html
+from clinic.report_values import PatientValues, ReportValues
+from web.database import db
+from web.guard import me
+from web.portal import report_rows
+from web.portal.access_log import AccessLine, access_lines
+from web.portal.texts import CaseTexts, Identity, case_texts, open_texts, read_texts
+from web.portal.wording import reference
+from web.services import services
+
+LONGEST_ACCESS_LOG = 100_000  # entries
+ACCESS_COLUMNS = ("at", "who", "role", "action", "why", "allowed")
+
+README = """Your record at {clinic}
+
+This archive was made for you on {made_at}. It holds all that {clinic} keeps about you.
+
+record.fhir.json   Your record in the form that other clinics can read (FHIR R4).
+account.json       Your account: email address, date of birth, record number.
+letters/           The result of each case that a doctor signed, as a page to read.
+history/           What you told us about each spot.
+photos/            Your photos. {photos}
+consents.json      What you agreed to, since when and until when.
+access-log.csv     Who opened your record and why, as a table.
+access-log.json    The same for programs.
+manifest.json      A list of all files with a fingerprint (SHA-256) of each.
+
+Photos that you replaced with better ones are not in here. Ask us if you want them.
+Keep this archive in a safe place: it is not encrypted.
+"""
+WITH_PHOTOS = "They are the pictures that the doctor saw, or yours if none has been made yet."
+WITHOUT_PHOTOS = (
+    "They are not in this archive: only your own browser can open them, and this archive was made "
+    "by our server. Turn on JavaScript and download it again to have them."
+)
+
+
+@dataclass(frozen=True)
+class OwnFiles:
+    """The files without their readme, and the cases whose photos a browser may add."""
+
+    files: tuple[ArchiveFile, ...]
+    case_ids: tuple[str, ...]
+    clinic: str
+    made_at: datetime
+
+    def with_readme(self, photos: str) -> list[ArchiveFile]:
+        made_at = f"{self.made_at:%Y-%m-%d %H:%M} UTC"
+        text = README.format(clinic=self.clinic, made_at=made_at, photos=photos)
+        return [ArchiveFile("README.txt", text.encode()), *self.files]
+
+
+def gather(patient: Patient) -> OwnFiles:
+    """Everything of the signed-in patient but the photos.
+
+    Raises:
+        KeeperUnavailableError, KeeperRefusedError: nothing is given out.
+
+    """
+    identity = _identity(patient)
+    rows = submissions.of_patient(db.session(), patient.id)
+    texts = {row.id: case_texts(row, [ObjectKind.HISTORY, ObjectKind.LETTER]) for row in rows}
+    values = report_rows.patient(patient, identity, sex=_sex(texts))
+    cases = [_own_case(row, texts[row.id], values) for row in rows]
+    decisions = consents.history(db.session(), patient.id)
+    record = OwnRecord(
+        patient=values,
+        organization=report_rows.organization(patient.clinic_id),
+        cases=cases,
+        consents=[_own_consent(one) for one in decisions],
+        made_at=database_now(db.session()),
+    )
+    files = tuple(_files(record, patient, identity))
+    return OwnFiles(files, tuple(row.id for row in rows), record.organization.name, record.made_at)
+
+
+def _identity(patient: Patient) -> Identity:
+    row = sealed_objects.identity_of(db.session(), patient.id)
+    if row is None:
+        raise LookupError("A patient has no identity.")
+    wanted = NewKeyRequest(
+        purpose=KeyPurpose.TEXT,
+        object_ids=(row.id,),
+        recipient_key=b"",
+        login_session_id=me().login.id,
+    )
+    found = read_texts(open_texts([row], wanted)).identity
+    if found is None:
+        raise LookupError("A patient's identity is of another kind.")
+    return found
+
+
+def _sex(texts: dict[str, CaseTexts]) -> str:
+    """As the newest history says it."""
+    return next((str(one.history.sex) for one in texts.values() if one.history), "unknown")
+
+
+def _own_case(row: Submission, texts: CaseTexts, patient: PatientValues) -> OwnCase:
+    signed = submissions.signed_report(db.session(), row.id)
+    report = _report(signed, texts, patient) if signed else None
+    return OwnCase(row.id, row.received_at, texts.history, report)
+
+
+def _report(row: SignedReport, texts: CaseTexts, patient: PatientValues) -> ReportValues:
+    """As a record system gets it, less the note that is meant for colleagues alone."""
+    photos = sealed_objects.of_submission(db.session(), row.submission_id, [ObjectKind.PHOTO])
+    said = {"diagnosis_text": f"ICD-10-CM {row.icd10cm}"} if row.diagnosis == "other" else {}
+    return report_rows.report(
+        row,
+        patient=patient,
+        organization=report_rows.organization(row.clinic_id),
+        photos=photos,
+        result=review.result_of(db.session(), row.submission_id),
+        finding=report_rows.finding(row, said, texts.letter),
+    )
+
+
+def _own_consent(row: Consent) -> OwnConsent:
+    return OwnConsent(
+        row.id,
+        Purpose(row.purpose),
+        row.permitted,
+        row.valid_from,
+        row.valid_until,
+        row.text_version,
+    )
+
+
+def _files(record: OwnRecord, patient: Patient, identity: Identity) -> Iterator[ArchiveFile]:
+    export = Export(base_url=f"{services().public_url}/fhir/R4", snomed=services().snomed)
+    bundle = to_record_bundle(record, export=export)
+    ensure_sound(bundle)
+    yield json_file("record.fhir.json", bundle)
+    yield json_file("account.json", _account(patient, identity))
+    for case in record.cases:
+        if case.report is not None:
+            yield ArchiveFile(f"letters/{reference(case.id)}.html", to_html(case.report))
+        if case.history is not None:
+            yield json_file(f"history/{reference(case.id)}.json", case.history.to_dict())
+    yield json_file("consents.json", [_consent(one) for one in record.consents])
+    log = _access_log(patient.id)
+    yield json_file("access-log.json", log)
+    yield csv_file("access-log.csv", log, ACCESS_COLUMNS)
+
+
+def _account(patient: Patient, identity: Identity) -> dict[str, Any]:
+    account = me().login.account
+    email = services().account_secrets.unseal(
+        account.email_sealed, account_id=account.id, column="email"
+    )
+    return {
+        "record_number": patient.record_number,
+        "email": email,
+        "family_name": identity.family_name,
+        "given_name": identity.given_name,
+        "birth_date": identity.birth_date.isoformat(),
+        "account_made_at": account.created_at.isoformat(),
+    }
+
+
+def _consent(one: OwnConsent) -> dict[str, Any]:
+    return {
+        "purpose": one.purpose,
+        "meaning": one.purpose.label,
+        "permitted": one.permitted,
+        "valid_from": one.valid_from.isoformat(),
+        "valid_until": one.valid_until.isoformat() if one.valid_until else None,
+        "text_version": one.text_version,
+    }
+
+
+def _access_log(patient_id: str) -> list[dict[str, Any]]:
+    found = audit_log.about_patient(db.session(), patient_id, limit=LONGEST_ACCESS_LOG)
+    return [_line(one) for one in access_lines(found)]
+
+
+def _line(one: AccessLine) -> dict[str, Any]:
+    return asdict(one) | {"at": one.at.isoformat()}
+
+
+def as_json(file: ArchiveFile) -> dict[str, Any]:
+    """One file for the browser that adds the photos."""
+    content = base64.b64encode(file.content).decode()
+    return {"name": file.name, "content": content, "sha256": file.sha256}
