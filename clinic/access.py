@@ -1,33 +1,43 @@
 """Who may do what: the one policy function. What is not allowed here is denied."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+
+from clinic.ehr_client import EhrClient, grants, grants_something
 
 
 class Role(StrEnum):
     PATIENT = "patient"
     DERMATOLOGIST = "dermatologist"
     ADMINISTRATOR = "administrator"
+    AUDITOR = "auditor"
 
 
-STAFF = frozenset({Role.DERMATOLOGIST, Role.ADMINISTRATOR})
+STAFF = frozenset(Role) - {Role.PATIENT}
 
 
 class Permission(StrEnum):
+    KEEP_OWN_RECORD = "keep own record"
     SEND_SUBMISSION = "send submission"
     SEE_OWN_STATUS = "see own status"
     SEE_OWN_PHOTOS = "see own photos"
     REPLACE_PHOTOS = "replace photos"
+    ASK_FOR_PICTURES = "ask for pictures"
     SEE_QUEUE = "see queue"
     SEE_IN_QUEUE = "see in queue"
     READ_CASE = "read case"
     SEE_COMPUTER_VIEW = "see computer view"
     SIGN = "sign"
     SEE_SIGNED_RESULT = "see signed result"
+    SEE_OPERATIONS = "see operations"
     OPERATE = "operate"
     RETRY_SCREENING = "retry screening"
+    MANAGE_PEOPLE = "manage people"
+    DECIDE_ON_ERASURE = "decide on erasure"
     SEARCH_AUDIT = "search audit"
     EXPORT_FOR_TRAINING = "export for training"
+    READ_SIGNED_REPORTS = "read signed reports"
 
 
 @dataclass(frozen=True)
@@ -51,48 +61,105 @@ class CaseFacts:
     signed: bool
 
 
+def may(
+    actor: Actor | EhrClient,
+    permission: Permission,
+    case: CaseFacts | None = None,
+    *,
+    scope: str | None = None,
+) -> bool:
+    """Whether `actor` may do `permission`, on `case` where one is meant.
+
+    `scope` is what a record system's token must grant besides; nobody else has scopes.
+    """
+    if case is not None and case.clinic_id != actor.clinic_id:
+        return False
+    if isinstance(actor, EhrClient):
+        return permission is Permission.READ_SIGNED_REPORTS and _record_system_may(
+            actor, case, scope
+        )
+    if scope is not None:
+        return False
+    if case is None:
+        return permission in _WITHOUT_CASE[actor.role]
+    rule = _ON_A_CASE[actor.role].get(permission)
+    return rule is not None and rule(actor, case)
+
+
+def _record_system_may(client: EhrClient, case: CaseFacts | None, scope: str | None) -> bool:
+    granted = grants_something(client.scopes) if scope is None else grants(client.scopes, scope)
+    return granted and (case is None or case.signed)
+
+
 _WITHOUT_CASE: dict[Role, frozenset[Permission]] = {
-    Role.PATIENT: frozenset({Permission.SEND_SUBMISSION}),
-    Role.DERMATOLOGIST: frozenset({Permission.SEE_QUEUE}),
-    Role.ADMINISTRATOR: frozenset({Permission.OPERATE, Permission.SEARCH_AUDIT}),
+    Role.PATIENT: frozenset(
+        {Permission.KEEP_OWN_RECORD, Permission.SEND_SUBMISSION, Permission.ASK_FOR_PICTURES}
+    ),
+    Role.DERMATOLOGIST: frozenset({Permission.SEE_QUEUE, Permission.ASK_FOR_PICTURES}),
+    Role.ADMINISTRATOR: frozenset(
+        {
+            Permission.SEE_OPERATIONS,
+            Permission.OPERATE,
+            Permission.MANAGE_PEOPLE,
+            Permission.DECIDE_ON_ERASURE,
+        }
+    ),
+    Role.AUDITOR: frozenset({Permission.SEE_OPERATIONS, Permission.SEARCH_AUDIT}),
 }
 
 
-def may(actor: Actor, permission: Permission, case: CaseFacts | None = None) -> bool:
-    """Whether `actor` may do `permission`, on `case` where one is meant."""
-    if case is None:
-        return permission in _WITHOUT_CASE[actor.role]
-    if actor.clinic_id != case.clinic_id:
-        return False
-    if actor.role is Role.PATIENT:
-        return actor.patient_id == case.patient_id and _patient_may(permission, case)
-    if actor.role is Role.DERMATOLOGIST:
-        return _dermatologist_may(actor.user_id, permission, case)
-    return _administrator_may(permission, case)
+def _owns(actor: Actor, case: CaseFacts) -> bool:
+    return actor.patient_id == case.patient_id
 
 
-def _administrator_may(permission: Permission, case: CaseFacts) -> bool:
-    if permission is Permission.RETRY_SCREENING:
-        return not case.signed and case.claimed_by is None
-    return permission is Permission.EXPORT_FOR_TRAINING and case.signed
+def _owns_unsigned(actor: Actor, case: CaseFacts) -> bool:
+    return _owns(actor, case) and not case.signed
 
 
-def _patient_may(permission: Permission, case: CaseFacts) -> bool:
-    if permission is Permission.SEE_SIGNED_RESULT:
-        return case.signed
-    if permission is Permission.REPLACE_PHOTOS:
-        return not case.signed
-    return permission in {Permission.SEE_OWN_STATUS, Permission.SEE_OWN_PHOTOS}
+def _owns_signed(actor: Actor, case: CaseFacts) -> bool:
+    return _owns(actor, case) and case.signed
 
 
-def _dermatologist_may(user_id: str, permission: Permission, case: CaseFacts) -> bool:
-    owns = case.claimed_by == user_id
-    if permission is Permission.SEE_IN_QUEUE:
-        return True
-    if permission is Permission.READ_CASE:
-        return owns
-    if permission is Permission.SEE_COMPUTER_VIEW:
-        return owns and (case.first_read_by == user_id or case.signed)
-    if permission is Permission.SIGN:
-        return owns and case.first_read_by == user_id and not case.signed
-    return False
+def _works_here(_actor: Actor, _case: CaseFacts) -> bool:
+    return True
+
+
+def _holds(actor: Actor, case: CaseFacts) -> bool:
+    return case.claimed_by == actor.user_id
+
+
+def _has_read_blind(actor: Actor, case: CaseFacts) -> bool:
+    return _holds(actor, case) and (case.first_read_by == actor.user_id or case.signed)
+
+
+def _may_sign(actor: Actor, case: CaseFacts) -> bool:
+    return _holds(actor, case) and case.first_read_by == actor.user_id and not case.signed
+
+
+def _nobody_is_at_it(_actor: Actor, case: CaseFacts) -> bool:
+    return not case.signed and case.claimed_by is None
+
+
+def _is_closed(_actor: Actor, case: CaseFacts) -> bool:
+    return case.signed
+
+
+_ON_A_CASE: dict[Role, dict[Permission, Callable[[Actor, CaseFacts], bool]]] = {
+    Role.PATIENT: {
+        Permission.SEE_OWN_STATUS: _owns,
+        Permission.SEE_OWN_PHOTOS: _owns,
+        Permission.REPLACE_PHOTOS: _owns_unsigned,
+        Permission.SEE_SIGNED_RESULT: _owns_signed,
+    },
+    Role.DERMATOLOGIST: {
+        Permission.SEE_IN_QUEUE: _works_here,
+        Permission.READ_CASE: _holds,
+        Permission.SEE_COMPUTER_VIEW: _has_read_blind,
+        Permission.SIGN: _may_sign,
+    },
+    Role.ADMINISTRATOR: {
+        Permission.RETRY_SCREENING: _nobody_is_at_it,
+        Permission.EXPORT_FOR_TRAINING: _is_closed,
+    },
+    Role.AUDITOR: {},
+}

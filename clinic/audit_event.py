@@ -11,6 +11,9 @@ from enum import StrEnum
 class AuditAction(StrEnum):
     """`subject:what happened`. Nothing outside this list can be written."""
 
+    CLINIC_CREATED = "clinic:created"
+    CLINIC_CHANGED = "clinic:changed"
+    CLINIC_CLOSED = "clinic:closed"
     ACCOUNT_CREATED = "account:created"
     SIGNED_IN = "account:signed in"
     SIGN_IN_REFUSED = "account:sign-in refused"

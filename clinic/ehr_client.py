@@ -45,6 +45,11 @@ def grants(scopes: frozenset[str], needed: str) -> bool:
     )
 
 
+def grants_something(scopes: frozenset[str]) -> bool:
+    """Tell whether some scope is understood at all."""
+    return any(rights for _, rights in map(_parts, scopes))
+
+
 def _parts(scope: str) -> tuple[str, str]:
     """Split into type and rights; no rights for what is not understood, so that it grants nothing.
 

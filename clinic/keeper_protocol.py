@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from clinic.access import Actor, CaseFacts, Permission, Role, may
+from clinic.ehr_client import EhrClient
 
 RECIPIENT_KID = "viewer"
 HOURLY_CAP = 2000
@@ -58,7 +59,7 @@ class RequestFacts:
     case: CaseFacts | None = None
     submission_id: str | None = None
     ai_unavailable: bool = False
-    ehr_clinic_id: str | None = None
+    ehr_client: EhrClient | None = None
     holds_lease: bool = False
     research_permitted: bool = False
 
@@ -116,10 +117,10 @@ def _training_refusal(facts: RequestFacts) -> str | None:
 
 
 def _ehr_refusal(facts: RequestFacts) -> str | None:
-    if facts.case is None or facts.ehr_clinic_id != facts.case.clinic_id:
-        return "the client has no access to this clinic"
-    if not facts.case.signed:
-        return "the case is not signed"
+    if facts.case is None or facts.ehr_client is None:
+        return "the client is not registered, or names no case"
+    if not may(facts.ehr_client, Permission.READ_SIGNED_REPORTS, facts.case):
+        return "a client reads signed cases of its own clinic only, within its scopes"
     wanted = {ObjectKind.IDENTITY, ObjectKind.FINDING, ObjectKind.LETTER}
     if any(one.kind not in wanted or not _belongs(one, facts) for one in facts.objects):
         return "the object is not part of a report"

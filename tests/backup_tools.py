@@ -13,7 +13,7 @@ from clinic.erasure_ledger import ErasureLedger
 from clinic.records.audit_log import Auditor
 from clinic.records.backup import Backup, BackupFolder
 from clinic.records.blob_folder import FolderBlobStore
-from clinic.records.db import make_engine, make_session_factory
+from clinic.records.db import every_clinic_sessions, make_engine
 from clinic.records.erasure import Erased
 from clinic.records.restore import Restore, Restored
 from clinic.records.table_dump import snapshot
@@ -92,7 +92,7 @@ class Vault:
 
 def over(world: World, database_url: str, folder: Path) -> World:
     """The same cast and keys over another database and photo store."""
-    sessions = make_session_factory(make_engine(database_url))
+    sessions = every_clinic_sessions(make_engine(database_url))
     keeper = replace(world.keeper, sessions=sessions)
     hints = replace(world.hints, keeper=keeper)
     store = FolderBlobStore(folder / "blobs")

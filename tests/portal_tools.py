@@ -36,6 +36,7 @@ both_databases = pytest.mark.parametrize(
 JSON = {"Accept": "application/json"}
 
 REGISTRATION = {
+    "clinic": "clinic-1",
     "email": "ada@example.com",
     "password": "four words are better",
     "given_name": "Ada",

@@ -34,6 +34,7 @@ def keep_results(
         session.add(
             ScreeningResult(
                 submission_id=row.id,
+                clinic_id=row.clinic_id,
                 ai_used=True,
                 probabilities={name: confidence if name == "nv" else rest for name in CLASSES},
                 prediction_sets={"0.90": ["nv"] if confidence > 0.5 else ["nv", "mel"]},

@@ -29,7 +29,7 @@ from clinic.hints import (
 )
 from clinic.key_files import ROOT_PRIVATE_FILE
 from clinic.records import ehr_clients
-from clinic.records.db import make_engine, make_session_factory
+from clinic.records.db import every_clinic_sessions, make_engine
 from clinic.records.models import SealedObject
 from config import SETTINGS
 from ml.training_manifest import MANIFEST_FILE, read_training_manifest
@@ -306,7 +306,7 @@ def production(postgres: PostgresServer) -> Iterator[Production]:
 def clinic_world(production: Production) -> Iterator[World]:
     """The cast in the production database; Bob has signed one case, Carol's waits."""
     engine = make_engine(production.database_url)
-    world = build(make_session_factory(engine), production.folder)
+    world = build(every_clinic_sessions(engine), production.folder)
     root = production.secrets / "root.pub"
     root.unlink()
     root.write_bytes(in_base64(world.root_public_key))

@@ -1,8 +1,8 @@
 """A small clinic for tests, with a fixed cast: the real records, keeper and rules on any database.
 
 Alice is a patient; Bob is a dermatologist who reads her case; Carol is another patient; Dan is a
-dermatologist of the same clinic without a claim; Erin administers; Frank is a dermatologist of
-another clinic.
+dermatologist of the same clinic without a claim; Erin administers; Grace audits; Frank is a
+dermatologist of another clinic.
 """
 
 import io
@@ -272,7 +272,10 @@ def build(sessions: SessionFactory, folder: Path) -> World:
     )
     with sessions() as session, session.begin():
         keys.publish_epoch(session, master, root)
-        clinics = [Clinic(id="0" * 31 + str(n), name=f"Clinic {n}", phone="0") for n in (1, 2)]
+        clinics = [
+            Clinic(id="0" * 31 + str(n), slug=f"clinic-{n}", name=f"Clinic {n}", phone="0")
+            for n in (1, 2)
+        ]
         session.add_all(clinics)
         session.flush()
         world.clinic_id, world.other_clinic_id = clinics[0].id, clinics[1].id
@@ -281,6 +284,7 @@ def build(sessions: SessionFactory, folder: Path) -> World:
     world.add_person("bob", Role.DERMATOLOGIST)
     world.add_person("dan", Role.DERMATOLOGIST)
     world.add_person("erin", Role.ADMINISTRATOR)
+    world.add_person("grace", Role.AUDITOR)
     world.add_person("frank", Role.DERMATOLOGIST, clinic_id=world.other_clinic_id)
     return world
 

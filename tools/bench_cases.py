@@ -114,6 +114,7 @@ class CaseMaker:
         self.session.add(
             ScreeningResult(
                 submission_id=row.id,
+                clinic_id=row.clinic_id,
                 ai_used=False,
                 quality_flags=[],
                 urgency=row.urgency,

@@ -20,7 +20,7 @@ from clinic.access import Role
 from clinic.consent import FOR_CARE, ConsentDecision, Purpose
 from clinic.envelope import Context, PublicKey, seal
 from clinic.keeper_protocol import ObjectKind
-from clinic.records import accounts, consents, keys
+from clinic.records import accounts, clinics, consents, keys
 from clinic.records.accounts import NewAccount
 from clinic.records.db import new_id
 from config import WEB, Settings
@@ -121,7 +121,7 @@ def _logins(installation: Installation, count: int) -> list[str]:
     purposes = [ConsentDecision(one, permitted=True) for one in (*FOR_CARE, Purpose.AI_ASSISTANCE)]
     tokens = []
     with installation.sessions()() as session, session.begin():
-        clinic = accounts.the_clinic(session)
+        clinic = clinics.chosen(session, None)
         for number in range(count):
             new = NewAccount(clinic.id, Role.PATIENT, f"bench-{number}@demo.invalid", "no password")
             account = accounts.create_account(session, box, new)

@@ -31,13 +31,13 @@ from clinic.key_files import (
 )
 from clinic.master_key import read_master_key
 from clinic.passwords import Passwords
-from clinic.records import accounts, consents, ehr_clients, keys, sealed_objects
+from clinic.records import accounts, clinics, consents, ehr_clients, keys, sealed_objects
 from clinic.records.accounts import NewAccount
 from clinic.records.audit_log import Auditor
 from clinic.records.blob_choice import open_blob_store
 from clinic.records.blobs import BlobStore
-from clinic.records.db import SessionFactory, make_engine, make_session_factory
-from clinic.records.models import Account, Clinic
+from clinic.records.db import SessionFactory, every_clinic_sessions, make_engine
+from clinic.records.models import Account
 from clinic.records.sealed_objects import Place
 from config import ADMIN, Settings, needed
 from tools.supervisor import Program
@@ -45,7 +45,7 @@ from web.portal.texts import Identity, write_identity
 
 ROOT = Path(__file__).resolve().parent.parent
 DEMO_BIRTH_DATE = date(1974, 4, 12)
-DEMO_ROLES = (Role.PATIENT, Role.DERMATOLOGIST, Role.ADMINISTRATOR)
+DEMO_ROLES = tuple(Role)
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class Installation:
         return make_engine(needed(self.settings().database_url))
 
     def sessions(self) -> SessionFactory:
-        return make_session_factory(self.engine)
+        return every_clinic_sessions(self.engine)
 
     def account_secrets(self) -> AccountSecrets:
         return AccountSecrets(needed(self.settings().account_key).value)
@@ -181,9 +181,13 @@ def _ensure_epoch(installation: Installation) -> None:
 def _create_people(installation: Installation) -> list[DemoPerson]:
     _ensure_epoch(installation)
     with installation.sessions()() as session, session.begin():
-        clinic = Clinic(name="Demo Skin Clinic", phone="020 7946 0000", time_zone="Europe/London")
-        session.add(clinic)
-        session.flush()
+        clinic = clinics.create(
+            session,
+            name="Demo Skin Clinic",
+            phone="020 7946 0000",
+            time_zone="Europe/London",
+            slug="demo",
+        )
         people = [_new_person(role) for role in DEMO_ROLES]
         for person in people:
             account = accounts.create_account(
@@ -259,7 +263,7 @@ def sign_in_links(installation: Installation, people: list[DemoPerson]) -> dict[
 def register_ehr_client(installation: Installation) -> str:
     """Register an EHR client for the demo and return its bearer token."""
     with installation.sessions()() as session, session.begin():
-        clinic = accounts.the_clinic(session)
+        clinic = clinics.chosen(session, None)
         return ehr_clients.register(session, clinic_id=clinic.id, name="Demo EHR").token
 
 

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, func, select, text
 from clinic.access import Role
 from clinic.audit_event import AuditAction
 from clinic.records.audit_log import Auditor
-from clinic.records.db import make_engine, make_session_factory
+from clinic.records.db import every_clinic_sessions, make_engine
 from clinic.records.models import AuditEntry, Base, SealedObject
 from tools import bench_screening
 from tools.demo import read_and_sign
@@ -133,7 +133,7 @@ def audit_appends() -> dict[str, float]:
     with PostgresServer.started(fsync=True) as server:
         engine = make_engine(server.fresh_database())
         Base.metadata.create_all(engine)
-        auditor, sessions = Auditor(b"a" * 32), make_session_factory(engine)
+        auditor, sessions = Auditor(b"a" * 32), every_clinic_sessions(engine)
 
         def append(entries: int, stopped: threading.Event) -> int:
             done = 0

@@ -17,7 +17,7 @@ from clinic.passwords import Passwords
 from clinic.records.audit_log import Auditor
 from clinic.records.backup import Backup, BackupFolder
 from clinic.records.blob_choice import open_blob_store
-from clinic.records.db import SessionFactory, make_engine, make_session_factory
+from clinic.records.db import SessionFactory, every_clinic_sessions, make_engine
 from clinic.records.erasure import Eraser
 from clinic.records.restore import Restore
 from clinic.records.table_dump import snapshot
@@ -70,7 +70,7 @@ def create_admin_app() -> Flask:
     settings = Settings.from_env(ADMIN)
     app = _with_database(settings)
     with app.app_context():
-        sessions = make_session_factory(db.engine)
+        sessions = every_clinic_sessions(db.engine)
     app.extensions[EXTENSION] = ErasureServices(
         auditor=Auditor(_secret(settings.audit_key)),
         account_secrets=AccountSecrets(_secret(settings.account_key)),
@@ -99,7 +99,7 @@ def create_backup_app() -> Flask:
     auditor = Auditor(_secret(settings.audit_key))
     folder = BackupFolder(needed(settings.backup_dir), auditor.key)
     backup = Backup(
-        sessions=make_session_factory(engine),
+        sessions=every_clinic_sessions(engine),
         snapshot=partial(snapshot, database_url),
         revision_of=newest_revision,
         blobs=blobs,
@@ -127,7 +127,7 @@ def create_export_app() -> Flask:
         auditor=Auditor(_secret(settings.audit_key)),
         account_secrets=AccountSecrets(_secret(settings.account_key)),
         passwords=Passwords.standard(),
-        sessions=make_session_factory(make_engine(needed(settings.database_url))),
+        sessions=every_clinic_sessions(make_engine(needed(settings.database_url))),
         blobs=open_blob_store(settings),
         hints=CeleryHints(needed(settings.broker_url)),
         enrolment_key=_secret(settings.enrolment_key),
@@ -194,7 +194,7 @@ def create_app(settings: Settings, services: Services | None = None) -> Flask:
 
 
 def _services(settings: Settings) -> Services:
-    sessions = make_session_factory(db.engine)
+    sessions = every_clinic_sessions(db.engine)
     return Services(
         sessions=sessions,
         blobs=open_blob_store(settings),

@@ -5,7 +5,6 @@
 
 import base64
 from pathlib import Path
-from zoneinfo import available_timezones
 
 import click
 from flask import Flask
@@ -15,16 +14,16 @@ from clinic.access import STAFF, Role
 from clinic.audit_event import AuditAction
 from clinic.epoch_key import root_fingerprint
 from clinic.key_files import KeyFilesExistError, create_key_files
-from clinic.records import accounts, ehr_clients, invitations
+from clinic.records import ehr_clients, invitations
 from clinic.records.models import Clinic
 from web.audit_commands import audit_commands
+from web.clinics_commands import chosen_clinic, clinic_option, clinics_commands
 from web.database import db
 from web.services import admin_services
 
 ACTOR = "command line"
 
-users_commands = AppGroup("users", help="People of the clinic.")
-clinics_commands = AppGroup("clinics", help="Clinics of this installation.")
+users_commands = AppGroup("users", help="People of the clinics.")
 ehr_commands = AppGroup("ehr-clients", help="Record systems that may read signed reports.")
 
 
@@ -43,36 +42,6 @@ def _record(action: AuditAction, *, clinic_id: str | None = None, detail: str = 
     db.session.commit()
 
 
-def _the_clinic() -> Clinic:
-    try:
-        return accounts.the_clinic(db.session())
-    except LookupError as error:
-        raise click.ClickException(str(error)) from error
-
-
-@clinics_commands.command("create")
-@click.argument("name")
-@click.option("--phone", required=True, help="The number that patients call.")
-@click.option("--time-zone", default="Europe/London", show_default=True)
-def create_clinic(name: str, phone: str, time_zone: str) -> None:
-    """Create a clinic."""
-    if time_zone not in available_timezones():
-        raise click.UsageError(f"There is no time zone {time_zone}, such as Europe/London.")
-    clinic = Clinic(name=name, phone=phone, time_zone=time_zone)
-    db.session.add(clinic)
-    db.session.commit()
-    click.echo(f"Clinic {name} has the id {clinic.id}.")
-
-
-def _clinic(clinic_id: str | None) -> Clinic:
-    if clinic_id is None:
-        return _the_clinic()
-    found = db.session.get(Clinic, clinic_id)
-    if found is None:
-        raise click.UsageError(f"There is no clinic with the id {clinic_id}.")
-    return found
-
-
 def _invite(role: Role, clinic: Clinic) -> None:
     token = invitations.invite(db.session(), clinic_id=clinic.id, role=role)
     _record(AuditAction.PERSON_INVITED, clinic_id=clinic.id, detail=role)
@@ -80,32 +49,30 @@ def _invite(role: Role, clinic: Clinic) -> None:
     click.echo(f"{admin_services().public_url}/join/{token}")
 
 
-CLINIC_OPTION = click.option("--clinic", "clinic_id", help="Its id; without it the first clinic.")
-
-
 @users_commands.command("invite")
 @click.argument("role", type=click.Choice(sorted(role.value for role in STAFF)))
-@CLINIC_OPTION
-def invite_user(role: str, clinic_id: str | None) -> None:
+@clinic_option
+def invite_user(role: str, slug: str | None) -> None:
     """Print a one-time link with which somebody joins the staff.
 
     They choose name and password themselves and set up a second factor.
     """
-    _invite(Role(role), _clinic(clinic_id))
+    _invite(Role(role), chosen_clinic(slug))
 
 
 @users_commands.command("invite-administrator")
-@CLINIC_OPTION
-def invite_administrator(clinic_id: str | None) -> None:
+@clinic_option
+def invite_administrator(slug: str | None) -> None:
     """Print a one-time link for an administrator: how the first person comes in."""
-    _invite(Role.ADMINISTRATOR, _clinic(clinic_id))
+    _invite(Role.ADMINISTRATOR, chosen_clinic(slug))
 
 
 @ehr_commands.command("register")
 @click.argument("name")
-def register_ehr_client(name: str) -> None:
-    """Register a record system of the first clinic and print its bearer token once."""
-    clinic = _the_clinic()
+@clinic_option
+def register_ehr_client(name: str, slug: str | None) -> None:
+    """Register a record system of one clinic and print its bearer token once."""
+    clinic = chosen_clinic(slug)
     registered = ehr_clients.register(db.session(), clinic_id=clinic.id, name=name)
     _record(AuditAction.EHR_CLIENT_REGISTERED, clinic_id=clinic.id, detail=registered.client_id)
     click.echo(f"Client {registered.client_id}. Bearer token, shown once: {registered.token}")

@@ -1,16 +1,33 @@
 """The portal's engine and request session, over the tables that the worker uses too."""
 
-from flask import Flask
+from typing import Any
+
+from flask import Flask, has_request_context
 from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
+from flask_sqlalchemy.session import Session as FlaskSession
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
-from clinic.records import models
+from clinic.records import clinic_scope, models
 from clinic.records.audit_log import RECORDED
+from clinic.records.clinic_scope import ClinicSession
 from clinic.records.db import engine_options, prepare_engine
 
-db = SQLAlchemy(metadata=models.Base.metadata, session_options={"expire_on_commit": False})
+
+class RequestSession(ClinicSession, FlaskSession):
+    """In a request it is closed until the guard says for which clinic; commands serve all."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not has_request_context():
+            clinic_scope.open_to_every_clinic(self)
+
+
+db = SQLAlchemy(
+    metadata=models.Base.metadata,
+    session_options={"class_": RequestSession, "expire_on_commit": False},
+)
 migrate = Migrate()
 
 

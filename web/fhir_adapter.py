@@ -13,7 +13,7 @@ from clinic.ehr_client import EhrClient, FhirAccess
 from clinic.fhir_mapping import ReportKey
 from clinic.fhir_search import PageKey, ReportPage, ReportQuery
 from clinic.keeper_protocol import KeyPurpose, ObjectKind
-from clinic.records import ehr_clients, reports, review, sealed_objects, submissions
+from clinic.records import clinic_scope, ehr_clients, reports, review, sealed_objects, submissions
 from clinic.records.keeper_client import KeeperRefusedError, KeeperUnavailableError
 from clinic.records.key_requests import NewKeyRequest
 from clinic.records.models import Patient, SignedReport
@@ -57,10 +57,11 @@ def _refused(_: Exception) -> Response:
 
 
 def _authenticate(token: str) -> EhrClient | None:
-    row = ehr_clients.by_token(db.session(), token)
-    if row is None:
-        return None
-    return EhrClient(id=row.id, clinic_id=row.clinic_id, scopes=frozenset(row.scopes.split()))
+    with clinic_scope.every_clinic(db.session()):
+        client = ehr_clients.by_token(db.session(), token)
+    if client is not None:
+        clinic_scope.keep_to(db.session(), client.clinic_id)
+    return client
 
 
 def _audit(access: FhirAccess) -> None:
@@ -71,6 +72,8 @@ def _audit(access: FhirAccess) -> None:
     client = access.client
     if client is None and not first_in_minute("fhir", get_remote_address()):
         return
+    if client is None:  # an unknown token is of no clinic, and so is its entry
+        clinic_scope.open_to_every_clinic(db.session())
     common: dict[str, str | bool | None] = {
         "clinic_id": client.clinic_id if client else None,
         "allowed": access.status < 400,

@@ -1,6 +1,6 @@
 """Closed by default: each route needs a permission mark, and each request must fit it."""
 
-from typing import cast
+from typing import NoReturn, cast
 
 from flask import Flask, Response, abort, current_app, g, redirect, request, url_for
 from flask_login import LoginManager, UserMixin, current_user
@@ -8,10 +8,10 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from clinic.access import STAFF, Actor, CaseFacts, Permission, Role, may
 from clinic.audit_event import AuditAction
-from clinic.records import accounts, audit_log, submissions
+from clinic.records import accounts, audit_log, clinic_scope, submissions
 from clinic.records.models import LoginSession, Submission
 from web.database import db
-from web.permission import mark_of
+from web.permission import Mark, mark_of
 from web.services import services
 
 
@@ -55,13 +55,12 @@ def _load(token: str) -> SignedIn | None:
     if g.get("login_failed", False):
         return None
     g.login_failed = True
-    login = accounts.live_login(db.session(), token)
+    with clinic_scope.every_clinic(db.session()):  # whose clinic it is, this person says
+        login = accounts.live_login(db.session(), token)
+        actor = accounts.actor_of(db.session(), login) if login else None
+        db.session.commit()
     g.login_failed = False
-    if login is None:
-        return None
-    actor = accounts.actor_of(db.session(), login)
-    db.session.commit()
-    return SignedIn(token, login, actor)
+    return SignedIn(token, login, actor) if login and actor else None
 
 
 _OWN_PAGES = frozenset({None, "same-origin", "none"})
@@ -89,20 +88,30 @@ _HALF_SIGNED_IN = frozenset(
 
 
 def _check_mark() -> AnyResponse | None:
+    clinic_scope.close(db.session())
     if request.endpoint is None or request.endpoint == "static":
         return None
     mark = mark_of(current_app.view_functions[request.endpoint])
     if mark is None:
         abort(403)
-    if mark.kind != "role":
+    if mark.kind == "before sign-in":
+        clinic_scope.open_to_every_clinic(db.session())
+    if not mark.is_personal:
         return None
     if not current_user.is_authenticated:
         return _ask_to_sign_in()
-    if me().role not in mark.roles:
+    clinic_scope.keep_to(db.session(), me().actor.clinic_id)
+    if not _admits(mark):
         deny(detail=request.endpoint)
     if not me().second_factor_done and request.endpoint not in _HALF_SIGNED_IN:
         return redirect(url_for("portal.second_factor"))
     return None
+
+
+def _admits(mark: Mark) -> bool:
+    if mark.permission is not None:
+        return may(me().actor, mark.permission)
+    return me().role in mark.roles
 
 
 def _ask_to_sign_in() -> AnyResponse:
@@ -118,8 +127,19 @@ def wants_json() -> bool:
     )
 
 
-def deny(row: Submission | None = None, *, detail: str = "") -> None:
-    """Audit the refusal and answer 403."""
+def deny(row: Submission | None = None, *, detail: str = "", words: str | None = None) -> NoReturn:
+    """Audit the refusal and answer 403, with `words` for the person where others fit better."""
+    _audit_refusal(row, detail)
+    abort(403, words)
+
+
+def missing(detail: str) -> NoReturn:
+    """Audit that somebody asked for what is not there, or is another clinic's, and answer 404."""
+    _audit_refusal(None, f"{detail}: not here")
+    abort(404)
+
+
+def _audit_refusal(row: Submission | None, detail: str) -> None:
     actor = me().actor
     services().auditor.record(
         db.session(),
@@ -132,19 +152,21 @@ def deny(row: Submission | None = None, *, detail: str = "") -> None:
         detail=detail,
     )
     db.session.commit()
-    abort(403)
 
 
 def case_for(submission_id: str, permission: Permission) -> tuple[Submission, CaseFacts]:
     """The case, if this person may do `permission` on it; 404 and 403 otherwise.
 
-    410 where the clinic's audit chain knows the case, but its patient was erased.
+    Another clinic's case is as little there as one that never was. 410 where the clinic's own
+    audit chain knows the case, but its patient was erased.
     """
     row = submissions.find(db.session(), submission_id)
     if row is None:
         clinic_id = me().actor.clinic_id
-        known = audit_log.names_case(db.session(), submission_id, clinic_id=clinic_id)
-        abort(410 if known else 404)
+        if not audit_log.names_case(db.session(), submission_id, clinic_id=clinic_id):
+            missing(permission)
+        _audit_refusal(None, f"{permission}: erased")
+        abort(410)
     facts = submissions.facts(db.session(), row)
     if not may(me().actor, permission, facts):
         deny(row, detail=permission)

@@ -1,23 +1,30 @@
-"""The clinic of this installation as pages show it: its name, its phone, its clock."""
+"""The clinic that a request is about, as pages show it: its name, its phone, its clock."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from zoneinfo import ZoneInfo
 
-from flask import Flask, g, has_request_context
+from flask import Flask, g, has_request_context, session
+from flask_login import current_user
 from sqlalchemy.exc import SQLAlchemyError
 
-from clinic.records import accounts
+from clinic.records import clinics
+from clinic.records.clinic_scope import every_clinic
+from clinic.records.models import Clinic
 from web.database import db
+from web.guard import me
+
+VISITED = "clinic"
 
 
 @dataclass(frozen=True)
 class LocalClinic:
-    """What a page says where no clinic can be read is the default."""
+    """What a page says; where nobody knows which clinic is meant, the default."""
 
     name: str = "the clinic"
     phone: str = "the number on your letter"
     zone: tzinfo = UTC
+    known: bool = False
 
 
 def init_local_time(app: Flask) -> None:
@@ -42,8 +49,23 @@ def local_clinic() -> LocalClinic:
 
 def _read() -> LocalClinic:
     try:
-        row = accounts.the_clinic(db.session())
-        return LocalClinic(row.name, row.phone, ZoneInfo(row.time_zone))
-    except (LookupError, SQLAlchemyError):
+        with every_clinic(db.session()):
+            row = _own() if current_user.is_authenticated else visited_clinic()
+    except SQLAlchemyError:
         db.session.rollback()
+        row = None
+    if row is None:
         return LocalClinic()
+    return LocalClinic(row.name, row.phone, ZoneInfo(row.time_zone), known=True)
+
+
+def _own() -> Clinic | None:
+    return db.session.get(Clinic, me().actor.clinic_id)
+
+
+def visited_clinic() -> Clinic | None:
+    """The open clinic whose address this browser came by, or the only one that there is."""
+    known = clinics.open_ones(db.session())
+    slug = session.get(VISITED)
+    visited = [clinic for clinic in known if clinic.slug == slug] or known
+    return visited[0] if len(visited) == 1 else None

@@ -4,7 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
-Kind = Literal["public", "ehr_client", "role"]
+from clinic.access import Permission
+
+Kind = Literal["public", "before sign-in", "ehr_client", "role", "permission"]
 View = TypeVar("View", bound=Callable[..., object])
 
 _ATTRIBUTE = "__permission__"
@@ -15,10 +17,22 @@ class Mark:
     kind: Kind
     scope: str | None = None
     roles: frozenset[str] = frozenset()
+    permission: Permission | None = None
+
+    @property
+    def is_personal(self) -> bool:
+        """Whether only somebody who is signed in gets in."""
+        return self.kind in {"role", "permission"}
 
 
 def public(view: View) -> View:
+    """For everybody, and of no clinic: the view reads no clinic's rows."""
     return _marked(view, Mark(kind="public"))
+
+
+def before_sign_in(view: View) -> View:
+    """For everybody: the view finds out who somebody is, among the people of all clinics."""
+    return _marked(view, Mark(kind="before sign-in"))
 
 
 def ehr_client(scope: str) -> Callable[[View], View]:
@@ -30,7 +44,17 @@ def ehr_client(scope: str) -> Callable[[View], View]:
     return decorate
 
 
+def allowed(permission: Permission) -> Callable[[View], View]:
+    """For whom the policy gives this permission; which cases, the view asks with the case."""
+
+    def decorate(view: View) -> View:
+        return _marked(view, Mark(kind="permission", permission=permission))
+
+    return decorate
+
+
 def roles(*names: str) -> Callable[[View], View]:
+    """For these roles: pages about a person's own account, which ask no policy."""
     if not names:
         raise ValueError("A route for no role would be closed to everybody.")
 

@@ -12,6 +12,7 @@ from limits import RateLimitItemPerMinute
 
 from clinic.access import Actor
 from clinic.audit_event import AuditAction
+from clinic.records.clinic_scope import every_clinic
 from clinic.records.db import DATABASE_AWAY
 from web.database import db, request_is_audited
 from web.errors import error_page
@@ -54,16 +55,17 @@ def _record(status: int) -> None:
     elif actor is None or not _is_for_people():
         return
     db.session.rollback()
-    services().auditor.record(
-        db.session(),
-        AuditAction.REQUEST_REFUSED,
-        actor.user_id if actor else "unknown",
-        clinic_id=actor.clinic_id if actor else None,
-        patient_id=actor.patient_id if actor else None,
-        allowed=False,
-        detail=f"{request.endpoint} {status}",
-    )
-    db.session.commit()
+    with every_clinic(db.session()):  # who sends too much may be of no clinic
+        services().auditor.record(
+            db.session(),
+            AuditAction.REQUEST_REFUSED,
+            actor.user_id if actor else "unknown",
+            clinic_id=actor.clinic_id if actor else None,
+            patient_id=actor.patient_id if actor else None,
+            allowed=False,
+            detail=f"{request.endpoint} {status}",
+        )
+        db.session.commit()
 
 
 def _person() -> Actor | None:
@@ -73,4 +75,4 @@ def _person() -> Actor | None:
 def _is_for_people() -> bool:
     view = current_app.view_functions.get(request.endpoint or "")
     mark = mark_of(view) if view is not None else None
-    return mark is not None and mark.kind == "role"
+    return mark is not None and mark.is_personal

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from clinic.access import Actor
 from clinic.audit_event import AuditAction
 from clinic.consent import Purpose
+from clinic.ehr_client import EhrClient
 from clinic.envelope import (
     EnvelopeError,
     Header,
@@ -35,13 +36,20 @@ from clinic.keeper_protocol import (
     refusal,
 )
 from clinic.master_key import MasterKey
-from clinic.records import accounts, consents, keys, screening_queue, sealed_objects, submissions
+from clinic.records import (
+    accounts,
+    consents,
+    ehr_clients,
+    keys,
+    screening_queue,
+    sealed_objects,
+    submissions,
+)
 from clinic.records.audit_log import Auditor
 from clinic.records.db import SessionFactory, database_now
 from clinic.records.key_requests import asked_last_hour
 from clinic.records.keys import KeyDestroyedError
 from clinic.records.models import (
-    EhrClient,
     KeyRequest,
     LoginSession,
     ProcessKey,
@@ -170,7 +178,7 @@ class Keeper:
             case=submissions.facts(session, case) if case else None,
             submission_id=case.id if case else None,
             ai_unavailable=case is not None and case.screening_state == ScreeningState.DEAD,
-            ehr_clinic_id=_ehr_clinic(session, request),
+            ehr_client=_ehr_client(session, request),
             holds_lease=case is not None
             and screening_queue.holds_lease(session, case.id, request.token),
             research_permitted=case is not None
@@ -236,11 +244,8 @@ def _actor(session: Session, request: KeyRequest) -> Actor | None:
     return accounts.actor_of(session, login)
 
 
-def _ehr_clinic(session: Session, request: KeyRequest) -> str | None:
-    client = session.get(EhrClient, request.ehr_client_id) if request.ehr_client_id else None
-    if client is None or client.revoked_at is not None:
-        return None
-    return client.clinic_id if client.expires_at > database_now(session) else None
+def _ehr_client(session: Session, request: KeyRequest) -> EhrClient | None:
+    return ehr_clients.alive(session, request.ehr_client_id) if request.ehr_client_id else None
 
 
 def _kinds(facts: RequestFacts) -> str:

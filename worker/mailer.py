@@ -19,6 +19,7 @@ from clinic.records.db import DATABASE_AWAY, SessionFactory
 from clinic.records.models import Account, Clinic, Notice
 
 PERIOD_SECONDS = 2.0
+NO_CLINIC_YET = "DermQueue"  # who registers chooses a clinic later; that mail names no phone
 
 # Which link a notice carries, and the page that it opens.
 _LINKS = {
@@ -63,9 +64,9 @@ class Mailer:
             return _Mail(notice.id, address, None)
         account = session.get(Account, notice.account_id) if notice.account_id else holder
         clinic = session.get(Clinic, account.clinic_id) if account else None
-        clinic = clinic or accounts.the_clinic(session)
+        name, phone = (clinic.name, clinic.phone) if clinic else (NO_CLINIC_YET, "")
         link = self._link(session, kind, address, account)
-        words = message(kind, clinic_name=clinic.name, phone=clinic.phone, link=link)
+        words = message(kind, clinic_name=name, phone=phone, link=link)
         return _Mail(notice.id, address, words)
 
     def _link(

@@ -13,7 +13,6 @@ from clinic.one_time_link import DEMO_LINK_LIFE, digest, new_token
 from clinic.records.db import database_now, new_id
 from clinic.records.models import (
     Account,
-    Clinic,
     LoginSession,
     Passkey,
     Patient,
@@ -25,6 +24,7 @@ IDLE_LIFE = {
     Role.PATIENT: timedelta(minutes=30),
     Role.DERMATOLOGIST: timedelta(minutes=15),
     Role.ADMINISTRATOR: timedelta(minutes=15),
+    Role.AUDITOR: timedelta(minutes=15),
 }
 SEEN_EVERY = timedelta(seconds=30)
 
@@ -42,14 +42,6 @@ class NewAccount:
     family_name: str | None = None
     given_name: str | None = None
     registration_number: str | None = None
-
-
-def the_clinic(session: Session) -> Clinic:
-    """The installation's first clinic, which new patients join."""
-    clinic = session.scalar(select(Clinic).order_by(Clinic.id).limit(1))
-    if clinic is None:
-        raise LookupError("No clinic exists yet: run `flask clinics create`.")
-    return clinic
 
 
 def create_account(session: Session, box: AccountSecrets, new: NewAccount) -> Account:

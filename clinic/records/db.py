@@ -90,7 +90,8 @@ def prepare_engine(engine: Engine) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def make_session_factory(engine: Engine) -> sessionmaker[Session]:
+def every_clinic_sessions(engine: Engine) -> sessionmaker[Session]:
+    """For programs and commands, which serve all clinics; a request's session serves one."""
     return sessionmaker(engine, expire_on_commit=False)
 
 

@@ -7,9 +7,10 @@ from datetime import timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from clinic.ehr_client import EhrClient
 from clinic.one_time_link import digest
+from clinic.records import models
 from clinic.records.db import database_now, new_id
-from clinic.records.models import EhrClient
 
 TOKEN_LIFE = timedelta(days=90)
 READ_SCOPES = "system/*.rs"
@@ -26,7 +27,7 @@ def register(
 ) -> Registration:
     """Register a client of one clinic. The token is shown once; only its SHA-256 is kept."""
     token, now = secrets.token_urlsafe(32), database_now(session)
-    client = EhrClient(
+    client = models.EhrClient(
         id=new_id(),
         clinic_id=clinic_id,
         name=name,
@@ -42,7 +43,16 @@ def register(
 
 def by_token(session: Session, token: str) -> EhrClient | None:
     """The client of a living token."""
-    found = session.scalar(select(EhrClient).where(EhrClient.token_hash == digest(token)))
-    if found is None or found.revoked_at is not None:
+    query = select(models.EhrClient).where(models.EhrClient.token_hash == digest(token))
+    return _living(session, session.scalar(query))
+
+
+def alive(session: Session, client_id: str) -> EhrClient | None:
+    """The client with this id, if its token still counts."""
+    return _living(session, session.get(models.EhrClient, client_id))
+
+
+def _living(session: Session, row: models.EhrClient | None) -> EhrClient | None:
+    if row is None or row.revoked_at is not None or row.expires_at <= database_now(session):
         return None
-    return found if found.expires_at > database_now(session) else None
+    return EhrClient(id=row.id, clinic_id=row.clinic_id, scopes=frozenset(row.scopes.split()))

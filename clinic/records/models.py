@@ -60,12 +60,18 @@ def _partial(name: str, *columns: str, where: str) -> Index:
 
 
 class Clinic(Base):
+    """One of this installation's clinics. `slug` is its place in addresses: /c/<slug>."""
+
     __tablename__ = "clinic"
 
     id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
+    slug: Mapped[str] = mapped_column(String(40), default=new_id)
     name: Mapped[str] = mapped_column(String(120))
     phone: Mapped[str] = mapped_column(String(40))
     time_zone: Mapped[str] = mapped_column(String(60), default="Europe/London")
+    closed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+    __table_args__ = (Index("clinic_slug", "slug", unique=True),)
 
 
 class Account(Base):
@@ -388,6 +394,9 @@ class ScreeningResult(Base):
     __tablename__ = "screening_result"
 
     submission_id: Mapped[str] = mapped_column(ForeignKey("submission.id"), primary_key=True)
+    clinic_id: Mapped[str] = mapped_column(
+        ForeignKey("clinic.id", name="screening_result_clinic_id_fkey")
+    )
     ai_used: Mapped[bool] = mapped_column(Boolean)
     probabilities: Mapped[dict[str, float] | None] = mapped_column(JSON(none_as_null=True))
     members: Mapped[dict[str, dict[str, float]] | None] = mapped_column(JSON(none_as_null=True))
@@ -419,6 +428,8 @@ class ScreeningResult(Base):
         ),
         Index("screening_result_finished", "finished_at"),
         Index("screening_result_of_model", "model_version", "finished_at"),
+        Index("screening_result_of_clinic", "clinic_id", "finished_at"),
+        Index("screening_result_of_clinic_and_model", "clinic_id", "model_version", "finished_at"),
     )
 
 
@@ -619,6 +630,7 @@ class AuditEntry(Base):
     mac: Mapped[str] = mapped_column(SHA256)
 
     __table_args__ = (
+        Index("audit_entry_of_clinic", "clinic_id", "sequence"),
         Index("audit_entry_at", "at"),
         _partial("audit_entry_emergencies", "sequence", where=_EMERGENCY),
     )

@@ -217,7 +217,7 @@ def finish(session: Session, held: Claim, finding: Finding) -> bool:
     }
     if _run(session, _held(held).values(**values)) != 1:
         return False
-    _replace_result(session, held.submission_id, finding)
+    _replace_result(session, held, finding)
     _bring_forward(session, [held.submission_id])
     return True
 
@@ -335,14 +335,15 @@ def _never_lower(urgency: int) -> Any:
     )
 
 
-def _replace_result(session: Session, submission_id: str, finding: Finding) -> None:
-    earlier = session.get(ScreeningResult, submission_id)
+def _replace_result(session: Session, held: Claim, finding: Finding) -> None:
+    earlier = session.get(ScreeningResult, held.submission_id)
     if earlier is not None:  # a retake: the same case, analysed again on its new photos
         session.delete(earlier)
         session.flush()
     session.add(
         ScreeningResult(
-            submission_id=submission_id,
+            submission_id=held.submission_id,
+            clinic_id=held.clinic_id,
             ai_used=finding.ai_used,
             probabilities=finding.probabilities,
             members=finding.members,

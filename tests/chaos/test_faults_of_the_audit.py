@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 
 from clinic.audit_event import AuditAction
 from clinic.records.audit_log import Auditor
-from clinic.records.db import make_engine, make_session_factory
+from clinic.records.db import every_clinic_sessions, make_engine
 from tools.chaos.faults_of_the_audit import FAULTS
 from web.schema import upgrade
 
@@ -29,7 +29,7 @@ def engine(database_url: str) -> Iterator[Engine]:
 @pytest.fixture
 def scene(engine: Engine) -> Any:
     """What the faults need of a running installation: a chain, and a place for what they find."""
-    sessions = make_session_factory(engine)
+    sessions = every_clinic_sessions(engine)
     with sessions() as session, session.begin():
         for _ in range(12):
             AUDITOR.record(session, AuditAction.CASE_READ, "somebody")

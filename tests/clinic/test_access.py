@@ -6,6 +6,7 @@ from itertools import product
 import pytest
 
 from clinic.access import STAFF, Actor, CaseFacts, Permission, Role, may
+from clinic.ehr_client import EhrClient
 
 ALICE = Actor("account-alice", Role.PATIENT, "clinic-1", "patient-alice")
 CAROL = Actor("account-carol", Role.PATIENT, "clinic-1", "patient-carol")
@@ -13,7 +14,17 @@ BOB = Actor("account-bob", Role.DERMATOLOGIST, "clinic-1")
 DAN = Actor("account-dan", Role.DERMATOLOGIST, "clinic-1")
 ERIN = Actor("account-erin", Role.ADMINISTRATOR, "clinic-1")
 FRANK = Actor("account-frank", Role.DERMATOLOGIST, "clinic-2")
-CAST = {"alice": ALICE, "carol": CAROL, "bob": BOB, "dan": DAN, "erin": ERIN, "frank": FRANK}
+GRACE = Actor("account-grace", Role.AUDITOR, "clinic-1")
+CAST = {
+    "alice": ALICE,
+    "carol": CAROL,
+    "bob": BOB,
+    "dan": DAN,
+    "erin": ERIN,
+    "frank": FRANK,
+    "grace": GRACE,
+}
+HOSPITAL = EhrClient(id="hospital", clinic_id="clinic-1", scopes=frozenset({"system/Patient.r"}))
 
 FREE = CaseFacts("patient-alice", "clinic-1", None, None, signed=False)
 CLAIMED = replace(FREE, claimed_by=BOB.user_id)
@@ -40,13 +51,20 @@ ALLOWED = {
     ("erin", "signed"): {Permission.EXPORT_FOR_TRAINING},
     **{("dan", case): {Permission.SEE_IN_QUEUE} for case in CASES},
 }
+OWN_RECORD = {
+    Permission.KEEP_OWN_RECORD,
+    Permission.SEND_SUBMISSION,
+    Permission.ASK_FOR_PICTURES,
+}
+READS = {Permission.SEE_QUEUE, Permission.ASK_FOR_PICTURES}
 WITHOUT_CASE = {
-    "alice": {Permission.SEND_SUBMISSION},
-    "carol": {Permission.SEND_SUBMISSION},
-    "bob": {Permission.SEE_QUEUE},
-    "dan": {Permission.SEE_QUEUE},
-    "frank": {Permission.SEE_QUEUE},
-    "erin": {Permission.OPERATE, Permission.SEARCH_AUDIT},
+    "alice": OWN_RECORD,
+    "carol": OWN_RECORD,
+    "bob": READS,
+    "dan": READS,
+    "frank": READS,
+    "erin": {Permission.SEE_OPERATIONS, Permission.OPERATE, Permission.DECIDE_ON_ERASURE},
+    "grace": {Permission.SEE_OPERATIONS, Permission.SEARCH_AUDIT},
 }
 
 
@@ -76,6 +94,34 @@ def test_the_computer_s_view_needs_this_reader_s_own_first_read() -> None:
     read_by_dan = replace(CLAIMED, first_read_by=DAN.user_id)
     assert not may(BOB, Permission.SEE_COMPUTER_VIEW, read_by_dan)
     assert not may(BOB, Permission.SIGN, read_by_dan)
+
+
+def test_a_record_system_reads_what_its_scopes_name() -> None:
+    def reads(client: EhrClient, scope: str | None) -> bool:
+        return may(client, Permission.READ_SIGNED_REPORTS, scope=scope)
+
+    assert reads(HOSPITAL, "system/Patient.r")
+    assert not reads(HOSPITAL, "system/Patient.s")
+    assert not reads(HOSPITAL, "system/Media.r")
+    assert not reads(replace(HOSPITAL, scopes=frozenset({"user/Patient.r"})), None)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_record_system_reads_signed_cases_of_its_own_clinic_and_does_nothing_else(
+    case: str,
+) -> None:
+    elsewhere = replace(HOSPITAL, clinic_id="clinic-2")
+    allowed = {one for one in Permission if may(HOSPITAL, one, CASES[case])}
+    assert allowed == ({Permission.READ_SIGNED_REPORTS} if case == "signed" else set())
+    assert not any(may(elsewhere, one, CASES[case]) for one in Permission)
+    assert {one for one in Permission if may(HOSPITAL, one)} == {Permission.READ_SIGNED_REPORTS}
+
+
+@pytest.mark.parametrize("name", CAST)
+def test_a_person_has_no_scopes(name: str) -> None:
+    scope = "system/Patient.r"
+    assert not any(may(CAST[name], one, scope=scope) for one in Permission)
+    assert not any(may(CAST[name], one, SIGNED, scope=scope) for one in Permission)
 
 
 def test_staff_is_everybody_but_patients() -> None:

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clinic.access import Actor, CaseFacts, Role
+from clinic.access import STAFF, Actor, CaseFacts, Role
+from clinic.ehr_client import EhrClient
 from clinic.keeper_protocol import (
     HOURLY_CAP,
     KeyPurpose,
@@ -25,6 +26,7 @@ BOB = Actor("account-bob", Role.DERMATOLOGIST, CLINIC)
 CLAIMED = CaseFacts(PATIENT, CLINIC, BOB.user_id, None, signed=False)
 READ = replace(CLAIMED, first_read_by=BOB.user_id)
 SIGNED = replace(READ, signed=True)
+HOSPITAL = EhrClient(id="hospital", clinic_id=CLINIC, scopes=frozenset({"system/*.rs"}))
 
 
 def wanted(
@@ -66,7 +68,7 @@ EHR = RequestFacts(
     process_enrolled=True,
     case=SIGNED,
     submission_id=CASE,
-    ehr_clinic_id=CLINIC,
+    ehr_client=HOSPITAL,
 )
 TRAINING = RequestFacts(
     purpose=KeyPurpose.TRAINING,
@@ -145,13 +147,22 @@ def test_the_identity_of_another_patient_is_refused(facts: RequestFacts) -> None
 
 
 def test_a_record_system_of_another_clinic_is_refused() -> None:
-    assert "no access" in (refusal(replace(EHR, ehr_clinic_id="clinic-2")) or "")
-    assert "no access" in (refusal(replace(EHR, ehr_clinic_id=None)) or "")
-    assert "no access" in (refusal(replace(EHR, case=None)) or "")
+    elsewhere = replace(HOSPITAL, clinic_id="clinic-2")
+    assert "its own clinic" in (refusal(replace(EHR, ehr_client=elsewhere)) or "")
+
+
+def test_a_record_system_that_is_not_registered_or_names_no_case_is_refused() -> None:
+    assert "not registered" in (refusal(replace(EHR, ehr_client=None)) or "")
+    assert "names no case" in (refusal(replace(EHR, case=None)) or "")
+
+
+def test_a_record_system_without_a_scope_opens_nothing() -> None:
+    nothing = replace(HOSPITAL, scopes=frozenset({"patient/*.rs", "nonsense"}))
+    assert "within its scopes" in (refusal(replace(EHR, ehr_client=nothing)) or "")
 
 
 def test_a_record_system_reads_signed_cases_only() -> None:
-    assert refusal(replace(EHR, case=READ)) == "the case is not signed"
+    assert "signed cases" in (refusal(replace(EHR, case=READ)) or "")
 
 
 @pytest.mark.parametrize(
@@ -266,11 +277,24 @@ def test_without_a_case_a_patient_opens_their_own_identity_only() -> None:
     assert refusal(replace(own, objects=foreign)) is not None
 
 
+@pytest.mark.parametrize("role", sorted(STAFF - {Role.DERMATOLOGIST}))
+@pytest.mark.parametrize("kind", ObjectKind)
+@pytest.mark.parametrize("purpose", [KeyPurpose.VIEW, KeyPurpose.TEXT])
+@pytest.mark.parametrize("case", [CLAIMED, READ, SIGNED], ids=["claimed", "read", "signed"])
+def test_administrators_and_auditors_get_no_key_of_a_picture_or_text(
+    role: Role, kind: ObjectKind, purpose: KeyPurpose, case: CaseFacts
+) -> None:
+    holder = replace(BOB, role=role)  # even one who somehow holds the case
+    facts = replace(TEXT, actor=holder, purpose=purpose, case=case, objects=wanted(kind))
+    assert refusal(facts) is not None
+
+
 def mostly(usual: object, *others: object) -> st.SearchStrategy[object]:
     """Near to what is granted, so that most examples reach the rule that matters."""
     return st.sampled_from([usual] * 4 + list(others))
 
 
+SCOPES = (frozenset({"system/*.rs"}), frozenset({"system/Patient.r"}), frozenset())
 people = st.builds(
     Actor,
     user_id=mostly("u1", "u2"),
@@ -300,7 +324,10 @@ anything = st.builds(
     case=cases | st.none(),
     submission_id=mostly("s1", "s2", None),
     ai_unavailable=st.booleans(),
-    ehr_clinic_id=mostly("c1", "c2", None),
+    ehr_client=st.builds(
+        EhrClient, id=st.just("e"), clinic_id=mostly("c1", "c2"), scopes=mostly(*SCOPES)
+    )
+    | st.none(),
     holds_lease=st.booleans(),
     research_permitted=mostly(True, False),
 )
@@ -324,7 +351,9 @@ def test_nobody_without_a_rule_gets_a_key(facts: RequestFacts) -> None:
         assert facts.process_enrolled
         assert facts.case is not None
         assert facts.case.signed
-        assert facts.ehr_clinic_id == facts.case.clinic_id
+        assert facts.ehr_client is not None
+        assert facts.ehr_client.scopes
+        assert facts.ehr_client.clinic_id == facts.case.clinic_id
         return
     actor = facts.actor
     assert actor is not None
@@ -335,7 +364,7 @@ def test_nobody_without_a_rule_gets_a_key(facts: RequestFacts) -> None:
         assert facts.case.signed
         assert (actor.role, actor.clinic_id) == (Role.ADMINISTRATOR, facts.case.clinic_id)
         return
-    assert actor.role is not Role.ADMINISTRATOR
+    assert actor.role in {Role.PATIENT, Role.DERMATOLOGIST}
     owner = facts.case.patient_id if facts.case else facts.objects[0].patient_id
     identities = {one.patient_id for one in facts.objects if one.kind is ObjectKind.IDENTITY}
     assert identities <= {owner}

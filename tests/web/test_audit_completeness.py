@@ -79,7 +79,7 @@ def _is_for_people(app: Flask, rule: str) -> bool:
         for one in app.url_map.iter_rules()
         if one.rule == rule
     ]
-    return any(mark is not None and mark.kind == "role" for mark in marks)
+    return any(mark is not None and mark.is_personal for mark in marks)
 
 
 def _rule(app: Flask, method: str, path: str) -> str:

@@ -19,8 +19,8 @@ SignedIn = Callable[[str], BrowserSession]
 
 
 @pytest.fixture
-def erin(signed_in: SignedIn) -> BrowserSession:
-    return signed_in("erin")
+def grace(signed_in: SignedIn) -> BrowserSession:
+    return signed_in("grace")
 
 
 def table(browser: BrowserSession, **query: str) -> list[dict[str, str]]:
@@ -37,14 +37,14 @@ def record(world: World, actor: str, **about: str | bool | None) -> None:
         world.auditor.record(session, AuditAction.CASE_READ, actor, clinic_id=clinic, **about)
 
 
-def test_each_filter_finds_its_own(world: World, erin: BrowserSession) -> None:
+def test_each_filter_finds_its_own(world: World, grace: BrowserSession) -> None:
     with world.sessions() as session:
         number = session.get_one(Patient, world.alice.patient_id).record_number
     record(world, "one", patient_id=world.alice.patient_id)
     record(world, "two", patient_id=world.carol.patient_id, allowed=False)
 
     def actors(**query: str) -> list[str]:
-        return [one["actor"] for one in table(erin, action="case:read", **query)]
+        return [one["actor"] for one in table(grace, action="case:read", **query)]
 
     assert actors() == ["two", "one"]
     assert actors(patient=number.lower()) == ["one"]
@@ -55,7 +55,7 @@ def test_each_filter_finds_its_own(world: World, erin: BrowserSession) -> None:
     assert actors(actor="one") == ["one"]
 
 
-def test_days_are_whole_and_of_the_clinic(world: World, erin: BrowserSession) -> None:
+def test_days_are_whole_and_of_the_clinic(world: World, grace: BrowserSession) -> None:
     record(world, "today")
     record(world, "long ago")
     with world.sessions() as session, session.begin():
@@ -64,7 +64,7 @@ def test_days_are_whole_and_of_the_clinic(world: World, erin: BrowserSession) ->
         session.execute(old.values(at=now - timedelta(days=40)))
 
     def actors(**days: str) -> list[str]:
-        return [one["actor"] for one in table(erin, action="case:read", **days)]
+        return [one["actor"] for one in table(grace, action="case:read", **days)]
 
     def day(ago: int) -> str:
         return f"{now - timedelta(days=ago):%Y-%m-%d}"
@@ -78,35 +78,35 @@ def test_days_are_whole_and_of_the_clinic(world: World, erin: BrowserSession) ->
     "query",
     ["from=yesterday", "to=2026-13-01", "allowed=perhaps", "action=made:up", "from=0001-01-01"],
 )
-def test_a_wrong_filter_is_told_what_to_write(erin: BrowserSession, query: str) -> None:
+def test_a_wrong_filter_is_told_what_to_write(grace: BrowserSession, query: str) -> None:
     for path in ("/audit", "/audit.csv"):
-        answer = erin.get(f"{path}?{query}")
+        answer = grace.get(f"{path}?{query}")
         assert answer.status_code == (200 if "0001" in query else 400)
 
 
 def test_a_table_is_an_audit_entry_that_keeps_no_typed_word(
-    world: World, erin: BrowserSession
+    world: World, grace: BrowserSession
 ) -> None:
-    table(erin, patient="Ada Okafor", actor="secret")
+    table(grace, patient="Ada Okafor", actor="secret")
 
     (entry,) = entries(world, AuditAction.AUDIT_EXPORTED)
     assert entry.detail == "0 entries: all, actor, patient"
 
 
-def test_a_cell_is_never_a_formula(world: World, erin: BrowserSession) -> None:
+def test_a_cell_is_never_a_formula(world: World, grace: BrowserSession) -> None:
     record(world, "=1+1")
-    (line,) = table(erin, action="case:read")
+    (line,) = table(grace, action="case:read")
     assert line["actor"] == "'=1+1"
 
 
-def test_a_table_is_of_the_own_clinic_alone(world: World, erin: BrowserSession) -> None:
+def test_a_table_is_of_the_own_clinic_alone(world: World, grace: BrowserSession) -> None:
     record(world, "stranger", clinic_id=world.other_clinic_id)
-    assert table(erin, actor="stranger") == []
+    assert table(grace, actor="stranger") == []
 
 
-def test_the_next_page_keeps_the_filters(world: World, erin: BrowserSession) -> None:
+def test_the_next_page_keeps_the_filters(world: World, grace: BrowserSession) -> None:
     for _ in range(51):
         record(world, "somebody", allowed=False)
-    page = erin.get("/audit?actor=somebody&allowed=no").text
+    page = grace.get("/audit?actor=somebody&allowed=no").text
     assert "allowed=no" in page
     assert "actor=somebody" in page

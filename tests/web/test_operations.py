@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import delete, update
 
+from clinic.access import Role
 from clinic.audit_event import AuditAction
 from clinic.records import keys, screening_queue
 from clinic.records.db import database_now
@@ -26,7 +27,14 @@ PATHS = ("/operations", "/audit")
 
 @pytest.fixture
 def erin(signed_in: SignedIn) -> BrowserSession:
+    """The administrator."""
     return signed_in("erin")
+
+
+@pytest.fixture
+def grace(signed_in: SignedIn) -> BrowserSession:
+    """The auditor."""
+    return signed_in("grace")
 
 
 @both_databases
@@ -35,10 +43,10 @@ def test_the_pages_show_no_photo_and_no_patient(world: World, signed_in: SignedI
     waiting = world.claimed(world.carol, world.bob)
     browser = signed_in("bob")
     browser.get(f"/review/{waiting}")
-    erin = signed_in("erin")
+    grace = signed_in("grace")
 
     for path in PATHS:
-        answer = erin.get(path)
+        answer = grace.get(path)
         assert answer.status_code == 200
         page = answer.text
         for personal in ("Alice", "Carol", "Family", "example.org", "harmless", "shoulder"):
@@ -184,13 +192,13 @@ def test_the_audit_log_is_searched_by_person_action_and_case(
 ) -> None:
     case = world.claimed(world.alice, world.bob)
     other = world.claimed(world.alice, world.bob)
-    bob, erin = signed_in("bob"), signed_in("erin")
+    bob, grace = signed_in("bob"), signed_in("grace")
     for one in (case, other, case):
         bob.get(f"/review/{one}")
     signed_in("carol").get(f"/cases/{case}")
 
     def found(**filters: str) -> int:
-        return len(audit_sequences(erin.get("/audit", query_string=filters).text))
+        return len(audit_sequences(grace.get("/audit", query_string=filters).text))
 
     assert found(action=AuditAction.CASE_READ) == 3
     assert found(action=AuditAction.CASE_READ, reference=reference(case)) == 2
@@ -198,12 +206,12 @@ def test_the_audit_log_is_searched_by_person_action_and_case(
     assert found(action=AuditAction.ACCESS_DENIED, actor=world.carol.account_id) == 1
     assert found(actor="nobody") == 0
     assert found(reference="%") == 0
-    page = words(erin.get("/audit", query_string={"action": AuditAction.ACCESS_DENIED}).text)
+    page = words(grace.get("/audit", query_string={"action": AuditAction.ACCESS_DENIED}).text)
     assert "Denied" in page
 
 
-def test_an_action_that_does_not_exist_is_refused(erin: BrowserSession) -> None:
-    answer = erin.get("/audit?action=nonsense")
+def test_an_action_that_does_not_exist_is_refused(grace: BrowserSession) -> None:
+    answer = grace.get("/audit?action=nonsense")
 
     assert answer.status_code == 400
     assert "There is no such action." in answer.text
@@ -211,12 +219,12 @@ def test_an_action_that_does_not_exist_is_refused(erin: BrowserSession) -> None:
 
 @pytest.mark.parametrize("after", ["9" * 30, "-1", "1e9", "nan", "٣", ""])
 def test_a_place_in_the_log_that_cannot_be_is_the_first_page(
-    erin: BrowserSession, after: str
+    grace: BrowserSession, after: str
 ) -> None:
-    assert erin.get("/audit", query_string={"after": after}).status_code == 200
+    assert grace.get("/audit", query_string={"after": after}).status_code == 200
 
 
-def test_older_entries_follow_page_by_page(world: World, erin: BrowserSession) -> None:
+def test_older_entries_follow_page_by_page(world: World, grace: BrowserSession) -> None:
     with world.sessions() as session, session.begin():
         for _ in range(120):
             world.auditor.record(
@@ -225,7 +233,7 @@ def test_older_entries_follow_page_by_page(world: World, erin: BrowserSession) -
     seen: list[int] = []
     query = {"actor": "somebody"}
     for _ in range(3):
-        page = erin.get("/audit", query_string=query).text
+        page = grace.get("/audit", query_string=query).text
         seen += audit_sequences(page)
         query["after"] = str(seen[-1])
 
@@ -234,22 +242,22 @@ def test_older_entries_follow_page_by_page(world: World, erin: BrowserSession) -
     assert "Older entries" not in page
 
 
-def test_the_log_of_another_clinic_is_not_shown(world: World, erin: BrowserSession) -> None:
+def test_the_log_of_another_clinic_is_not_shown(world: World, grace: BrowserSession) -> None:
     with world.sessions() as session, session.begin():
         world.auditor.record(
             session, AuditAction.CASE_READ, "stranger", clinic_id=world.other_clinic_id
         )
 
-    assert "stranger" not in erin.get("/audit").text
+    assert "stranger" not in grace.get("/audit").text
 
 
-def test_looking_at_the_pages_is_itself_audited(world: World, erin: BrowserSession) -> None:
-    erin.get("/operations")
-    erin.get("/audit", query_string={"action": AuditAction.SIGNED_IN})
+def test_looking_at_the_pages_is_itself_audited(world: World, grace: BrowserSession) -> None:
+    grace.get("/operations")
+    grace.get("/audit", query_string={"action": AuditAction.SIGNED_IN})
 
     assert len(entries(world, AuditAction.OPERATIONS_READ)) == 1
     (searched,) = entries(world, AuditAction.AUDIT_SEARCHED)
-    assert (searched.actor, searched.detail) == (world.erin.account_id, AuditAction.SIGNED_IN)
+    assert (searched.actor, searched.detail) == (world.grace.account_id, AuditAction.SIGNED_IN)
 
 
 def walk(world: World) -> None:
@@ -268,17 +276,41 @@ def test_a_broken_chain_is_shown_with_its_place(
     world: World, signed_in: SignedIn, how: str
 ) -> None:
     world.screened(world.alice)
-    erin = signed_in("erin")
-    assert "not checked yet" in erin.get("/audit").text
+    grace = signed_in("grace")
+    assert "not checked yet" in grace.get("/audit").text
     walk(world)
     for path in PATHS:
-        assert "ntact" in erin.get(path).text
+        assert "ntact" in grace.get(path).text
     with world.sessions() as session, session.begin():
         session.execute(CHANGES[how])
     walk(world)
 
     said = {"changed": "Entry 2 was changed.", "removed": "Entry 2 is missing"}[how]
     for path in PATHS:
-        page = words(erin.get(path).text)
+        page = words(grace.get(path).text)
         assert said in page
         assert "intact" not in page.lower()
+
+
+def test_who_operates_sends_cases_back_and_who_audits_reads_the_log(
+    world: World, erin: BrowserSession, grace: BrowserSession
+) -> None:
+    case = dead(world)
+
+    assert reference(case) in erin.get("/operations").text
+    assert reference(case) not in grace.get("/operations").text
+    assert retry(grace, case) == 403
+    assert erin.get("/audit").status_code == 403
+    assert "Audit log" not in erin.get("/operations").text
+
+
+def test_the_numbers_are_of_the_own_clinic_alone(world: World, erin: BrowserSession) -> None:
+    henry = world.add_person("henry", Role.PATIENT, clinic_id=world.other_clinic_id)
+    world.screened(henry)
+    world.submit(henry)
+    world.submit(world.alice)
+
+    rows = {row[0]: row[1:] for row in table_rows(erin.get("/operations").text) if row}
+
+    assert rows["Wait for the computer"][-1] == "1"
+    assert rows["Wait for a dermatologist"][-1] == "0"

@@ -27,7 +27,6 @@ def refusals(world: World) -> list[tuple[str, str]]:
 BAD_INPUT: dict[str, Callable[[BrowserSession], TestResponse]] = {
     "portal.new_case 422": lambda one: one.post("/cases/new", {}),
     "portal.new_case 400": lambda one: one.post("/cases/new", {"submission_id": "no id"}),
-    "portal.my_case 404": lambda one: one.get("/cases/" + "0" * 32),
     "portal.change_care 400": lambda one: one.post("/account/care", {"care": "perhaps"}),
     "portal.withdraw_erasure 404": lambda one: one.post("/my-record/erasure/withdraw"),
 }

@@ -11,9 +11,17 @@ from sqlalchemy import select
 from clinic.audit_event import AuditAction
 from clinic.consent import TEXT_VERSION
 from clinic.notices import NoticeKind
-from clinic.records import accounts
+from clinic.records import accounts, clinics
 from clinic.records.db import database_now
-from clinic.records.models import Account, Consent, EpochKeyRow, LoginSession, Notice, Patient
+from clinic.records.models import (
+    Account,
+    Clinic,
+    Consent,
+    EpochKeyRow,
+    LoginSession,
+    Notice,
+    Patient,
+)
 from tests.mail_tools import KeptMail, mailer_of
 from tests.portal_tools import (
     REGISTRATION,
@@ -229,3 +237,56 @@ def test_a_first_browser_is_no_news_but_a_second_one_is(
 
     assert told() == 1
     assert len(client.get_cookie("dermqueue-browser").value) >= 43
+
+
+def clinic_of(world: World, email: str) -> str | None:
+    with world.sessions() as session:
+        account = accounts.account_by_email(session, world.secrets, email)
+        return account.clinic_id if account else None
+
+
+def test_a_new_patient_joins_the_clinic_that_they_chose(world: World, client: FlaskClient) -> None:
+    assert register(client, clinic="clinic-2") == 302
+
+    assert clinic_of(world, "ada@example.com") == world.other_clinic_id
+
+
+@pytest.mark.parametrize("slug", ["", "nowhere", "clinic-2"])
+def test_without_an_open_clinic_chosen_nobody_registers(
+    world: World, client: FlaskClient, slug: str
+) -> None:
+    with world.sessions() as session, session.begin():
+        clinics.create(session, name="Third", phone="3", time_zone="UTC", slug="third")
+        clinics.close(session, session.get_one(Clinic, world.other_clinic_id))
+
+    answer = send(client, "/register", {**REGISTRATION, "clinic": slug})
+
+    assert answer.status_code == 422
+    assert "Choose your clinic." in answer.text
+    assert "Clinic 2" not in answer.text
+    assert clinic_of(world, "ada@example.com") is None
+
+
+def test_the_clinic_that_a_browser_came_by_is_chosen_beforehand(client: FlaskClient) -> None:
+    assert 'value="clinic-2" selected' not in client.get("/register").text
+    client.get("/c/clinic-2")
+    assert 'value="clinic-2" selected' in client.get("/register").text
+
+
+def test_where_only_one_clinic_is_open_nobody_is_asked(world: World, client: FlaskClient) -> None:
+    with world.sessions() as session, session.begin():
+        clinics.close(session, session.get_one(Clinic, world.other_clinic_id))
+
+    assert "Your clinic" not in client.get("/register").text
+    assert register(client, clinic="") == 302
+    assert clinic_of(world, "ada@example.com") == world.clinic_id
+
+
+def test_where_no_clinic_is_open_nobody_registers(world: World, client: FlaskClient) -> None:
+    with world.sessions() as session, session.begin():
+        for clinic in clinics.every(session):
+            clinics.close(session, clinic)
+
+    answer = client.get("/register")
+    assert answer.status_code == 503
+    assert "No clinic takes new patients" in answer.text

@@ -221,7 +221,7 @@ def test_a_case_of_another_clinic_can_be_neither_seen_nor_claimed(
 ) -> None:
     case, frank = world.screened(world.alice), signed_in("frank")
 
-    assert frank.get(f"/review/{case}").status_code == 403
-    assert frank.post(f"/review/{case}/claim").status_code == 403
+    assert frank.get(f"/review/{case}").status_code == 404
+    assert frank.post(f"/review/{case}/claim").status_code == 404
     assert frank.post("/review/next").location == "/review"
     assert row_of(world, case).claimed_by is None

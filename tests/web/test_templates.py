@@ -153,6 +153,7 @@ ENDPOINTS = {
 PATIENT = SimpleNamespace(role="patient", name="Ada Okafor")
 READER = SimpleNamespace(role="dermatologist", name="Dr. Lena Brandt")
 ADMINISTRATOR = SimpleNamespace(role="administrator", name="Sam Reyes")
+AUDITOR = SimpleNamespace(role="auditor", name="Ines Novak")
 
 SLOTS = [
     {
@@ -309,6 +310,12 @@ def review(**change: Any) -> dict[str, Any]:
         "release_form": forms.ReleaseForm(formdata=None),
         "icd10_suggestions": [("D22.5", "Melanocytic nevi of trunk")],
     } | change
+
+
+def register_somewhere() -> forms.RegisterForm:
+    form = forms.RegisterForm(formdata=None)
+    form.offer([("harbour", "Harbour Skin Clinic"), ("hill", "Hill Clinic")], visited="hill")
+    return form
 
 
 FIRST_READ = {"impression_label": "Melanoma", "confidence": "medium", "recorded_at": NOW}
@@ -621,6 +628,8 @@ SAMPLES: dict[str, tuple[Any, Callable[[], dict[str, Any]]]] = {
     "home+patient": (PATIENT, dict),
     "home+reader": (READER, dict),
     "home+administrator": (ADMINISTRATOR, dict),
+    "home+auditor": (AUDITOR, dict),
+    "register+clinics": (None, lambda: {"form": register_somewhere(), "proved_email": None}),
     "register": (
         None,
         lambda: {"form": forms.RegisterForm(formdata=None), "proved_email": None},
@@ -832,6 +841,7 @@ SAMPLES: dict[str, tuple[Any, Callable[[], dict[str, Any]]]] = {
     "sign_review+hard_to_read": (READER, lambda: sign_review(9.3)),
     "signed_case": (READER, signed),
     "operations": (ADMINISTRATOR, operations),
+    "operations+auditor": (AUDITOR, lambda: operations(dead_cases=None)),
     "operations+trouble": (
         ADMINISTRATOR,
         lambda: operations(live=live_part(snapshot(**TROUBLE)), drift=drift(Level.ALARM)),
@@ -843,9 +853,9 @@ SAMPLES: dict[str, tuple[Any, Callable[[], dict[str, Any]]]] = {
         ),
     ),
     "operations+collecting": (ADMINISTRATOR, lambda: operations(drift=drift(Level.COLLECTING))),
-    "audit_search": (ADMINISTRATOR, audit_search),
-    "audit_search+empty": (ADMINISTRATOR, lambda: audit_search() | {"entries": []}),
-    "audit_search+broken": (ADMINISTRATOR, lambda: audit_search() | {"audit": BROKEN_AUDIT}),
+    "audit_search": (AUDITOR, audit_search),
+    "audit_search+empty": (AUDITOR, lambda: audit_search() | {"entries": []}),
+    "audit_search+broken": (AUDITOR, lambda: audit_search() | {"audit": BROKEN_AUDIT}),
     "help": (None, dict),
     "privacy": (None, lambda: {"fingerprint": "0123456789abcdef" * 4}),
     "ai_label": (None, lambda: {"card": CARD}),
@@ -870,7 +880,7 @@ def make_app() -> Flask:
     for name, rule in ENDPOINTS.items():
         portal.add_url_rule(rule, name, lambda **_: "", methods=["GET", "POST"])
     app.register_blueprint(portal)
-    clinic = {"name": "Harbour Skin Clinic", "phone": "01632 960 983"}
+    clinic = {"name": "Harbour Skin Clinic", "phone": "01632 960 983", "known": True}
     app.context_processor(lambda: {"clinic": clinic, "asset_version": "1"})
     return app
 

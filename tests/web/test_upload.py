@@ -17,12 +17,13 @@ from sqlalchemy import Engine, event
 from urllib3 import encode_multipart_formdata
 from werkzeug.test import TestResponse
 
+from clinic.access import Role
 from clinic.audit_event import AuditAction
 from clinic.consent import ConsentDecision, Purpose
 from clinic.envelope import Context, PublicKey, seal
-from clinic.records import consents, keys, review, submissions
+from clinic.records import clinics, consents, keys, review, submissions
 from clinic.records.db import database_now, new_id
-from clinic.records.models import Account, EpochKeyRow, SealedObject, Submission
+from clinic.records.models import Account, Clinic, EpochKeyRow, SealedObject, Submission
 from clinic.submission import CaseState, ScreeningState
 from tests.browser_session import BrowserSession
 from tests.portal_tools import (
@@ -145,6 +146,39 @@ def test_a_form_id_of_another_patient_is_refused(world: World, alice: BrowserSes
     assert answer.status_code == 409
     assert row_of(world, carols).patient_id == world.carol.patient_id
     assert count(world, Submission) == 1
+
+
+def test_a_form_id_of_another_clinic_s_case_is_refused_in_the_same_words(
+    world: World, alice: BrowserSession
+) -> None:
+    henry = world.add_person("henry", Role.PATIENT, clinic_id=world.other_clinic_id)
+    carols, henrys = world.submit(world.carol), world.submit(henry)
+
+    answers = [
+        send_sealed(alice, sealed_photo(world, one, PHOTO).to_bytes(), one)
+        for one in (carols, henrys)
+    ]
+
+    assert [one.status_code for one in answers] == [409, 409]
+    assert answers[0].json == answers[1].json
+    assert row_of(world, henrys).patient_id == henry.patient_id
+    assert count(world, Submission) == 2
+
+
+def test_a_closed_clinic_takes_no_new_case_but_shows_the_old_ones(
+    world: World, alice: BrowserSession
+) -> None:
+    case = world.signed(world.alice, world.bob)
+    with world.sessions() as session, session.begin():
+        clinics.close(session, session.get_one(Clinic, world.clinic_id))
+
+    answer = send_plain(alice, PHOTO)
+
+    assert answer.status_code == 403
+    assert "Your clinic takes no new cases." in answer.text
+    assert count(world, Submission) == 1
+    assert alice.get(f"/cases/{case}").status_code == 200
+    assert [one.detail for one in entries(world, AuditAction.ACCESS_DENIED)] == ["clinic closed"]
 
 
 @pytest.mark.parametrize("submission_id", ["short", "g" * 32, "../" * 10 + "aa", "A" * 32])

@@ -265,6 +265,29 @@ def test_whoever_has_not_claimed_the_case_opens_nothing(world: World, name: str)
         assert asked.refusal == f"{world.people[name].role} may not open {kind}"
 
 
+@pytest.mark.parametrize("name", ["erin", "grace", "frank"])
+def test_administrators_auditors_and_other_clinics_get_no_key_of_any_object(
+    world: World, name: str
+) -> None:
+    case, page, web = (
+        world.signed(world.alice, world.bob),
+        Asker.page(world),
+        enrolled(world, "web"),
+    )
+    public = web.private_key.public_key().public_bytes_raw()
+    for kind in ObjectKind:
+        wanted = view(world, page, world.people[name], case, kind)
+        if kind is ObjectKind.IDENTITY:
+            with world.sessions() as session:
+                one = sealed_objects.identity_of(session, world.alice.patient_id or "")
+            wanted = replace(wanted, object_ids=(one.id if one else "",))
+        assert wanted.object_ids
+        as_text = replace(wanted, purpose=KeyPurpose.TEXT, process_id=web.id, recipient_key=public)
+        for asked in (wanted, as_text):
+            answered = page.ask(asked)
+            assert (answered.state, answered.answer) == ("refused", None), kind
+
+
 def test_the_heat_map_opens_after_the_first_read_only(world: World) -> None:
     case, page = world.claimed(world.alice, world.bob), Asker.page(world)
 
@@ -342,7 +365,7 @@ def test_a_record_system_of_another_clinic_opens_nothing(world: World) -> None:
     case, process = world.signed(world.alice, world.bob), enrolled(world, "web")
     wanted = ehr(world, process, case, world.other_clinic_id)
     answered = Asker(world, process.private_key).ask(wanted)
-    assert answered.refusal == "the client has no access to this clinic"
+    assert "of its own clinic only" in (answered.refusal or "")
 
 
 @pytest.mark.parametrize("column", ["revoked_at", "expires_at"])
@@ -361,7 +384,7 @@ def test_a_record_system_opens_no_unsigned_case(world: World) -> None:
     case, process = world.screened(world.alice), enrolled(world, "web")
     wanted = ehr(world, process, case, world.clinic_id)
     wanted = replace(wanted, object_ids=objects(world, case, ObjectKind.HISTORY))
-    assert Asker(world, process.private_key).ask(wanted).refusal == "the case is not signed"
+    assert "signed cases" in (Asker(world, process.private_key).ask(wanted).refusal or "")
 
 
 def training(world: World, process: ProcessIdentity, case: str, who: str = "erin") -> NewKeyRequest:

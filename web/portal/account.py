@@ -8,7 +8,7 @@ from clinic.audit_event import AuditAction
 from clinic.records import accounts, passkeys, recovery_codes
 from clinic.records.models import Account, LoginSession, Passkey
 from web.database import db
-from web.guard import audit, me
+from web.guard import audit, me, missing
 from web.permission import roles
 from web.portal.blueprint import portal
 from web.portal.forms import PortalForm
@@ -72,9 +72,9 @@ def end_session(session_id: str) -> AnyResponse:
     form = PortalForm()
     login = db.session.get(LoginSession, session_id)
     if not form.validate_on_submit() or login is None:
-        abort(404)
+        missing("session")
     if login.account_id != me().login.account_id:
-        abort(404)
+        missing("session")
     accounts.end_login(db.session(), login)
     audit(AuditAction.SIGNED_OUT, detail="another browser")
     db.session.commit()

@@ -9,7 +9,7 @@ from typing import Any
 from flask import Response, abort, render_template, request
 from werkzeug.datastructures import MultiDict
 
-from clinic.access import Role
+from clinic.access import Permission
 from clinic.audit_event import AuditAction
 from clinic.record_archive import csv_file
 from clinic.records import audit_log, erasure
@@ -19,12 +19,11 @@ from clinic.records.models import AuditEntry
 from web.database import db
 from web.guard import audit, me
 from web.local_clinic import local_clinic
-from web.permission import roles
+from web.permission import allowed
 from web.portal.blueprint import portal
 from web.portal.wording import reference
 from web.rate_limits import EXPORTS_PER_ACCOUNT, by_person, limited
 
-READERS = (Role.ADMINISTRATOR,)
 PAGE_SIZE = 50
 LONGEST_CSV = 50_000  # entries
 FILTERS = ("actor", "action", "reference", "patient", "allowed", "from", "to")
@@ -44,7 +43,7 @@ class Asked:
 
 
 @portal.get("/audit", endpoint="audit_log")
-@roles(*READERS)
+@allowed(Permission.SEARCH_AUDIT)
 def search_audit_log() -> str:
     asked = _asked(request.args)
     found = audit_log.search(
@@ -75,7 +74,7 @@ def _sequence(text: str) -> int:
 
 
 @portal.get("/audit.csv")
-@roles(*READERS)
+@allowed(Permission.SEARCH_AUDIT)
 @limited(EXPORTS_PER_ACCOUNT, methods=["GET"], key_func=by_person)
 def export_audit_log() -> Response:
     """What the search finds, as a table; its newest LONGEST_CSV entries."""

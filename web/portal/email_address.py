@@ -12,7 +12,7 @@ from clinic.records.accounts import EmailTakenError
 from clinic.records.models import Account, OneTimeLink
 from web.database import db
 from web.guard import audit
-from web.permission import public, roles
+from web.permission import before_sign_in, roles
 from web.portal.account_forms import NewEmailForm
 from web.portal.blueprint import portal
 from web.portal.forms import PortalForm
@@ -46,7 +46,7 @@ def change_email() -> AnyResponse | str:
 
 
 @portal.route("/account/email/<token>", methods=["GET", "POST"])
-@public
+@before_sign_in
 @limited(SIGN_IN_PER_ADDRESS)
 def confirm_email(token: str) -> AnyResponse:
     """Opening the link does nothing, so that a mail program may look at it; the button does."""

@@ -2,20 +2,20 @@
 
 from typing import Any
 
-from flask import abort, flash, redirect, request, url_for
+from flask import abort, flash, redirect, url_for
 from werkzeug.wrappers import Response as AnyResponse
 from wtforms import SelectChoice, SelectField
 from wtforms.validators import InputRequired
 
-from clinic.access import Role
+from clinic.access import Permission
 from clinic.audit_event import AuditAction
 from clinic.records import erasure, erasure_requests
 from clinic.records.db import database_now
 from clinic.records.models import ErasureRequest
 from clinic.retention import ErasureRefusal, ErasureState, kept_until
 from web.database import db
-from web.guard import audit, deny, me
-from web.permission import roles
+from web.guard import audit, me, missing
+from web.permission import allowed
 from web.portal.blueprint import portal
 from web.portal.erasing import erase_now
 from web.portal.forms import PortalForm
@@ -38,7 +38,7 @@ class RefusalForm(PortalForm):
 
 
 @portal.get("/erasure-requests")
-@roles(Role.ADMINISTRATOR)
+@allowed(Permission.DECIDE_ON_ERASURE)
 def erasure_desk() -> AnyResponse:
     return _page(RefusalForm(formdata=None), open_form_of=None)
 
@@ -65,7 +65,7 @@ def _row(one: ErasureRequest) -> dict[str, Any]:
 
 
 @portal.post("/erasure-requests/<request_id>/grant")
-@roles(Role.ADMINISTRATOR)
+@allowed(Permission.DECIDE_ON_ERASURE)
 def grant_erasure(request_id: str) -> AnyResponse:
     """Erase the patient. What was cut off is finished by doing it once more."""
     row = _request(request_id)
@@ -85,7 +85,7 @@ def grant_erasure(request_id: str) -> AnyResponse:
 
 
 @portal.post("/erasure-requests/<request_id>/refuse")
-@roles(Role.ADMINISTRATOR)
+@allowed(Permission.DECIDE_ON_ERASURE)
 def refuse_erasure(request_id: str) -> AnyResponse:
     row = _request(request_id)
     form = RefusalForm()
@@ -103,9 +103,7 @@ def refuse_erasure(request_id: str) -> AnyResponse:
 def _request(request_id: str) -> ErasureRequest:
     row = db.session.get(ErasureRequest, request_id)
     if row is None:
-        abort(404)
-    if row.clinic_id != me().actor.clinic_id:
-        deny(detail=str(request.endpoint))
+        missing("erasure request")
     return row
 
 

@@ -5,6 +5,7 @@ they travel sealed, or as plain files that the upload view seals itself.
 """
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from typing import Any, ClassVar, Final
 
@@ -266,6 +267,12 @@ RESEARCH_HINT = (
 class PatientForm(PortalForm):
     """Who somebody is and what they agree to, once their address is known."""
 
+    clinic = SelectField(
+        "Your clinic",
+        choices=[],
+        validate_choice=False,
+        description="The clinic that told you about this service.",
+    )
     password = new_password_field()
     given_name = line_field("First name", "Enter your first name.", autocomplete="given-name")
     family_name = line_field("Last name", "Enter your last name.", autocomplete="family-name")
@@ -307,6 +314,16 @@ class PatientForm(PortalForm):
         description=RESEARCH_HINT,
     )
     consent_teaching = BooleanField("My photos may be used to teach. My name is taken off first.")
+
+    def offer(self, clinics: Sequence[tuple[str, str]], *, visited: str | None) -> None:
+        """Let the person choose between clinics, as (address, name); a single one is chosen."""
+        self.clinic.choices = list(clinics)
+        if len(clinics) == 1:
+            self.clinic.data = clinics[0][0]
+            return
+        self.clinic.choices.insert(0, ("", "Choose"))
+        if self.clinic.data is None:
+            self.clinic.data = visited or ""
 
     def validate_birth_date(self, field: DatePartsField) -> None:
         today = datetime.now(UTC).date()

@@ -10,7 +10,7 @@ from clinic.records import accounts, invitations
 from clinic.records.accounts import EmailTakenError, NewAccount
 from clinic.records.models import Account, Clinic, Invitation
 from web.database import db
-from web.permission import public
+from web.permission import before_sign_in
 from web.portal.account_forms import ROLE_NAMES, JoinForm
 from web.portal.blueprint import portal
 from web.portal.login import page
@@ -22,7 +22,7 @@ LINK_SPENT = "This invitation was used before or is too old. Ask for a new one."
 
 
 @portal.route("/join/<token>", methods=["GET", "POST"])
-@public
+@before_sign_in
 @limited(SIGN_IN_PER_ADDRESS)
 def join(token: str) -> AnyResponse:
     invitation = invitations.find(db.session(), token)

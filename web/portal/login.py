@@ -24,7 +24,7 @@ from clinic.records import accounts
 from clinic.records.models import Account
 from web.database import db
 from web.guard import audit, me
-from web.permission import public, roles
+from web.permission import before_sign_in, roles
 from web.portal.account_forms import PasskeyForm
 from web.portal.blueprint import portal
 from web.portal.forms import PortalForm, SignInForm
@@ -41,6 +41,7 @@ HOME_OF = {
     Role.PATIENT: "portal.my_cases",
     Role.DERMATOLOGIST: "portal.review_queue",
     Role.ADMINISTRATOR: "portal.operations",
+    Role.AUDITOR: "portal.audit_log",
 }
 
 
@@ -70,7 +71,7 @@ def address_key() -> str:
 
 
 @portal.route("/sign-in", methods=["GET", "POST"])
-@public
+@before_sign_in
 @limited(SIGN_IN_PER_ADDRESS)
 @limited(SIGN_IN_PER_ACCOUNT, key_func=address_key)
 def sign_in() -> AnyResponse:
@@ -92,7 +93,7 @@ def sign_in() -> AnyResponse:
 
 
 @portal.post("/sign-in/passkey/options")
-@public
+@before_sign_in
 @limited(SIGN_IN_PER_ADDRESS)
 def sign_in_passkey_options() -> Response:
     """What the browser's passkeys are asked, before anybody said who they are."""
@@ -100,7 +101,7 @@ def sign_in_passkey_options() -> Response:
 
 
 @portal.post("/sign-in/passkey")
-@public
+@before_sign_in
 @limited(SIGN_IN_PER_ADDRESS)
 def sign_in_passkey() -> AnyResponse:
     """A passkey that verified its person is both factors in one."""
@@ -151,7 +152,7 @@ def sign_out() -> AnyResponse:
 
 
 @portal.route("/sign-in-link/<token>", methods=["GET", "POST"])
-@public
+@before_sign_in
 @limited(SIGN_IN_PER_ADDRESS)
 def sign_in_link(token: str) -> AnyResponse:
     """A one-time link of a demo installation. Opening it does nothing; the button signs in."""

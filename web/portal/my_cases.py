@@ -5,7 +5,7 @@ from typing import Any
 
 from flask import render_template
 
-from clinic.access import Permission, Role
+from clinic.access import Permission
 from clinic.audit_event import AuditAction
 from clinic.keeper_protocol import ObjectKind
 from clinic.records import audit_log, review, submissions
@@ -14,7 +14,7 @@ from clinic.records.models import Account, SignedReport, Submission
 from clinic.submission import CaseState
 from web.database import db
 from web.guard import audit, case_for, me
-from web.permission import roles
+from web.permission import allowed
 from web.portal.access_log import access_lines, gathered
 from web.portal.blueprint import portal
 from web.portal.forms import RetakePhotosForm
@@ -27,7 +27,7 @@ ACCESS_LOG_LENGTH = 200
 
 
 @portal.get("/cases")
-@roles(Role.PATIENT)
+@allowed(Permission.KEEP_OWN_RECORD)
 def my_cases() -> str:
     rows = submissions.of_patient(db.session(), me().actor.patient_id or "")
     now = database_now(db.session())
@@ -38,7 +38,7 @@ def my_cases() -> str:
 
 
 @portal.get("/cases/<case_id>")
-@roles(Role.PATIENT)
+@allowed(Permission.KEEP_OWN_RECORD)
 def my_case(case_id: str) -> str:
     row, facts = case_for(case_id, Permission.SEE_OWN_STATUS)
     report = submissions.signed_report(db.session(), row.id) if facts.signed else None
@@ -63,7 +63,7 @@ def my_case(case_id: str) -> str:
 
 
 @portal.get("/my-record/access")
-@roles(Role.PATIENT)
+@allowed(Permission.KEEP_OWN_RECORD)
 def my_access_log() -> str:
     """Who opened my record, and why."""
     patient_id = me().actor.patient_id or ""

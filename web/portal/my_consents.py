@@ -5,7 +5,7 @@ from typing import Any
 from flask import abort, flash, redirect, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
-from clinic.access import Role
+from clinic.access import Permission
 from clinic.audit_event import AuditAction
 from clinic.consent import FOR_CARE, ConsentDecision, Purpose
 from clinic.due_time import years_after
@@ -14,7 +14,7 @@ from clinic.records.db import database_now
 from clinic.records.models import Consent
 from web.database import db
 from web.guard import audit, me
-from web.permission import roles
+from web.permission import allowed
 from web.portal.blueprint import portal
 from web.portal.forms import WITHOUT_END, CareForm, ConsentForm
 
@@ -53,7 +53,7 @@ def _purposes(patient_id: str, permitted: set[str]) -> list[dict[str, Any]]:
 
 
 @portal.post("/account/consents")
-@roles(Role.PATIENT)
+@allowed(Permission.KEEP_OWN_RECORD)
 def change_consents() -> AnyResponse:
     form = ConsentForm()
     if not form.validate_on_submit():
@@ -83,7 +83,7 @@ def _decision(
 
 
 @portal.post("/account/care")
-@roles(Role.PATIENT)
+@allowed(Permission.KEEP_OWN_RECORD)
 def change_care() -> AnyResponse:
     """Without care nothing new can be sent, and the computer sorts nothing any more."""
     form = CareForm()

@@ -6,7 +6,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from wtforms import BooleanField
 from wtforms.validators import InputRequired
 
-from clinic.access import Role
+from clinic.access import Permission
 from clinic.audit_event import AuditAction
 from clinic.erasure_certificate import read
 from clinic.installation_key import InstallationPublicKey
@@ -21,7 +21,7 @@ from clinic.retention import (
 )
 from web.database import db
 from web.guard import audit, me
-from web.permission import public, roles
+from web.permission import allowed, before_sign_in
 from web.portal.blueprint import portal
 from web.portal.erasing import erase_now
 from web.portal.forms import PortalForm
@@ -44,7 +44,7 @@ class ErasureForm(PortalForm):
 
 
 @portal.get("/my-record/erasure")
-@roles(Role.PATIENT)
+@allowed(Permission.KEEP_OWN_RECORD)
 @needs_step_up()
 def erasure_page() -> AnyResponse:
     return _page(ErasureForm(formdata=None), _newest())
@@ -72,7 +72,7 @@ def _newest() -> ErasureRequest | None:
 
 
 @portal.post("/my-record/erasure")
-@roles(Role.PATIENT)
+@allowed(Permission.KEEP_OWN_RECORD)
 @limited(SIGN_IN_PER_ADDRESS)
 @needs_step_up(back="portal.erasure_page")
 def ask_for_erasure() -> AnyResponse:
@@ -108,7 +108,7 @@ def _asked(token: str, *, done: bool) -> Response:
 
 
 @portal.post("/my-record/erasure/withdraw")
-@roles(Role.PATIENT)
+@allowed(Permission.KEEP_OWN_RECORD)
 def withdraw_erasure() -> AnyResponse:
     form = PortalForm()
     wish = _newest()
@@ -124,7 +124,7 @@ def withdraw_erasure() -> AnyResponse:
 
 
 @portal.get("/erasure/<token>")
-@public
+@before_sign_in
 @limited(SIGN_IN_PER_ADDRESS, methods=["GET"])
 def erasure_answer(token: str) -> AnyResponse | str:
     """Where a wish stands, for whoever has its address; there may be no account any more."""
@@ -146,7 +146,7 @@ def erasure_answer(token: str) -> AnyResponse | str:
 
 
 @portal.post("/erasure/<token>")
-@public
+@before_sign_in
 @limited(SIGN_IN_PER_ADDRESS)
 def fetch_certificate(token: str) -> AnyResponse:
     """The signed certificate as a file, once."""

@@ -7,13 +7,13 @@ server builds the same archive without them.
 from flask import Response, jsonify, render_template, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
-from clinic.access import Role
+from clinic.access import Permission
 from clinic.audit_event import AuditAction
 from clinic.record_archive import to_zip
 from clinic.records.models import Patient
 from web.database import db
 from web.guard import audit, me
-from web.permission import roles
+from web.permission import allowed
 from web.portal.blueprint import portal
 from web.portal.own_record import WITH_PHOTOS, WITHOUT_PHOTOS, as_json, gather
 from web.rate_limits import EXPORTS_PER_ACCOUNT, by_person, limited
@@ -21,20 +21,20 @@ from web.step_up import needs_step_up
 
 
 @portal.get("/my-record")
-@roles(Role.PATIENT)
+@allowed(Permission.KEEP_OWN_RECORD)
 def my_record() -> str:
     return render_template("my_record.html")
 
 
 @portal.get("/my-record/download")
-@roles(Role.PATIENT)
+@allowed(Permission.KEEP_OWN_RECORD)
 @needs_step_up()
 def download_record() -> str:
     return render_template("download_record.html")
 
 
 @portal.get("/my-record/archive.zip")
-@roles(Role.PATIENT)
+@allowed(Permission.KEEP_OWN_RECORD)
 @limited(EXPORTS_PER_ACCOUNT, methods=["GET"], key_func=by_person)
 @needs_step_up(back="portal.download_record")
 def record_archive() -> AnyResponse:
@@ -48,7 +48,7 @@ def record_archive() -> AnyResponse:
 
 
 @portal.get("/my-record/archive.json")
-@roles(Role.PATIENT)
+@allowed(Permission.KEEP_OWN_RECORD)
 @limited(EXPORTS_PER_ACCOUNT, methods=["GET"], key_func=by_person)
 @needs_step_up(back="portal.download_record")
 def record_files() -> AnyResponse:

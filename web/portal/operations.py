@@ -1,4 +1,4 @@
-"""For administrators: the state of the machine. No photo, no clinical text."""
+"""For administrators and auditors: the state of the machine. No photo, no clinical text."""
 
 from datetime import datetime
 from typing import Any
@@ -6,16 +6,17 @@ from typing import Any
 from flask import abort, flash, redirect, render_template, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
-from clinic.access import Permission, Role
+from clinic.access import Permission, may
 from clinic.audit_event import AuditAction
 from clinic.records import consents, live_answers
 from clinic.records import operations as records
+from clinic.records.consents import CareWithdrawn
 from clinic.records.db import database_now
 from clinic.records.live_answers import ModelDrift
 from clinic.records.models import Submission
 from web.database import db
 from web.guard import audit, case_for, me
-from web.permission import roles
+from web.permission import allowed
 from web.portal.blueprint import portal
 from web.portal.drift_chart import LEVEL_SENTENCES, LEVEL_WORDS, charts
 from web.portal.operations_view import live_part
@@ -25,16 +26,13 @@ PAGE_SIZE = 50
 
 
 @portal.get("/operations")
-@roles(Role.ADMINISTRATOR)
+@allowed(Permission.SEE_OPERATIONS)
 def operations() -> str:
-    now = database_now(db.session())
-    dead = records.dead_cases(db.session(), clinic_id=me().actor.clinic_id, limit=PAGE_SIZE)
+    operates = may(me().actor, Permission.OPERATE)
     context = {
         "live": live_part(records.snapshot(db.session())),
-        "dead_cases": [_dead_case(row, now) for row in dead],
-        "care_withdrawn": consents.care_withdrawn(
-            db.session(), clinic_id=me().actor.clinic_id, limit=PAGE_SIZE
-        ),
+        "dead_cases": _dead_cases() if operates else None,
+        "care_withdrawn": _care_withdrawn() if operates else None,
         "drift": _drift(live_answers.model_drift(db.session())),
     }
     audit(AuditAction.OPERATIONS_READ)
@@ -43,7 +41,7 @@ def operations() -> str:
 
 
 @portal.get("/operations/live")
-@roles(Role.ADMINISTRATOR)
+@allowed(Permission.SEE_OPERATIONS)
 def operations_live() -> str:
     """The numbers alone, for the page that refreshes itself. No case is named: no audit entry."""
     live = live_part(records.snapshot(db.session()))
@@ -51,7 +49,7 @@ def operations_live() -> str:
 
 
 @portal.post("/operations/dead/<case_id>/retry")
-@roles(Role.ADMINISTRATOR)
+@allowed(Permission.OPERATE)
 def retry_dead_case(case_id: str) -> AnyResponse:
     row, _ = case_for(case_id, Permission.RETRY_SCREENING)
     if not records.retry_dead(db.session(), row.id):
@@ -61,6 +59,17 @@ def retry_dead_case(case_id: str) -> AnyResponse:
     db.session.commit()
     flash(f"Case {reference(row.id)} goes to the computer once more.")
     return redirect(url_for("portal.operations"))
+
+
+def _dead_cases() -> list[dict[str, Any]]:
+    now = database_now(db.session())
+    found = records.dead_cases(db.session(), clinic_id=me().actor.clinic_id, limit=PAGE_SIZE)
+    return [_dead_case(row, now) for row in found]
+
+
+def _care_withdrawn() -> list[CareWithdrawn]:
+    clinic_id = me().actor.clinic_id
+    return consents.care_withdrawn(db.session(), clinic_id=clinic_id, limit=PAGE_SIZE)
 
 
 def _dead_case(row: Submission, now: datetime) -> dict[str, Any]:

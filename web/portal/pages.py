@@ -2,14 +2,16 @@
 
 from typing import Any
 
-from flask import render_template
+from flask import abort, render_template, session
 from flask_login import current_user
 
 from clinic.access import Role
 from clinic.epoch_key import root_fingerprint
+from clinic.records import clinics
+from web.database import db
 from web.guard import me
-from web.local_clinic import local_clinic
-from web.permission import public
+from web.local_clinic import VISITED, local_clinic
+from web.permission import before_sign_in, public
 from web.portal.blueprint import portal
 from web.portal.model_card import live_card
 from web.services import services
@@ -19,6 +21,7 @@ _ROLE_NAMES = {
     Role.PATIENT: "Patient",
     Role.DERMATOLOGIST: "Dermatologist",
     Role.ADMINISTRATOR: "Administrator",
+    Role.AUDITOR: "Auditor",
 }
 
 
@@ -38,6 +41,17 @@ def _viewer() -> dict[str, str] | None:
 @portal.get("/")
 @public
 def home() -> str:
+    return render_template("home.html")
+
+
+@portal.get("/c/<slug>")
+@before_sign_in
+def clinic_home(slug: str) -> str:
+    """A clinic's own front page; the browser keeps in mind whose it was."""
+    found = clinics.by_slug(db.session(), slug)
+    if found is None or found.closed_at is not None:
+        abort(404, "There is no clinic at this address, or it takes no new patients.")
+    session[VISITED] = slug
     return render_template("home.html")
 
 

@@ -12,7 +12,7 @@ from clinic.records import accounts, notices, one_time_links
 from clinic.records.models import Account, Clinic, OneTimeLink
 from web.database import db
 from web.guard import audit, me
-from web.permission import public, roles
+from web.permission import before_sign_in, roles
 from web.portal.account_forms import ChangePasswordForm, EmailForm, NewPasswordForm
 from web.portal.blueprint import portal
 from web.portal.login import address_key, page
@@ -60,7 +60,7 @@ def change_password() -> AnyResponse:
 
 
 @portal.route("/password/forgotten", methods=["GET", "POST"])
-@public
+@before_sign_in
 @limited(SIGN_IN_PER_ADDRESS)
 @limited(MAILS_PER_ACCOUNT, key_func=address_key)
 def forgotten_password() -> AnyResponse | str:
@@ -79,7 +79,7 @@ def forgotten_password() -> AnyResponse | str:
 
 
 @portal.route("/password/new/<token>", methods=["GET", "POST"])
-@public
+@before_sign_in
 @limited(SIGN_IN_PER_ADDRESS)
 def reset_password(token: str) -> AnyResponse:
     """The link replaces the password alone: it signs nobody in, and a second factor stays."""

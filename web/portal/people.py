@@ -3,14 +3,14 @@
 from flask import abort, flash, redirect, render_template, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
-from clinic.access import Role
+from clinic.access import Permission, Role
 from clinic.audit_event import AuditAction
 from clinic.records import accounts, invitations, people, recovery_codes
 from clinic.records.models import Account
 from clinic.records.people import CannotChangeError
 from web.database import db
 from web.guard import audit, me
-from web.permission import roles
+from web.permission import allowed
 from web.portal.account_forms import ROLE_NAMES, ChangeRoleForm, EmailForm, InviteForm
 from web.portal.blueprint import portal
 from web.portal.forms import PortalForm
@@ -22,7 +22,7 @@ NOT_ONESELF = "You cannot do this to your own account. Ask another administrator
 
 
 @portal.get("/people")
-@roles(Role.ADMINISTRATOR)
+@allowed(Permission.MANAGE_PEOPLE)
 def people_page() -> AnyResponse:
     return _people_page(InviteForm(formdata=None))
 
@@ -59,7 +59,7 @@ def _row(account: Account) -> dict[str, object]:
 
 
 @portal.post("/people/invite")
-@roles(Role.ADMINISTRATOR)
+@allowed(Permission.MANAGE_PEOPLE)
 @needs_step_up(back="portal.people_page")
 def invite() -> AnyResponse | str:
     """The link is shown once; whoever is given it chooses name, address and password."""
@@ -75,7 +75,7 @@ def invite() -> AnyResponse | str:
 
 
 @portal.post("/people/invitations/<invitation_id>/withdraw")
-@roles(Role.ADMINISTRATOR)
+@allowed(Permission.MANAGE_PEOPLE)
 @needs_step_up(back="portal.people_page")
 def withdraw_invitation(invitation_id: str) -> AnyResponse:
     clinic_id = me().actor.clinic_id
@@ -91,7 +91,7 @@ def withdraw_invitation(invitation_id: str) -> AnyResponse:
 
 
 @portal.post("/people/find")
-@roles(Role.ADMINISTRATOR)
+@allowed(Permission.MANAGE_PEOPLE)
 def find_person() -> AnyResponse:
     """Somebody of the clinic by their whole address, a patient for instance who lost their phone.
 
@@ -109,7 +109,7 @@ def find_person() -> AnyResponse:
 
 
 @portal.get("/people/<account_id>")
-@roles(Role.ADMINISTRATOR)
+@allowed(Permission.MANAGE_PEOPLE)
 def person_page(account_id: str) -> AnyResponse:
     return _person_page(_person(account_id))
 
@@ -152,7 +152,7 @@ def _done(account: Account, action: AuditAction, words: str, *, detail: str = ""
 
 
 @portal.post("/people/<account_id>/disable")
-@roles(Role.ADMINISTRATOR)
+@allowed(Permission.MANAGE_PEOPLE)
 @needs_step_up(back="portal.person_page")
 def disable_person(account_id: str) -> AnyResponse:
     account = _to_change(account_id)
@@ -161,7 +161,7 @@ def disable_person(account_id: str) -> AnyResponse:
 
 
 @portal.post("/people/<account_id>/enable")
-@roles(Role.ADMINISTRATOR)
+@allowed(Permission.MANAGE_PEOPLE)
 @needs_step_up(back="portal.person_page")
 def enable_person(account_id: str) -> AnyResponse:
     account = _to_change(account_id)
@@ -170,7 +170,7 @@ def enable_person(account_id: str) -> AnyResponse:
 
 
 @portal.post("/people/<account_id>/role")
-@roles(Role.ADMINISTRATOR)
+@allowed(Permission.MANAGE_PEOPLE)
 @needs_step_up(back="portal.person_page")
 def change_role(account_id: str) -> AnyResponse:
     account, form = _to_change(account_id), ChangeRoleForm()
@@ -187,7 +187,7 @@ def change_role(account_id: str) -> AnyResponse:
 
 
 @portal.post("/people/<account_id>/sign-out")
-@roles(Role.ADMINISTRATOR)
+@allowed(Permission.MANAGE_PEOPLE)
 @needs_step_up(back="portal.person_page")
 def end_sessions_of_person(account_id: str) -> AnyResponse:
     account = _to_change(account_id)
@@ -197,7 +197,7 @@ def end_sessions_of_person(account_id: str) -> AnyResponse:
 
 
 @portal.post("/people/<account_id>/second-factor/reset")
-@roles(Role.ADMINISTRATOR)
+@allowed(Permission.MANAGE_PEOPLE)
 @needs_step_up(back="portal.person_page")
 def reset_second_factor_of_person(account_id: str) -> AnyResponse:
     account = _to_change(account_id)

@@ -14,12 +14,21 @@ from clinic.keeper_protocol import ObjectKind
 from clinic.notices import NoticeKind
 from clinic.one_time_link import LinkPurpose
 from clinic.passwords import password_problem
-from clinic.records import accounts, consents, keys, notices, one_time_links, sealed_objects
+from clinic.records import (
+    accounts,
+    clinics,
+    consents,
+    keys,
+    notices,
+    one_time_links,
+    sealed_objects,
+)
 from clinic.records.accounts import EmailTakenError, NewAccount
 from clinic.records.models import Account, Clinic, Patient
 from clinic.records.sealed_objects import Place
 from web.database import db
-from web.permission import public
+from web.local_clinic import visited_clinic
+from web.permission import before_sign_in
 from web.portal.account_forms import EmailForm
 from web.portal.blueprint import portal
 from web.portal.forms import PatientForm, RegisterForm
@@ -38,17 +47,18 @@ def _sends_no_mail() -> bool:
 
 
 @portal.route("/register", methods=["GET", "POST"])
-@public
+@before_sign_in
 @limited(SIGN_IN_PER_ADDRESS)
 @limited(MAILS_PER_ACCOUNT, key_func=address_key, exempt_when=_sends_no_mail)
 def register() -> AnyResponse | str:
     if services().sends_mail:
         return _ask_for_address()
     form = RegisterForm()
-    if not form.validate_on_submit() or not _password_is_good(form, form.email.data):
+    clinic = _clinic_of(form, form.email.data)
+    if clinic is None:
         return _page(form)
     try:
-        account = _create(form, form.email.data)
+        account = _create(form, clinic, form.email.data)
     except EmailTakenError:
         db.session.rollback()
         form.email.errors = ["Use another email address, or sign in if you have an account."]
@@ -68,7 +78,7 @@ def _ask_for_address() -> AnyResponse | str:
 
 
 @portal.route("/register/<token>", methods=["GET", "POST"])
-@public
+@before_sign_in
 @limited(SIGN_IN_PER_ADDRESS)
 def register_proved(token: str) -> AnyResponse:
     """The rest of the registration, for whoever opened the link in their mail."""
@@ -76,10 +86,11 @@ def register_proved(token: str) -> AnyResponse:
     if link is None:
         abort(404, LINK_SPENT)
     email, form = one_time_links.email_of(services().account_secrets, link), PatientForm()
-    if not form.validate_on_submit() or not _password_is_good(form, email):
+    clinic = _clinic_of(form, email)
+    if clinic is None:
         return _page(form, email=email)
     try:
-        account = _create(form, email)
+        account = _create(form, clinic, email)
     except EmailTakenError:
         db.session.rollback()
         abort(404, LINK_SPENT)
@@ -98,17 +109,34 @@ def _welcome(account: Account) -> AnyResponse:
     return redirect(url_for("portal.my_cases"))
 
 
-def _password_is_good(form: PatientForm, email: str) -> bool:
-    clinic = accounts.the_clinic(db.session())
+def _clinic_of(form: PatientForm, email: str | None) -> Clinic | None:
+    """The clinic that a good form chose; None where the form goes back with what is wrong."""
+    clinic = _offered_clinic(form)
+    if not form.validate_on_submit():
+        return None
+    if clinic is None:
+        form.clinic.errors = ["Choose your clinic."]
+        return None
     about = [form.given_name.data, form.family_name.data, email, clinic.name]
     problem = password_problem(form.password.data, about)
     if problem is not None:
         form.password.errors = [problem]
-    return problem is None
+        return None
+    return clinic
 
 
-def _create(form: PatientForm, email: str) -> Account:
-    box, clinic = services().account_secrets, accounts.the_clinic(db.session())
+def _offered_clinic(form: PatientForm) -> Clinic | None:
+    """The clinic that the form names; where only one takes patients, that one, unasked."""
+    known = clinics.open_ones(db.session())
+    if not known:
+        abort(503, "No clinic takes new patients here at the moment. Please try again later.")
+    visited = visited_clinic()
+    form.offer([(one.slug, one.name) for one in known], visited=visited.slug if visited else None)
+    return next((one for one in known if one.slug == form.clinic.data), None)
+
+
+def _create(form: PatientForm, clinic: Clinic, email: str) -> Account:
+    box = services().account_secrets
     hashed = services().passwords.hash(form.password.data)
     account = accounts.create_account(
         db.session(), box, NewAccount(clinic.id, Role.PATIENT, email, hashed)

@@ -6,7 +6,7 @@ from typing import Any
 from flask import abort, flash, redirect, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
-from clinic.access import CaseFacts, Permission, Role, may
+from clinic.access import CaseFacts, Permission, may
 from clinic.audit_event import AuditAction
 from clinic.keeper_protocol import ObjectKind
 from clinic.reading_grade import reading_grade
@@ -25,7 +25,7 @@ from clinic.records.sealed_objects import Place
 from clinic.submission import CaseState, ScreeningState
 from web.database import db
 from web.guard import audit, case_for, deny, me
-from web.permission import roles
+from web.permission import allowed
 from web.portal import case_view
 from web.portal.blueprint import portal
 from web.portal.forms import DecisionForm, FirstReadForm, ReleaseForm, RetakeForm
@@ -39,7 +39,7 @@ TEXTS = (ObjectKind.HISTORY, ObjectKind.IDENTITY)
 
 
 @portal.get("/review/<case_id>")
-@roles(Role.DERMATOLOGIST)
+@allowed(Permission.SEE_QUEUE)
 def review_case(case_id: str) -> AnyResponse:
     row, facts = case_for(case_id, Permission.SEE_IN_QUEUE)
     if facts.signed:
@@ -48,7 +48,7 @@ def review_case(case_id: str) -> AnyResponse:
 
 
 @portal.post("/review/<case_id>/first-read")
-@roles(Role.DERMATOLOGIST)
+@allowed(Permission.SEE_QUEUE)
 def record_first_read(case_id: str) -> AnyResponse:
     row, facts = case_for(case_id, Permission.READ_CASE)
     form = FirstReadForm()
@@ -62,7 +62,7 @@ def record_first_read(case_id: str) -> AnyResponse:
 
 
 @portal.route("/review/<case_id>/sign", methods=["POST"])
-@roles(Role.DERMATOLOGIST)
+@allowed(Permission.SEE_QUEUE)
 def sign_case(case_id: str) -> AnyResponse:
     """First the preview, then, with a fresh proof of identity, the signature."""
     row, facts = case_for(case_id, Permission.SIGN)
@@ -78,7 +78,7 @@ def sign_case(case_id: str) -> AnyResponse:
 
 
 @portal.post("/review/<case_id>/retake")
-@roles(Role.DERMATOLOGIST)
+@allowed(Permission.SEE_QUEUE)
 def request_retake(case_id: str) -> AnyResponse:
     row, facts = case_for(case_id, Permission.READ_CASE)
     form = RetakeForm()

@@ -9,7 +9,7 @@ from typing import Any
 from flask import abort, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
-from clinic.access import Permission, Role
+from clinic.access import Permission
 from clinic.audit_event import AuditAction
 from clinic.records import review
 from clinic.records.db import database_now
@@ -18,7 +18,7 @@ from clinic.submission import ScreeningState
 from clinic.urgency import ORDER
 from web.database import db
 from web.guard import audit, case_for, me
-from web.permission import roles
+from web.permission import allowed
 from web.portal.blueprint import portal
 from web.portal.forms import ReleaseForm
 from web.portal.wording import reference, site_words, urgency_word
@@ -34,7 +34,7 @@ SHOWN = {
 
 
 @portal.get("/review")
-@roles(Role.DERMATOLOGIST)
+@allowed(Permission.SEE_QUEUE)
 def review_queue() -> str:
     active = request.args.get("show", "all")
     if active not in SHOWN:
@@ -60,7 +60,7 @@ def review_queue() -> str:
 
 
 @portal.post("/review/next")
-@roles(Role.DERMATOLOGIST)
+@allowed(Permission.SEE_QUEUE)
 def claim_next() -> AnyResponse:
     """Take the case that is due first."""
     actor = me().actor
@@ -76,7 +76,7 @@ def claim_next() -> AnyResponse:
 
 
 @portal.post("/review/<case_id>/claim")
-@roles(Role.DERMATOLOGIST)
+@allowed(Permission.SEE_QUEUE)
 def claim_case(case_id: str) -> AnyResponse:
     row, facts = case_for(case_id, Permission.SEE_IN_QUEUE)
     if facts.signed or not review.claim(db.session(), row.id, reader_id=me().actor.user_id):
@@ -88,7 +88,7 @@ def claim_case(case_id: str) -> AnyResponse:
 
 
 @portal.post("/review/<case_id>/release")
-@roles(Role.DERMATOLOGIST)
+@allowed(Permission.SEE_QUEUE)
 def release_case(case_id: str) -> AnyResponse:
     row, _ = case_for(case_id, Permission.READ_CASE)
     form = ReleaseForm()

@@ -20,7 +20,7 @@ from flask import (
 from sqlalchemy.exc import IntegrityError
 from werkzeug.wrappers import Response as AnyResponse
 
-from clinic.access import Permission, Role
+from clinic.access import Permission
 from clinic.audit_event import AuditAction
 from clinic.consent import FOR_CARE, Purpose
 from clinic.container import longest_container
@@ -31,14 +31,14 @@ from clinic.keeper_protocol import ObjectKind
 from clinic.photo_limits import PhotoLimits
 from clinic.records import consents, keys, sealed_objects, service_clock, submissions
 from clinic.records.db import database_now, new_id
-from clinic.records.models import Account, Submission
+from clinic.records.models import Account, Clinic, Submission
 from clinic.records.sealed_objects import Place
 from clinic.records.submissions import NewSubmission, NotYourSubmissionError
 from clinic.records.upload_quota import PHOTOS_PER_DAY, photos_left
 from clinic.submission import CaseState
 from web.database import db
-from web.guard import audit, case_for, me, wants_json
-from web.permission import roles
+from web.guard import audit, case_for, deny, me, wants_json
+from web.permission import allowed
 from web.portal.blueprint import portal
 from web.portal.forms import CaseForm, PortalForm, RetakePhotosForm
 from web.portal.login import page
@@ -97,6 +97,8 @@ _VIEWS = (
     ),
 )
 
+CLINIC_CLOSED = "Your clinic takes no new cases. You can still read what was sent before."
+USED_BEFORE = "This form was used before. Please load the page again."
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF")
 
 
@@ -108,9 +110,11 @@ def photo_slots(first: int) -> list[PhotoSlot]:
 
 
 @portal.route("/cases/new", methods=["GET", "POST"])
-@roles(Role.PATIENT)
+@allowed(Permission.SEND_SUBMISSION)
 @limited(UPLOADS_PER_ACCOUNT, key_func=by_person)
 def new_case() -> AnyResponse:
+    if db.session.get_one(Clinic, me().actor.clinic_id).closed_at is not None:
+        deny(detail="clinic closed", words=CLINIC_CLOSED)
     form = CaseForm()
     submission_id = _submission_id(form.submission_id.data)
     form.submission_id.data = submission_id
@@ -136,7 +140,7 @@ def new_case() -> AnyResponse:
 
 
 @portal.post("/cases/<case_id>/photos")
-@roles(Role.PATIENT)
+@allowed(Permission.KEEP_OWN_RECORD)
 @limited(UPLOADS_PER_ACCOUNT, key_func=by_person)
 def replace_photos(case_id: str) -> AnyResponse:
     """New photos for a case that asked for them."""
@@ -155,7 +159,7 @@ def replace_photos(case_id: str) -> AnyResponse:
         _audit_refusal(problem, row)
         return _not_replaced(form, row, problem)
     if not consents.permitted_purposes(db.session(), row.patient_id) >= FOR_CARE:
-        abort(403, WITHOUT_CARE)
+        deny(row, detail="no consent", words=WITHOUT_CARE)
     submissions.replace_photos(db.session(), row)
     _store_photos(row, photos)
     audit(AuditAction.PHOTOS_REPLACED, row, detail=f"{len(photos)} photos")
@@ -184,7 +188,7 @@ def _sent_before(submission_id: str) -> Submission | None:
     try:
         return submissions.existing(db.session(), submission_id, patient_id=patient_id)
     except NotYourSubmissionError:
-        abort(409, "This form was used before. Please load the page again.")
+        abort(409, USED_BEFORE)
 
 
 def _store_once(submission_id: str, history: History, photos: list[ReceivedPhoto]) -> Submission:
@@ -194,8 +198,8 @@ def _store_once(submission_id: str, history: History, photos: list[ReceivedPhoto
     except IntegrityError:
         db.session.rollback()
         earlier = _sent_before(submission_id)
-        if earlier is None:
-            raise
+        if earlier is None:  # the id is another clinic's
+            abort(409, USED_BEFORE)
         return earlier
 
 
@@ -205,7 +209,7 @@ def _store(submission_id: str, history: History, photos: list[ReceivedPhoto]) ->
     patient_id = actor.patient_id or ""
     permitted = consents.permitted_purposes(db.session(), patient_id)
     if not permitted >= FOR_CARE:
-        abort(403, WITHOUT_CARE)
+        deny(detail="no consent", words=WITHOUT_CARE)
     row = submissions.create(
         db.session(),
         NewSubmission(

@@ -17,8 +17,8 @@ from clinic.records.key_requests import NewKeyRequest
 from clinic.records.models import KeyRequest, SealedObject, Submission
 from clinic.submission import ScreeningState
 from web.database import db
-from web.guard import audit, case_for, me
-from web.permission import roles
+from web.guard import audit, case_for, me, missing
+from web.permission import allowed
 from web.portal.blueprint import portal
 from web.services import services
 
@@ -27,7 +27,7 @@ KEEPER_DOWN = "The pictures cannot be opened at the moment. Please try again in 
 
 
 @portal.post("/cases/<case_id>/grants")
-@roles(Role.PATIENT, Role.DERMATOLOGIST)
+@allowed(Permission.ASK_FOR_PICTURES)
 def ask_for_pictures(case_id: str) -> tuple[Response, int]:
     """Ask the keeper to re-wrap this case's pictures to the page's public key."""
     patient = me().role is Role.PATIENT
@@ -52,12 +52,12 @@ def ask_for_pictures(case_id: str) -> tuple[Response, int]:
 
 
 @portal.get("/grants/<request_id>")
-@roles(Role.PATIENT, Role.DERMATOLOGIST)
+@allowed(Permission.ASK_FOR_PICTURES)
 def pictures(request_id: str) -> tuple[Response, int]:
     """The keeper's answer, once it is there: 202 waiting, 200 with headers, 403 refused."""
     row = key_requests.find(db.session(), request_id)
     if row is None or row.login_session_id != me().login.id:
-        abort(404)
+        missing("answer of the key service")
     if row.state == "refused":
         return jsonify(error="You may not open these pictures."), 403
     if row.answer is None:
@@ -66,12 +66,12 @@ def pictures(request_id: str) -> tuple[Response, int]:
 
 
 @portal.get("/objects/<object_id>")
-@roles(Role.PATIENT, Role.DERMATOLOGIST)
+@allowed(Permission.ASK_FOR_PICTURES)
 def sealed_body(object_id: str) -> Response:
     """A picture's ciphertext."""
     row = db.session.get(SealedObject, object_id)
     if row is None or row.submission_id is None or ObjectKind(row.kind) not in PICTURES:
-        abort(404)
+        missing("picture")
     case, _ = case_for(row.submission_id, _needed(ObjectKind(row.kind)))
     body = sealed_objects.ciphertext(row, services().blobs)
     audit(AuditAction.OBJECT_FETCHED, case, detail=row.kind)

@@ -4,7 +4,7 @@ import time
 
 from prometheus_client import CollectorRegistry, start_http_server
 
-from clinic.records.db import make_engine, make_session_factory
+from clinic.records.db import every_clinic_sessions, make_engine
 from config import Settings, needed
 from worker.metrics import InstallationCollector
 from worker.programs.parts import stop_on_signal
@@ -17,7 +17,7 @@ def run(settings: Settings) -> None:
     registry = CollectorRegistry()
     engine = make_engine(needed(settings.database_url))
     reading = engine.execution_options(postgresql_readonly=True)
-    registry.register(InstallationCollector(make_session_factory(reading)))
+    registry.register(InstallationCollector(every_clinic_sessions(reading)))
     stopped = stop_on_signal()
     server, thread = start_http_server(port, host, registry)
     while not stopped():

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from celery import Celery, signals
 
 from clinic.hints import BROKER_SETTINGS, INFERENCE_QUEUE, PURGE_EXPIRED
-from clinic.records.db import SessionFactory, make_engine, make_session_factory
+from clinic.records.db import SessionFactory, every_clinic_sessions, make_engine
 from config import Secret, Settings, needed
 
 PURGE_EVERY_SECONDS = 600.0
@@ -61,7 +61,7 @@ def run_worker(app: Celery, *, queue: str, pool: str, log_level: str) -> None:
 
 
 def sessions_of(settings: Settings) -> SessionFactory:
-    return make_session_factory(make_engine(needed(settings.database_url)))
+    return every_clinic_sessions(make_engine(needed(settings.database_url)))
 
 
 def secret(setting: Secret | None) -> bytes:

@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError
 from clinic.audit_event import AuditAction
 from clinic.records import audit_log
 from clinic.records.audit_log import Auditor
-from clinic.records.db import SessionFactory, make_engine, make_session_factory
+from clinic.records.db import SessionFactory, every_clinic_sessions, make_engine
 from clinic.records.models import AuditEntry, AuditHead
 from web.schema import upgrade
 
@@ -28,7 +28,7 @@ def engine(database_url: str) -> Iterator[Engine]:
 
 @pytest.fixture
 def chain(engine: Engine) -> SessionFactory:
-    sessions = make_session_factory(engine)
+    sessions = every_clinic_sessions(engine)
     with sessions() as session, session.begin():
         for _ in range(3):
             AUDITOR.record(session, AuditAction.CASE_READ, "somebody")

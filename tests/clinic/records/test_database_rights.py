@@ -10,7 +10,7 @@ from clinic.audit_event import AuditAction
 from clinic.records import audit_log
 from clinic.records.audit_log import Auditor
 from clinic.records.database_rights import RightsError, let_programs_in
-from clinic.records.db import SessionFactory, make_engine, make_session_factory
+from clinic.records.db import SessionFactory, every_clinic_sessions, make_engine
 from clinic.records.models import AuditEntry, AuditHead, Clinic
 from web.schema import newest_revision, upgrade
 
@@ -38,7 +38,7 @@ def programs(owner: Engine, database_url: str) -> Iterator[SessionFactory]:
     """Sessions of a running program."""
     del owner
     engine = make_engine(database_url.replace(OWNER, PROGRAMS))
-    sessions = make_session_factory(engine)
+    sessions = every_clinic_sessions(engine)
     with sessions() as session, session.begin():
         session.add(Clinic(name="A clinic", phone="0"))
         for _ in range(3):

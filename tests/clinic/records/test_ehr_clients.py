@@ -23,7 +23,7 @@ def test_a_token_names_its_client(world: World, registered: Registration) -> Non
         found = ehr_clients.by_token(session, registered.token)
     assert found is not None
     assert (found.id, found.clinic_id) == (registered.client_id, world.clinic_id)
-    assert found.scopes == READ_SCOPES
+    assert found.scopes == {READ_SCOPES}
 
 
 def test_the_row_does_not_hold_the_token(world: World, registered: Registration) -> None:

@@ -331,6 +331,7 @@ def test_the_database_itself_refuses_a_second_result(world: World) -> None:
     with world.sessions() as session:
         second = ScreeningResult(
             submission_id=case,
+            clinic_id=world.clinic_id,
             ai_used=False,
             quality_flags=[],
             urgency=1,
