@@ -120,4 +120,20 @@ INVENTORY: Final = (
         "falls: recorded backups could be opened. age has hybrid recipients (mlkem768x25519)",
         ("pyrage",),
     ),
+    Algorithm(
+        "WebAuthn signatures: ES256, RS256, EdDSA",
+        "COSE -7, -257, -8",
+        "passkeys",
+        "W3C WebAuthn Level 3, RFC 9053",
+        "falls: passkeys could be forged from then on; nothing that was recorded is opened",
+        ("webauthn",),
+    ),
+    Algorithm(
+        "TLS 1.2 and above",
+        "TLS",
+        "mail and record systems",
+        "RFC 8446",
+        "falls: recorded connections could be read; hybrid groups come with the library",
+        ("ssl",),
+    ),
 )
