@@ -402,7 +402,9 @@ class TestByHand:
 
     @pytest.mark.usefixtures("running")
     def test_the_engineers_commands_need_no_secret_of_the_portal(self, production: Production):
-        created = production.run("admin", "users", "invite-administrator")
+        created = production.run(
+            *("admin", "users", "invite-administrator", "--clinic", "clinic-1")
+        )
         verified = production.run("admin", "audit", "verify")
         assert "https://derm.example/join/" in created.stdout, created.stderr
         assert "The audit chain holds." in verified.stdout, verified.stderr

@@ -212,7 +212,7 @@ def test_with_mail_nobody_learns_who_has_an_account(mailing: Flask, world: World
     assert {one.status_code for one in pages} == {200}
     texts = {one.text.replace(name, "") for one, name in zip(pages, names, strict=True)}
     assert len(texts) == 1
-    assert count(world, Account) == 6, "the cast and nobody else"
+    assert count(world, Account) == 7, "the cast and nobody else"
     channel = KeptMail()
     mailer_of(world, channel).send_due()
     links = {address: "http" in message.text for address, message in channel.sent}

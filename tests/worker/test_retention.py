@@ -17,6 +17,7 @@ from clinic.notices import NoticeKind
 from clinic.one_time_link import LinkPurpose
 from clinic.records import (
     accounts,
+    audit_log,
     invitations,
     keys,
     known_devices,
@@ -260,6 +261,25 @@ def test_each_rule_that_deleted_something_is_one_audit_entry(world: World) -> No
 
     found = [one.detail for one in entries(world, AuditAction.RETENTION_APPLIED)]
     assert found == [f"{requests} key requests deleted"]
+
+
+def test_the_audit_chain_of_seven_years_ago_stays_whole(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HIPAA asks for six years (45 CFR 164.316(b)(2))."""
+    now = audit_log.database_now
+    with monkeypatch.context() as years_ago:
+        years_ago.setattr(audit_log, "database_now", lambda one: now(one) - timedelta(days=7 * 366))
+        world.screened(world.alice)
+    before = [(one.sequence, one.mac) for one in entries(world, AuditAction.SUBMISSION_SCREENED)]
+    world.screened(world.carol)
+
+    apply(world)
+
+    after = [(one.sequence, one.mac) for one in entries(world, AuditAction.SUBMISSION_SCREENED)]
+    assert (len(before), after[:1]) == (1, before)
+    with world.sessions() as session:
+        assert audit_log.verify(session, world.auditor.key) is None
 
 
 def test_a_rule_that_fails_is_named_and_stops_no_other(
