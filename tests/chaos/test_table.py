@@ -1,16 +1,18 @@
 """The table shows every fault that was tried, and what did not hold, loudly."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from tools.chaos import table
+from tools.chaos.catalogue import FAULTS, NoSuchFaultError
 from tools.chaos.fault import Fault
 from tools.chaos.trial import Figures, Outcome
 
 FAULT = Fault(4, "broker killed", "nothing is lost", lambda _: None)
 STORM = Fault(31, "storm", "nothing is lost", lambda _: None, storm=True)
-FIGURES = Figures(3, 4, (1.0, 2.0, 9.0))
+FIGURES = Figures.of(3, 4, (1.0, 2.0, 9.0))
 
 
 def outcome(fault: Fault = FAULT, seconds: float | None = 2.0, *problems: str) -> Outcome:
@@ -64,6 +66,21 @@ def test_the_json_has_what_the_table_has() -> None:
 
     assert (one["number"], one["survived"], one["problems"]) == (4, False, ["Case 1 was lost."])
     assert (one["cases"], one["executions"], one["latency_max"]) == (3, 4, 9.0)
+
+
+def test_outcomes_that_were_left_as_json_make_the_same_table() -> None:
+    fault = FAULTS[0]
+    made = [outcome(fault), outcome(fault, None, "Case 1 was lost.")]
+
+    read = table.from_json(json.loads(json.dumps(table.as_json(made))))
+
+    assert table.as_markdown(read) == table.as_markdown(made)
+
+
+def test_outcomes_of_a_fault_that_is_gone_are_refused() -> None:
+    (one,) = table.as_json([outcome()])
+    with pytest.raises(NoSuchFaultError, match="broker killed"):
+        table.from_json([one])
 
 
 def test_the_table_goes_between_the_marks(tmp_path: Path) -> None:

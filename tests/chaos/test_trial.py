@@ -71,8 +71,8 @@ def test_a_mistake_of_the_suite_is_no_outcome(scene: Scene) -> None:
 
 
 def test_latencies_are_told_as_median_p95_and_worst() -> None:
-    found = Figures(5, 6, (1.0, 2.0, 3.0, 4.0, 10.0))
+    found = Figures.of(5, 6, (1.0, 2.0, 3.0, 4.0, 10.0))
     assert (found.latency_p50, found.latency_max) == (3.0, 10.0)
     assert found.latency_p95 == pytest.approx(8.8)
     assert (NO_CASES.latency_p50, NO_CASES.latency_p95, NO_CASES.latency_max) == (None, None, None)
-    assert Figures(1, 1, (2.0,)).latency_p95 == 2.0
+    assert Figures.of(1, 1, (2.0,)).latency_p95 == 2.0

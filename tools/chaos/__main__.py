@@ -42,7 +42,8 @@ def main() -> int:
     outcomes: list[Outcome] = []
     notes: list[str] = []
     try:
-        stacks, notes = _stacks(options)
+        outcomes += _earlier(options.made_of)
+        stacks, notes = ([], []) if outcomes else _stacks(options)
         plan = Plan(options.weights.resolve(), options.seed, options.short)
         for stack in stacks:
             faults = [fault for fault in chosen(options.fault) if fault.fits(stack)]
@@ -79,8 +80,23 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--summary", type=Path, help="a .md file with the marks, for one line a fault"
     )
+    parser.add_argument(
+        "--made-of",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="run nothing: make the tables of these .json files, as of runs of one stack each",
+    )
     parser.add_argument("--weights", type=Path, default=ROOT / "ml" / "weights")
     return parser.parse_args()
+
+
+def _earlier(files: Sequence[Path]) -> list[Outcome]:
+    return [
+        one
+        for file in files
+        for one in table.from_json(json.loads(file.read_text(encoding="utf-8")))
+    ]
 
 
 def _stop(_number: int, _frame: FrameType | None) -> None:

@@ -1,12 +1,13 @@
 """The table of a run: what was done, what held, how long it took to recover."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tools.chaos.catalogue import chosen
 from tools.chaos.fault import Fault
-from tools.chaos.trial import Outcome
+from tools.chaos.trial import Figures, Outcome
 
 BEGIN = "<!-- chaos: begin, made by `make chaos` -->"
 END = "<!-- chaos: end -->"
@@ -116,6 +117,23 @@ def as_json(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
         }
         for one in outcomes
     ]
+
+
+def from_json(found: Sequence[Mapping[str, Any]]) -> list[Outcome]:
+    """Read what `as_json` wrote, for instance of one stack, to make one table of several runs.
+
+    Raises:
+        NoSuchFaultError: the list of faults was changed since.
+
+    """
+    outcomes = []
+    for one in found:
+        (fault,) = chosen([one["fault"]])
+        latencies = (one[name] for name in ("latency_p50", "latency_p95", "latency_max"))
+        figures = Figures(one["cases"], one["executions"], *latencies)
+        seconds = one["seconds_to_recover"]
+        outcomes.append(Outcome(fault, one["stack"], seconds, figures, one["problems"]))
+    return outcomes
 
 
 def put_between_marks(document: Path, markdown: str) -> None:

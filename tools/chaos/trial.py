@@ -2,9 +2,10 @@
 
 import statistics
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import httpx
 from sqlalchemy import select
@@ -23,21 +24,18 @@ class Figures:
 
     cases: int
     executions: int
-    latencies: tuple[float, ...] = ()
+    latency_p50: float | None = None
+    latency_p95: float | None = None
+    latency_max: float | None = None
 
-    @property
-    def latency_p50(self) -> float | None:
-        return statistics.median(self.latencies) if self.latencies else None
-
-    @property
-    def latency_p95(self) -> float | None:
-        if len(self.latencies) < 2:
-            return self.latency_max
-        return statistics.quantiles(self.latencies, n=20, method="inclusive")[-1]
-
-    @property
-    def latency_max(self) -> float | None:
-        return max(self.latencies, default=None)
+    @classmethod
+    def of(cls, cases: int, executions: int, latencies: Sequence[float]) -> Self:
+        if not latencies:
+            return cls(cases, executions)
+        several = len(latencies) > 1
+        p95 = statistics.quantiles(latencies, n=20, method="inclusive")[-1] if several else None
+        longest = max(latencies)
+        return cls(cases, executions, statistics.median(latencies), p95 or longest, longest)
 
 
 @dataclass(frozen=True)
@@ -99,4 +97,4 @@ def figures(scene: Scene) -> Figures:
     with scene.sessions() as session:
         rows: list[Any] = list(session.execute(query))
     latencies = [(end - begin).total_seconds() for _, begin, end in rows if end is not None]
-    return Figures(len(rows), sum(attempt for attempt, _, _ in rows), tuple(latencies))
+    return Figures.of(len(rows), sum(attempt for attempt, _, _ in rows), latencies)
