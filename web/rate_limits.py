@@ -58,6 +58,8 @@ def limited(limit: str, **options: Any) -> Callable[[View], View]:
 
 
 def _count() -> None:
+    # Who this is, first: the limiter would take a database that is away for a lost store of counts.
+    bool(current_user)
     limiter._check_request_limit(in_middleware=False)  # noqa: SLF001 - there is no public way
 
 

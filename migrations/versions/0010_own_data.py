@@ -121,9 +121,9 @@ def upgrade() -> None:
 def downgrade() -> None:
     if op.get_bind().dialect.name == 'sqlite':
         for statement in SQLITE:
-            op.execute(f'DROP TRIGGER {statement.split()[2]}')
+            op.execute(f'DROP TRIGGER IF EXISTS {statement.split()[2]}')
     else:
-        op.execute('DROP FUNCTION audit_is_append_only() CASCADE')
+        op.execute('DROP FUNCTION IF EXISTS audit_is_append_only() CASCADE')
     op.drop_index('audit_entry_at', 'audit_entry')
     op.drop_table('report_withdrawal')
     op.drop_table('erasure_request')

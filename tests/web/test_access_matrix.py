@@ -140,9 +140,6 @@ TABLE = """
     GET    /objects/{photo_erased}                302 404 404 404 404 403 403 404 302
     GET    /my-record/access                      302 200 200 403 403 403 403 403 403
     GET    /my-record                             302 200 200 403 403 403 403 403 403
-    GET    /my-record/confirm/download            302 200 200 403 403 403 403 403 403
-    POST   /my-record/confirm/download            302 422 422 403 403 403 403 403 403
-    GET    /my-record/confirm/{unknown}           302 404 404 403 403 403 403 403 403
     GET    /my-record/download                    302 200 200 403 403 403 403 403 403
     GET    /my-record/archive.zip                 302 200 200 403 403 403 403 403 403
     GET    /my-record/archive.json                302 200 200 403 403 403 403 403 403
@@ -414,7 +411,6 @@ FAR = {
     "/grants/": ("far_grant",),
     "/account/sessions/": ("far_session",),
     "/erasure-requests/": ("far_wish",),
-    "/my-record/confirm/": ("far_wish",),
 }
 
 

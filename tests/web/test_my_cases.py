@@ -147,6 +147,7 @@ def test_the_access_log_tells_of_an_emergency(world: World, signed_in: SignedIn)
             session,
             AuditAction.EMERGENCY_ACCESS,
             "command line",
+            clinic_id=world.clinic_id,
             patient_id=world.alice.patient_id,
         )
     page = words(signed_in("alice").get("/my-record/access").text)

@@ -230,6 +230,7 @@ def test_nobodys_mailbox_is_filled_by_others(mailing: Flask) -> None:
 
 
 def test_without_mail_the_page_says_whom_to_call(client: FlaskClient, world: World) -> None:
+    client.get("/c/clinic-1")
     page = client.get("/password/forgotten")
 
     assert page.status_code == 200

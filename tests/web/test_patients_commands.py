@@ -32,7 +32,7 @@ def run(world: World, ledger: ErasureLedger) -> Any:
     app.extensions[EXTENSION] = ErasureServices(
         auditor=world.auditor,
         account_secrets=world.secrets,
-        passwords=world.passwords,
+        public_url="http://localhost:8000",
         sessions=world.sessions,
         blobs=world.blobs,
         eraser=replace(world.eraser, ledger=ledger),

@@ -82,7 +82,7 @@ def test_an_invitation_works_once_and_its_row_holds_only_a_hash(
 
     assert again.status_code == late.get(link).status_code == 404
     assert "Ask for a new one." in words(again.text)
-    assert count(world, Account) == 7
+    assert count(world, Account) == 8
 
 
 def test_an_old_or_withdrawn_invitation_is_dead(
@@ -122,7 +122,7 @@ def test_a_wrong_form_does_not_use_the_invitation_up(
 
     assert answer.status_code == 422
     assert said in words(answer.text)
-    assert count(world, Account) == 6
+    assert count(world, Account) == 7
     assert send(client, link, JOINED).status_code == 302
 
 
@@ -158,7 +158,7 @@ def test_the_page_lists_the_own_clinics_staff_and_nobody_else(
     assert all(name in page for name in ("Reader Bob", "Reader Dan", "Reader Erin (you)"))
     assert "Frank" not in page, "of another clinic"
     assert "Alice" not in page, "a patient"
-    assert [one.detail for one in entries(world, AuditAction.PEOPLE_LISTED)] == ["3 people"]
+    assert [one.detail for one in entries(world, AuditAction.PEOPLE_LISTED)] == ["4 people"]
 
 
 def test_no_page_about_people_has_a_field_for_a_password(world: World, signed_in: SignedIn) -> None:

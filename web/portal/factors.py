@@ -15,7 +15,7 @@ from clinic.records.passkeys import MOST_PASSKEYS, NewPasskey, PasskeyTakenError
 from web.database import db
 from web.guard import audit, deny, me
 from web.permission import roles
-from web.portal.account_forms import NewPasskeyForm, PasskeyNameForm
+from web.portal.account_forms import ROLE_NAMES, NewPasskeyForm, PasskeyNameForm
 from web.portal.blueprint import portal
 from web.portal.forms import PortalForm, SecondFactorForm
 from web.portal.login import home_of, page
@@ -70,8 +70,9 @@ def new_code_app() -> AnyResponse:
 
 
 def _code_app_page(form: SecondFactorForm, account: Account, secret: str) -> AnyResponse:
-    email = accounts.email_of(services().account_secrets, account)
-    address = pyotp.TOTP(secret).provisioning_uri(name=email, issuer_name=ISSUER)
+    # An app lists it by the role: an address on a page holds nothing of a person.
+    label = ROLE_NAMES[Role(account.role)]
+    address = pyotp.TOTP(secret).provisioning_uri(name=label, issuer_name=ISSUER)
     return page(
         "new_code_app.html",
         form,
