@@ -84,9 +84,11 @@ def test_ctrl_c_in_the_middle_leaves_nothing(tmp_path: Path) -> None:
         stdout=subprocess.PIPE,
         text=True,
     )
-    while len(processes_that_mention(str(folder))) < 5:
+    before, now = [], processes_that_mention(str(folder))
+    while len(now) < 5 or now != before:  # until the programs run and none is being started
         assert run.poll() is None
-        time.sleep(0.1)
+        time.sleep(1.0)
+        before, now = now, processes_that_mention(str(folder))
 
     run.send_signal(signal.SIGINT)
     words, _ = run.communicate(timeout=60)

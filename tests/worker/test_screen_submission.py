@@ -1,5 +1,6 @@
 """One submission through the worker, with the real keeper, records and photo rules."""
 
+import contextvars
 import hashlib
 import io
 import json
@@ -668,9 +669,10 @@ class Allergic(Batching):
 
 
 def named_case(fault: BaseException) -> str | None:
-    """The case that the log's line of this fault names."""
+    """The case that the log's line of this fault names, where nothing else names one."""
     record = logging.LogRecord("worker", logging.ERROR, "", 0, "", None, (type(fault), fault, None))
-    return json.loads(JsonFormatter("worker").format(record)).get("case")
+    line = contextvars.Context().run(JsonFormatter("worker").format, record)
+    return json.loads(line).get("case")
 
 
 def odd_photo() -> bytes:

@@ -31,8 +31,8 @@ INTERRUPTED = 130
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class Stopped(Exception):
-    """Ctrl-C, or a signal to end."""
+class Stopped(BaseException):
+    """Ctrl-C, or a signal to end. As KeyboardInterrupt it is no error that a library may catch."""
 
 
 def main() -> int:

@@ -32,10 +32,11 @@ class Figures:
     def of(cls, cases: int, executions: int, latencies: Sequence[float]) -> Self:
         if not latencies:
             return cls(cases, executions)
-        several = len(latencies) > 1
-        p95 = statistics.quantiles(latencies, n=20, method="inclusive")[-1] if several else None
         longest = max(latencies)
-        return cls(cases, executions, statistics.median(latencies), p95 or longest, longest)
+        p95 = longest
+        if len(latencies) > 1:
+            p95 = statistics.quantiles(latencies, n=20, method="inclusive")[-1]
+        return cls(cases, executions, statistics.median(latencies), p95, longest)
 
 
 @dataclass(frozen=True)
