@@ -17,6 +17,7 @@ import pyotp
 import pytest
 import redis
 import yaml
+from flask import Flask
 from redis.exceptions import NoPermissionError
 from sqlalchemy import func, select
 
@@ -228,6 +229,20 @@ def test_the_proxy_writes_no_body_to_a_disk():
     limit = next(one for one in SETTINGS if one.field == "upload_limit_mib")
     assert largest is not None
     assert int(largest[1]) >= int(limit.default or 0)
+
+
+def test_the_proxys_log_has_no_secret_of_a_link(app: Flask) -> None:
+    conf = (ROOT / "deploy/nginx/nginx.conf").read_text(encoding="utf-8")
+    hidden = re.search(r'"~(\^\(\?<door>.*)" "\$\{door\}-";', conf)
+    assert hidden is not None
+    assert '"$request_method $told"' in conf
+    ending = "<token>"
+    links = {rule.rule for rule in app.url_map.iter_rules() if ending in rule.rule}
+    assert len(links) > 4
+    for link in links:
+        found = re.match(hidden[1].replace("?<", "?P<"), link)
+        assert found is not None, link
+        assert found["door"] == link.removesuffix(ending)
 
 
 def test_the_proxy_keeps_what_is_internal_inside_and_names_each_request():
