@@ -134,6 +134,16 @@ def of_submissions(
     return found
 
 
+def replaced_photos(session: Session, submission_id: str) -> list[SealedObject]:
+    """The photos that others took the place of, in slot order."""
+    query = select(SealedObject).where(
+        SealedObject.submission_id == submission_id,
+        SealedObject.kind == ObjectKind.PHOTO,
+        ~SealedObject.current,
+    )
+    return list(session.scalars(query.order_by(SealedObject.slot)))
+
+
 def identity_of(session: Session, patient_id: str) -> SealedObject | None:
     """The newest identity of a patient."""
     return identities_of(session, [patient_id]).get(patient_id)

@@ -41,7 +41,9 @@ class Server:
         site.answer("GET", "/grants/g1", self.objects)
 
     def grant(self, request: Request) -> Reply:
-        self.key = base64.b64decode(json.loads(request.body)["public_key"])
+        asked = json.loads(request.body)
+        assert asked["replaced"] is True
+        self.key = base64.b64decode(asked["public_key"])
         return Reply(status=202, body=b'{"grant":"g1","url":"/grants/g1"}')
 
     def objects(self, _: Request) -> Reply:
@@ -55,6 +57,7 @@ class Server:
         body = bytes([sealed.body[0] ^ 1]) + sealed.body[1:] if self.damaged else sealed.body
         self.site.answer("GET", f"/objects/{view}", lambda _: Reply(body=body))
         described = {"id": view, "type": "rendition", "slot": slot, "view": view}
+        described["replaced"] = view == "overview"
         return {**described, "header": sealed.header.to_json(), "url": f"/objects/{view}"}
 
 
@@ -92,7 +95,7 @@ def test_the_archive_holds_the_files_and_the_photos_as_they_were(
         found = {name: archive.read(name) for name in archive.namelist()}
     assert found["README.txt"] == README
     assert found["photos/4F2A-9C01/0-close_up.jpg"] == PHOTOS["close_up"]
-    assert found["photos/4F2A-9C01/1-overview.png"] == PHOTOS["overview"]
+    assert found["photos/4F2A-9C01/replaced/1-overview.png"] == PHOTOS["overview"]
     named = json.loads(found.pop("manifest.json"))["files"]
     assert {one["name"]: one["sha256"] for one in named} == {
         name: hashlib.sha256(content).hexdigest() for name, content in found.items()

@@ -11,8 +11,11 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from clinic.audit_event import AuditAction
 from clinic.envelope import Context, EnvelopeError, open_body, parse_header, unwrap
 from clinic.keeper_protocol import RECIPIENT_KID, ObjectKind
+from clinic.records import submissions
 from clinic.records.db import database_now
-from clinic.records.models import KeyRequest, LoginSession
+from clinic.records.models import KeyRequest, LoginSession, Submission
+from clinic.records.review import CLAIM_LIFE
+from clinic.submission import CaseState
 from tests.browser_session import BrowserSession
 from tests.portal_tools import (
     JSON,
@@ -69,6 +72,29 @@ def test_a_patient_opens_the_own_photo_and_never_the_heat_map(
 
     assert opened(alice, waiting) == {"photo": PHOTO}
     assert opened(alice, signed).keys() == {"rendition"}
+
+
+def test_who_takes_the_record_along_gets_replaced_photos_too_and_the_reader_none(
+    world: World, signed_in: SignedIn
+) -> None:
+    case = world.claimed(world.alice, world.bob)
+    with world.sessions() as session, session.begin():
+        row = session.get_one(Submission, case)
+        row.case_state, row.retake_reason = CaseState.UNREADABLE, "blurred"
+        submissions.replace_photos(session, row)
+    _, body = viewer_key()
+    alice, bob = signed_in("alice"), signed_in("bob")
+
+    asked = ask(alice, case, body | {"replaced": True})
+    found = alice.get(asked.json["url"]).json["objects"]
+    with world.sessions() as session, session.begin():
+        session.get_one(Submission, case).claimed_by = world.bob.account_id
+        session.get_one(Submission, case).claim_until = database_now(session) + CLAIM_LIFE
+    by_the_reader = ask(bob, case, body | {"replaced": True}).json["grant"]
+
+    assert [(one["type"], one["replaced"]) for one in found] == [("photo", True)]
+    with world.sessions() as session:
+        assert not session.get_one(KeyRequest, by_the_reader).object_ids
 
 
 def test_the_answer_opens_with_the_pages_own_key_alone(world: World, signed_in: SignedIn) -> None:

@@ -31,7 +31,7 @@ ACCESS_COLUMNS = ("at", "who", "role", "action", "why", "allowed")
 
 README = """Your record at {clinic}
 
-This archive was made for you on {made_at}. It holds all that {clinic} keeps about you.
+This archive was made for you on {made_at}. It holds what {clinic} keeps about you.
 
 record.fhir.json   Your record in the form that other clinics can read (FHIR R4).
 account.json       Your account: email address, date of birth, record number.
@@ -43,10 +43,13 @@ access-log.csv     Who opened your record and why, as a table.
 access-log.json    The same for programs.
 manifest.json      A list of all files with a fingerprint (SHA-256) of each.
 
-Photos that you replaced with better ones are not in here. Ask us if you want them.
+What doctors write to each other about a case is not in here. Ask us if you want it.
 Keep this archive in a safe place: it is not encrypted.
 """
-WITH_PHOTOS = "They are the pictures that the doctor saw, or yours if none has been made yet."
+WITH_PHOTOS = (
+    "They are the pictures that the doctor saw, or yours if none has been made yet. "
+    "What you replaced with better ones is in the folder replaced."
+)
 WITHOUT_PHOTOS = (
     "They are not in this archive: only your own browser can open them, and this archive was made "
     "by our server. Turn on JavaScript and download it again to have them."

@@ -29,14 +29,22 @@ KEEPER_DOWN = "The pictures cannot be opened at the moment. Please try again in 
 @portal.post("/cases/<case_id>/grants")
 @allowed(Permission.ASK_FOR_PICTURES)
 def ask_for_pictures(case_id: str) -> tuple[Response, int]:
-    """Ask the keeper to re-wrap this case's pictures to the page's public key."""
+    """Ask the keeper to re-wrap this case's pictures to the page's public key.
+
+    With `replaced`, a patient gets the photos too that better ones took the place of.
+    """
     patient = me().role is Role.PATIENT
     permission = Permission.SEE_OWN_PHOTOS if patient else Permission.READ_CASE
     row, _ = case_for(case_id, permission)
+    payload = request.get_json(silent=True)
+    asked_for = payload if isinstance(payload, dict) else {}
+    found = pictures_of(row)
+    if patient and asked_for.get("replaced") is True:
+        found += sealed_objects.replaced_photos(db.session(), row.id)
     wanted = NewKeyRequest(
         purpose=KeyPurpose.VIEW,
-        object_ids=tuple(one.id for one in pictures_of(row)),
-        recipient_key=_public_key(),
+        object_ids=tuple(one.id for one in found),
+        recipient_key=_public_key(asked_for.get("public_key")),
         login_session_id=me().login.id,
         submission_id=row.id,
     )
@@ -101,9 +109,7 @@ def _revealed(row: Submission) -> bool:
     return submissions.facts(db.session(), row).first_read_by == me().actor.user_id
 
 
-def _public_key() -> bytes:
-    payload: Any = request.get_json(silent=True)
-    text = payload.get("public_key") if isinstance(payload, dict) else None
+def _public_key(text: object) -> bytes:
     try:
         raw = base64.b64decode(text, validate=True) if isinstance(text, str) else b""
     except ValueError:
@@ -126,6 +132,7 @@ def _described(row: SealedObject, header: str) -> dict[str, Any]:
         "type": row.kind,
         "slot": row.slot,
         "view": row.view,
+        "replaced": not row.current,
         "header": header,
         "url": url_for("portal.sealed_body", object_id=row.id),
     }

@@ -21,10 +21,13 @@ export class Refusal extends Error {
     }
 }
 
-/** @returns the objects of the grant, once the keeper has answered */
-export async function askForObjects({ grantUrl, csrf, publicKey }) {
+/**
+ * @param replaced whether the patient's photos that better ones took the place of are wanted too
+ * @returns the objects of the grant, once the keeper has answered
+ */
+export async function askForObjects({ grantUrl, csrf, publicKey, replaced = false }) {
     const headers = { "Content-Type": "application/json", "X-CSRFToken": csrf ?? "" };
-    const body = JSON.stringify({ public_key: publicKey });
+    const body = JSON.stringify({ public_key: publicKey, replaced });
     const grant = await (await ask(grantUrl, { method: "POST", headers, body })).json();
     return pollGrant(grant.url);
 }

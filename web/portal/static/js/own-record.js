@@ -42,12 +42,13 @@ async function plainFiles(url) {
 
 async function photosOf({ id, grant_url: grantUrl }, csrf) {
     const { keyPair, publicKey } = await generateViewerKey();
-    const objects = await askForObjects({ grantUrl, csrf, publicKey });
+    const objects = await askForObjects({ grantUrl, csrf, publicKey, replaced: true });
     const files = [];
     for (const object of objects) {
         const bytes = await openObject(object, { submission: id, keyPair });
         const name = `${object.slot}-${object.view ?? "photo"}.${suffix(bytes)}`;
-        files.push({ name: `photos/${reference(id)}/${name}`, bytes });
+        const folder = `photos/${reference(id)}${object.replaced ? "/replaced" : ""}`;
+        files.push({ name: `${folder}/${name}`, bytes });
     }
     return files;
 }
