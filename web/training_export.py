@@ -19,7 +19,8 @@ from clinic.audit_event import AuditAction
 from clinic.envelope import EnvelopeError
 from clinic.intake import History, HistoryInvalid
 from clinic.keeper_protocol import KeyPurpose, ObjectKind
-from clinic.records import accounts, keys, research, sealed_objects
+from clinic.notices import NoticeKind
+from clinic.records import accounts, keys, notices, recovery_codes, research, sealed_objects
 from clinic.records.blobs import MissingBlobError
 from clinic.records.keeper_client import (
     KeeperClient,
@@ -115,8 +116,11 @@ def _stored_hash(account: Account | None) -> str | None:
 
 
 def _begin(session: Session, services: ExportServices, account: Account, code: str) -> str | None:
+    """A passkey needs a browser: who has no other factor spends a recovery code here."""
     if not code_is_right(session, services.account_secrets, account, code):
-        return None
+        if not recovery_codes.spend(session, account.id, code):
+            return None
+        notices.tell(session, account, NoticeKind.RECOVERY_CODE_USED)
     return accounts.start_login(session, account, second_factor=True)
 
 

@@ -46,7 +46,7 @@ def export_training_set(out: Path, administrator: str) -> None:
 
 def _sign_in(administrator: str) -> Login:
     password = click.prompt("Password", hide_input=True)
-    code = click.prompt("Code of the second step")
+    code = click.prompt("Code of the second step, or a recovery code")
     try:
         return sign_in(export_services(), email=administrator, password=password, code=code)
     except SignInRefusedError as error:

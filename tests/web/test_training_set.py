@@ -18,13 +18,15 @@ from sqlalchemy import delete, select
 from clinic.access import Role
 from clinic.audit_event import AuditAction
 from clinic.keeper_protocol import ObjectKind
-from clinic.records import audit_log, review
+from clinic.notices import NoticeKind
+from clinic.records import audit_log, recovery_codes, review
 from clinic.records.keeper_client import KeeperClient
 from clinic.records.models import (
     Account,
     AuditEntry,
     KeyRequest,
     LoginSession,
+    Notice,
     Patient,
     SealedObject,
     SignedReport,
@@ -472,6 +474,23 @@ def test_only_an_administrator_with_both_factors_exports(
     assert (entry.allowed, entry.detail) == (False, "export")
     with world.sessions() as session:
         assert session.scalars(select(LoginSession)).all() == []
+
+
+def test_an_administrator_with_a_passkey_alone_spends_a_recovery_code(
+    world: World, run: Run, out: Path
+) -> None:
+    world.decide_on_research(world.alice, permitted=True)
+    signed(world, world.alice)
+    with world.sessions() as session, session.begin():
+        session.get_one(Account, world.erin.account_id).totp_secret_sealed = None
+        code = recovery_codes.renew(session, world.erin.account_id)[0]
+
+    assert run(code=code).exit_code == 0
+    assert len(exported(out)) == 1
+    assert refused(run(out.with_name("again"), code=code), "or this person is no administrator.")
+    with world.sessions() as session:
+        (notice,) = session.scalars(select(Notice))
+    assert notice.kind == NoticeKind.RECOVERY_CODE_USED
 
 
 def test_a_disabled_administrator_exports_nothing(world: World, run: Run) -> None:
