@@ -195,6 +195,7 @@ def test_json_holds_the_keys_that_are_written_down_and_no_other(
         answer = browser.get(asked["url"]).json
 
         assert fields(asked) == {"grant", "url"}
-        assert fields(answer) == set(within("objects", "header id slot type url view").split())
+        described = "header id replaced slot type url view"
+        assert fields(answer) == set(within("objects", described).split())
         kinds = {one["type"] for one in answer["objects"]}
         assert kinds == ({"rendition"} if name == "alice" else {"rendition", "heatmap"})
