@@ -35,7 +35,7 @@ GOOD = {
     "DERMQUEUE_ENROLMENT_KEY": KEY,
     "DERMQUEUE_MASTER_KEY_FILE": "/srv/keys/master.key",
     "DERMQUEUE_ROOT_PUBLIC_KEY": base64.b64encode(b"p" * 32).decode(),
-    "DERMQUEUE_SMTP_URL": "smtp://dermqueue:hunter6@mail.example:587",
+    "DERMQUEUE_SMTP_URL": "smtp://dermqueue:hunter2@mail.example:587",
     "DERMQUEUE_MAIL_FROM": "no-reply@derm.example",
     "DERMQUEUE_ERASURE_LEDGER": "/srv/erasures.jsonl",
     "DERMQUEUE_BACKUP_DIR": "/srv/backups",

@@ -103,7 +103,7 @@ def fhir_search(site: Site) -> dict[str, Ask]:
     """What record systems ask for: the newest, one patient's, a day's, what is new, old pages."""
     people = site.population
     day = people.old_day
-    behind = PageKey(people.old_signed_at + timedelta(milliseconds=1), "").to_token()
+    behind = PageKey(people.old_signed_at + timedelta(milliseconds=1), "0" * 32).to_token()
     today = (people.now - timedelta(minutes=1)).isoformat()
     return {
         "newest": site.fhir(_count="20"),

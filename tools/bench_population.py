@@ -52,9 +52,9 @@ FROM (
 """
 
 _RESULTS = """
-INSERT INTO screening_result (submission_id, ai_used, quality_flags, urgency, reasons, rule_reasons,
-  stage_seconds, finished_at)
-SELECT id, false, '[]', urgency, '["a reason"]', '["a reason"]', '{}', received_at
+INSERT INTO screening_result (submission_id, clinic_id, ai_used, quality_flags, urgency, reasons,
+  rule_reasons, stage_seconds, finished_at)
+SELECT id, clinic_id, false, '[]', urgency, '["a reason"]', '["a reason"]', '{}', received_at
 FROM submission
 """
 

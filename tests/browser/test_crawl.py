@@ -31,6 +31,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 # What is no page: files, health, the FHIR API, and what answers with data to a page's script.
 NO_PAGE = re.compile(
     r"/(static|fhir|healthz|readyz|metrics|invariants|grants|objects|operations/live)\b"
+    r"|.*\.(csv|js|json|zip)\Z"
 )
 ID = re.compile(r"[0-9a-f]{32}")
 LISTEN = """
@@ -149,9 +150,10 @@ def test_no_page_breaks_the_policy_or_complains_to_the_console(
 
     assert complaints == []
     assert {"/", "/sign-in", "/register", "/privacy"} <= opened["nobody"]
-    assert {"/cases/new", f"/cases/{signed}", "/account"} <= opened[Role.PATIENT]
+    assert {"/cases/new", f"/cases/{signed}", "/my-record"} <= opened[Role.PATIENT]
     assert {"/review", f"/review/{read}", f"/review/{signed}"} <= opened[Role.DERMATOLOGIST]
-    assert {"/operations", "/audit"} <= opened[Role.ADMINISTRATOR]
+    assert {"/operations", "/people", "/erasure-requests"} <= opened[Role.ADMINISTRATOR]
+    assert {"/operations", "/audit"} <= opened[Role.AUDITOR]
 
 
 def test_the_listener_hears_what_the_policy_refuses(browser: Browser, site: Site) -> None:

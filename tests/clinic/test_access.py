@@ -63,7 +63,12 @@ WITHOUT_CASE = {
     "bob": READS,
     "dan": READS,
     "frank": READS,
-    "erin": {Permission.SEE_OPERATIONS, Permission.OPERATE, Permission.DECIDE_ON_ERASURE},
+    "erin": {
+        Permission.SEE_OPERATIONS,
+        Permission.OPERATE,
+        Permission.MANAGE_PEOPLE,
+        Permission.DECIDE_ON_ERASURE,
+    },
     "grace": {Permission.SEE_OPERATIONS, Permission.SEARCH_AUDIT},
 }
 

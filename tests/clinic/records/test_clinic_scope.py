@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from datetime import date
+from secrets import token_bytes
 from typing import Any
 
 import pytest
@@ -23,14 +24,22 @@ from sqlalchemy.orm import Session, aliased
 from clinic.access import Role
 from clinic.audit_event import AuditAction
 from clinic.keeper_protocol import KeyPurpose
+from clinic.notices import NoticeKind
+from clinic.one_time_link import LinkPurpose
 from clinic.records import (
     accounts,
     clinic_scope,
     ehr_clients,
     erasure_requests,
+    invitations,
     key_requests,
+    known_devices,
     live_answers,
+    notices,
+    one_time_links,
     operations,
+    passkeys,
+    recovery_codes,
     review,
 )
 from clinic.records.clinic_scope import (
@@ -56,6 +65,7 @@ from clinic.records.models import (
     SignedReport,
     Submission,
 )
+from clinic.records.passkeys import NewPasskey
 from clinic.records.review import Filters
 from tests.query_plans import plan_of
 from tests.world import Person, World
@@ -84,6 +94,7 @@ def _fill(world: World, patient: Person, reader: Person) -> None:
         ehr_clients.register(session, clinic_id=patient.clinic_id, name="A hospital")
         session.add(Holiday(clinic_id=patient.clinic_id, day=date(2026, 12, 24)))
         erasure_requests.ask(session, session.get_one(Patient, patient.patient_id))
+        _fill_identity(session, account, world)
         gone = ReportWithdrawal(submission_id=new_id(), patient_id=new_id())
         gone.clinic_id, gone.withdrawn_at = patient.clinic_id, database_now(session)
         session.add(gone)
@@ -99,6 +110,17 @@ def _fill(world: World, patient: Person, reader: Person) -> None:
         )
         patient_id = session.get_one(Submission, case).patient_id
     world.keeper.settle(patient_id)
+
+
+def _fill_identity(session: Session, account: Account, world: World) -> None:
+    invitations.invite(session, clinic_id=account.clinic_id, role=Role.DERMATOLOGIST)
+    known_devices.remember(session, account, None)
+    notices.tell(session, account, NoticeKind.NEW_DEVICE)
+    reset = LinkPurpose.PASSWORD_RESET
+    one_time_links.make(session, world.secrets, reset, account_id=account.id, email=None)
+    passkeys.add(session, account, NewPasskey(token_bytes(16), b"a public key", 0, b"sealed"))
+    passkeys.new_challenge(session, account.id)
+    recovery_codes.renew(session, account.id)
 
 
 @pytest.fixture
