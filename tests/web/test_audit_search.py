@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -12,7 +13,7 @@ from clinic.audit_event import AuditAction
 from clinic.records.db import database_now
 from clinic.records.models import AuditEntry, Patient
 from tests.browser_session import BrowserSession
-from tests.portal_tools import entries
+from tests.portal_tools import entries, words
 from tests.world import World
 
 SignedIn = Callable[[str], BrowserSession]
@@ -72,6 +73,40 @@ def test_days_are_whole_and_of_the_clinic(world: World, grace: BrowserSession) -
     assert actors(**{"from": day(41), "to": day(39)}) == ["long ago"]
     assert actors(**{"from": day(1)}) == ["today"]
     assert actors(to=day(40)) == ["long ago"]
+
+
+def test_people_are_told_by_name_and_patients_by_number(
+    world: World, grace: BrowserSession
+) -> None:
+    record(world, world.bob.account_id)
+    record(world, world.alice.account_id)
+    record(world, "worker")
+    with world.sessions() as session:
+        number = session.get_one(Patient, world.alice.patient_id).record_number
+
+    page = grace.get("/audit").text
+    names = {one["actor"]: one["name"] for one in table(grace, action="case:read")}
+
+    assert names == {
+        world.bob.account_id: "Reader Bob, dermatologist",
+        world.alice.account_id: f"Patient {number}",
+        "worker": "",
+    }
+    assert set(names.values()) - {""} <= set(re.findall(r">([^<>]+)</a>", page))
+    assert f'<option value="{world.bob.account_id}">Reader Bob, dermatologist</option>' in page
+    assert "Alice-Family" not in page
+
+
+def test_of_a_name_in_the_table_all_entries_are_found(world: World, grace: BrowserSession) -> None:
+    record(world, world.alice.account_id)
+    record(world, "worker")
+
+    link = re.search(r'href="(/audit[^"]*actor=worker[^"]*)"', grace.get("/audit").text)
+    assert link is not None
+    page = words(grace.get(link[1].replace("&amp;", "&")).text)
+
+    assert "worker case:read" in page
+    assert "Patient" not in page.partition("Entries")[2]
 
 
 @pytest.mark.parametrize(

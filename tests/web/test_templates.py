@@ -519,9 +519,16 @@ TROUBLE = {
 
 
 def audit_search() -> dict[str, Any]:
-    entry = {"at": NOW, "actor": READER.name, "action": "case:photo:viewed", "subject": "K4M-7QP"}
+    entry = {
+        "at": NOW,
+        "actor": "0a1b",
+        "name": READER.name,
+        "action": "case:photo:viewed",
+        "subject": "K4M-7QP",
+    }
     return {
         "filters": dict.fromkeys(FILTERS, ""),
+        "people": [("0a1b", READER.name)],
         "actions": ["case:photo:viewed", "case:signed"],
         "entries": [
             entry | {"sequence": 48211, "allowed": True},

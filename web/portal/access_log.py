@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 
 from clinic.access import Role
 from clinic.audit_event import AuditAction
-from clinic.records.models import Account, AuditEntry
+from clinic.fhir_audit_event import EHR_PREFIX
+from clinic.records.models import Account, AuditEntry, EhrClient
 from web.database import db
 from web.guard import me
 
@@ -97,8 +98,9 @@ def _who(actor: str) -> tuple[str, str]:
         return _PROGRAMS[actor]
     if actor == me().actor.user_id:
         return "You", "patient"
-    if actor.startswith("ehr:"):
-        return "A record system of your care", "registered system"
+    if actor.startswith(EHR_PREFIX):
+        system = db.session.get(EhrClient, actor.removeprefix(EHR_PREFIX))
+        return system.name if system else "A record system of your care", "registered system"
     account = db.session.get(Account, actor)
     if account is None or account.family_name is None:
         return "A member of the clinic", _role(account) if account else "staff"

@@ -12,7 +12,7 @@ from werkzeug.datastructures import MultiDict
 from clinic.access import Permission
 from clinic.audit_event import AuditAction
 from clinic.record_archive import csv_file
-from clinic.records import audit_log, erasure
+from clinic.records import audit_log, erasure, people
 from clinic.records import operations as records
 from clinic.records.audit_log import AuditQuery
 from clinic.records.models import AuditEntry
@@ -20,6 +20,7 @@ from web.database import db
 from web.guard import audit, me
 from web.local_clinic import local_clinic
 from web.permission import allowed
+from web.portal.actor_names import actor_names, staff_name
 from web.portal.blueprint import portal
 from web.portal.wording import reference
 from web.rate_limits import EXPORTS_PER_ACCOUNT, by_person, limited
@@ -28,7 +29,8 @@ PAGE_SIZE = 50
 LONGEST_CSV = 50_000  # entries
 FILTERS = ("actor", "action", "reference", "patient", "allowed", "from", "to")
 CSV_COLUMNS = (
-    *("sequence", "at", "actor", "action", "patient_id", "submission_id", "allowed", "detail"),
+    *("sequence", "at", "actor", "name", "action", "patient_id", "submission_id", "allowed"),
+    "detail",
 )
 _ANSWERS = {"": None, "yes": True, "no": False}
 NOBODY = "no such patient"  # matches no id
@@ -53,6 +55,8 @@ def search_audit_log() -> str:
         limit=PAGE_SIZE + 1,
     )
     more = str(found[PAGE_SIZE - 1].sequence) if len(found) > PAGE_SIZE else None
+    shown = found[:PAGE_SIZE]
+    names = actor_names(db.session(), {one.actor for one in shown})
     chain = records.audit_chain(db.session())
     audit(AuditAction.AUDIT_SEARCHED, detail=_summary(asked))
     db.session.commit()
@@ -60,10 +64,20 @@ def search_audit_log() -> str:
         "audit_search.html",
         filters=asked.typed,
         actions=[str(one) for one in AuditAction],
-        entries=[_entry(one) for one in found[:PAGE_SIZE]],
+        people=_people(asked.query.actor),
+        entries=[_entry(one, names) for one in shown],
         audit=chain,
         next_cursor=more,
     )
+
+
+def _people(chosen: str | None) -> list[tuple[str, str]]:
+    """Whom a search can ask for: the staff, and the one that was chosen in the table below."""
+    staff = people.staff_of(db.session(), me().actor.clinic_id)
+    named = [(one.id, staff_name(one)) for one in staff]
+    if chosen is None or chosen in dict(named):
+        return named
+    return [*named, (chosen, actor_names(db.session(), {chosen}).get(chosen, chosen))]
 
 
 def _sequence(text: str) -> int:
@@ -137,17 +151,19 @@ def _summary(asked: Asked) -> str:
 
 
 def _rows(found: list[AuditEntry]) -> Iterator[dict[str, object]]:
+    names = actor_names(db.session(), {one.actor for one in found})
     for one in found:
-        values = {name: getattr(one, name) for name in CSV_COLUMNS}
-        yield values | {"at": one.at.isoformat()}
+        values = {name: getattr(one, name) for name in CSV_COLUMNS if name != "name"}
+        yield values | {"at": one.at.isoformat(), "name": names.get(one.actor, "")}
 
 
-def _entry(entry: AuditEntry) -> dict[str, Any]:
+def _entry(entry: AuditEntry, names: dict[str, str]) -> dict[str, Any]:
     subject = f"case {reference(entry.submission_id)}" if entry.submission_id else ""
     return {
         "sequence": entry.sequence,
         "at": entry.at,
         "actor": entry.actor,
+        "name": names.get(entry.actor, entry.actor),
         "action": entry.action,
         "subject": " ".join(part for part in (subject, entry.detail) if part),
         "allowed": entry.allowed,
