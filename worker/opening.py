@@ -10,6 +10,7 @@ from typing import Final
 
 import numpy as np
 from PIL import Image
+from sqlalchemy.orm import Session
 
 from clinic.envelope import EnvelopeError, PublicKey
 from clinic.intake import History
@@ -100,6 +101,7 @@ def open_case(services: ScreeningServices, held: Claim) -> OpenedCase:
     watch = Stopwatch()
     with services.sessions() as session, session.begin():
         recipient = keys.sealing_recipient(session, services.root_public_key)
+        permitted = computer_may(session, held)
     with watch.stage("open"):
         rows, opened = _open(services, held)
     history = next(row for row in rows if row.kind == ObjectKind.HISTORY)
@@ -110,15 +112,14 @@ def open_case(services: ScreeningServices, held: Claim) -> OpenedCase:
             if row.kind == ObjectKind.PHOTO
         )
         chosen = min(photos, key=lambda photo: ANALYSED_VIEWS.index(photo.view))
-        pixels = pixels_of(chosen.rendition) if computer_may(services, held) else None
+        pixels = pixels_of(chosen.rendition) if permitted else None
     told = History.from_dict(json.loads(opened[history.id]))
     return OpenedCase(held, told, photos, chosen, pixels, recipient, watch)
 
 
-def computer_may(services: ScreeningServices, held: Claim) -> bool:
+def computer_may(session: Session, held: Claim) -> bool:
     """Whether the patient permits it at this moment: consent ends by a period or by a word."""
-    with services.sessions() as session:
-        return held.ai_permitted and consents.permits_computer(session, held.patient_id)
+    return held.ai_permitted and consents.permits_computer(session, held.patient_id)
 
 
 def pixels_of(rendition: Rendition) -> Pixels:

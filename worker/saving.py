@@ -30,19 +30,18 @@ def save(services: ScreeningServices, case: OpenedCase, analysis: Analysis | Non
     What the computer said is thrown away if the patient took the consent back meanwhile.
     """
     held = case.held
-    if analysis is not None and not computer_may(services, held):
-        analysis = None
     with case.watch.stage("seal"):
         objects = _sealed_pictures(case, analysis)
-    seconds = case.watch.seconds
-    finding = finding_of(
-        services.analyst, case.history, analysis, view=case.chosen.view, seconds=seconds
-    )
+    view, seconds = case.chosen.view, case.watch.seconds
 
     def write(session: Session) -> None:
+        used = analysis if computer_may(session, held) else None
+        finding = finding_of(services.analyst, case.history, used, view=view, seconds=seconds)
         if not screening_queue.finish(session, held, finding):
             return
         for place, sealed in objects:
+            if place.kind is ObjectKind.HEATMAP and used is None:
+                continue
             sealed_objects.add(session, services.blobs, place, sealed, sealed_by="worker")
         detail = f"attempt {held.attempt}, urgency {finding.urgency}"
         _audit(services, session, held, AuditAction.SUBMISSION_SCREENED, detail)

@@ -129,6 +129,7 @@ def started(installation: QuickInstallation, supervisor: Supervisor) -> System:
         enrolment_key=b"",
         root_private=None,  # type: ignore[arg-type]
         master=None,  # type: ignore[arg-type]
+        folder=installation.folder,
     )
     return System(installation, supervisor, world, patient)
 

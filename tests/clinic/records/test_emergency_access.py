@@ -6,10 +6,9 @@ import pytest
 from sqlalchemy import select, update
 
 from clinic.audit_event import AuditAction
-from clinic.erasure_ledger import ErasureLedger
 from clinic.escrow import Escrow
 from clinic.keeper_protocol import ObjectKind
-from clinic.records import emergency_access, erasure, keys, stored_keys
+from clinic.records import emergency_access, keys, stored_keys
 from clinic.records.emergency_access import (
     EmergencyAccess,
     EmergencyRefusedError,
@@ -134,22 +133,14 @@ def test_a_case_that_does_not_exist_is_refused(guarded: World) -> None:
         open_case(guarded, "0" * 32)
 
 
-def test_an_erased_patient_stays_closed(guarded: World, tmp_path: object) -> None:
+def test_an_erased_patient_stays_closed(guarded: World) -> None:
     case = guarded.signed(guarded.alice, guarded.bob)
     patient = guarded.alice.patient_id or ""
     guarded.keeper.settle(patient)
     with guarded.sessions() as session:
         session.expire_on_commit = False
         headers = [one.header for one in session.scalars(select(SealedObject))]
-    ledger = ErasureLedger(tmp_path / "erasures.jsonl", guarded.auditor.key)  # type: ignore[operator]
-    erasure.erase_patient(
-        guarded.sessions,
-        guarded.blobs,
-        ledger,
-        guarded.auditor,
-        patient_id=patient,
-        actor="test",
-    )
+    guarded.eraser.erase(patient, actor="test")
 
     with pytest.raises(EmergencyRefusedError, match="erased"):
         open_case(guarded, case)
