@@ -82,7 +82,7 @@ def _resource(name: str, profile: str | None) -> dict[str, Any]:
     if profile is not None:
         made["supportedProfile"] = [profile]
     if name == "DiagnosticReport":
-        made["interaction"].append({"code": "search-type"})
+        made["interaction"] += [{"code": "search-type"}, {"code": "history-type"}]
         made["searchInclude"] = sorted(INCLUDES)
         made["searchRevInclude"] = sorted(REVERSE_INCLUDES)
         made["searchParam"] = [{"name": n, "type": t} for n, t in _SEARCH_PARAMETERS]

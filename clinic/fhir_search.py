@@ -3,12 +3,13 @@
 import base64
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Protocol
 
+from clinic.fhir_history import Withdrawal
 from clinic.fhir_mapping import ReportKey
 from clinic.report_values import ReportStatus, ReportValues, require_signed
 from clinic.terminology import (
@@ -150,6 +151,11 @@ class ReportSource(Protocol):
     def is_withdrawn(self, *, clinic_id: str, key: ReportKey) -> bool:
         """Tell whether there was such a report, and its patient was erased."""
 
+    def withdrawals(
+        self, *, clinic_id: str, since: datetime | None, count: int, after: PageKey | None
+    ) -> Sequence[Withdrawal]:
+        """Give at most `count` withdrawals of reports behind `after`, newest first."""
+
     def search(
         self,
         *,
@@ -194,13 +200,30 @@ def parse_search(
     parameters: Iterable[tuple[str, str]], *, base_url: str, strict: bool = False
 ) -> Search:
     """Raise SearchError for a bad value, an unknown modifier or, if `strict`, any unknown name."""
+    return _parsed(parameters, SEARCH_PARAMETERS, base_url=base_url, strict=strict)
+
+
+def parse_history(
+    parameters: Iterable[tuple[str, str]], *, base_url: str, strict: bool = False
+) -> Search:
+    """As `parse_search`, for what a history may be asked: since when, how many, behind which."""
+    return _parsed(parameters, HISTORY_PARAMETERS, base_url=base_url, strict=strict)
+
+
+def _parsed(
+    parameters: Iterable[tuple[str, str]],
+    known: Mapping[str, "Parameter"],
+    *,
+    base_url: str,
+    strict: bool,
+) -> Search:
     search = Search()
     for name, value in parameters:
-        parse = _PARAMETERS.get(name)
+        parse = known.get(name)
         if name in _IGNORED:
             continue
         if parse is None:
-            _refuse_unknown(name, strict=strict)
+            _refuse_unknown(name, known, strict=strict)
             continue
         if not value.strip():
             raise SearchError(name, "has no value")
@@ -215,9 +238,9 @@ def parse_search(
     return search
 
 
-def _refuse_unknown(name: str, *, strict: bool) -> None:
+def _refuse_unknown(name: str, known: Mapping[str, "Parameter"], *, strict: bool) -> None:
     stem = re.split(r"[:.]", name, maxsplit=1)[0]
-    if stem in _PARAMETERS and stem != name:
+    if stem in known and stem != name:
         raise SearchError(name, "has a modifier or a chain that is not supported")
     if strict:
         raise SearchError(name, "is not supported")
@@ -287,6 +310,10 @@ def _date(search: Search, value: str) -> Search:
 
 def _issued(search: Search, value: str) -> Search:
     return _narrowed(search, signed=search.query.signed.narrowed(_period(value)))
+
+
+def _since(search: Search, value: str) -> Search:
+    return _issued(search, f"ge{value}")
 
 
 def _count(search: Search, value: str) -> Search:
@@ -388,7 +415,11 @@ _REPORT_STATUSES = frozenset(
     }
 )
 _IGNORED = frozenset({"_format", "_pretty", "_totalMethod"})
-_PARAMETERS: Mapping[str, Callable[[Search, str], Search | None]] = MappingProxyType(
+Parameter = Callable[[Search, str], Search | None]
+HISTORY_PARAMETERS: Mapping[str, Parameter] = MappingProxyType(
+    {"_count": _count, "_page": _page, "_since": _since}
+)
+SEARCH_PARAMETERS: Mapping[str, Parameter] = MappingProxyType(
     {
         "_id": _id,
         "_lastUpdated": _issued,
@@ -410,4 +441,4 @@ _PARAMETERS: Mapping[str, Callable[[Search, str], Search | None]] = MappingProxy
         "subject:Patient.identifier": _patient_identifier,
     }
 )
-KNOWN_PARAMETERS = frozenset(_PARAMETERS)
+KNOWN_PARAMETERS = frozenset({*SEARCH_PARAMETERS, *HISTORY_PARAMETERS})

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from flask import Flask, Response
 from flask.blueprints import Blueprint
@@ -10,6 +11,7 @@ from sqlalchemy.exc import OperationalError
 
 from clinic.audit_event import AuditAction
 from clinic.ehr_client import EhrClient, FhirAccess
+from clinic.fhir_history import Withdrawal
 from clinic.fhir_mapping import ReportKey
 from clinic.fhir_search import PageKey, ReportPage, ReportQuery
 from clinic.keeper_protocol import KeyPurpose, ObjectKind
@@ -103,6 +105,13 @@ class DatabaseReports:
 
     def is_withdrawn(self, *, clinic_id: str, key: ReportKey) -> bool:
         return reports.is_withdrawn(db.session(), clinic_id=clinic_id, key=key)
+
+    def withdrawals(
+        self, *, clinic_id: str, since: datetime | None, count: int, after: PageKey | None
+    ) -> Sequence[Withdrawal]:
+        return reports.withdrawals(
+            db.session(), clinic_id=clinic_id, since=since, after=after, limit=count
+        )
 
     def search(
         self,

@@ -22,6 +22,7 @@ from clinic.ehr_client import EhrClient, FhirAccess, grants
 from clinic.fhir_capability import READ_TYPES, to_capability_statement
 from clinic.fhir_checks import ensure_sound
 from clinic.fhir_elements import Resource
+from clinic.fhir_history import history_entry, newest_changes
 from clinic.fhir_mapping import (
     Export,
     KeyKind,
@@ -37,6 +38,7 @@ from clinic.fhir_search import (
     ReportSource,
     Search,
     SearchError,
+    parse_history,
     parse_search,
 )
 from clinic.report_html import to_html
@@ -46,6 +48,7 @@ from web.fhir_negotiation import wants_json, wants_page
 from web.permission import ehr_client, mark_of, public
 
 _PREFIX = "/fhir/R4"
+_REPORTS = "DiagnosticReport"
 _ALL_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 
 
@@ -64,9 +67,10 @@ def create_fhir_blueprint(
     blueprint.register_error_handler(FhirError, api.refuse)
     blueprint.register_error_handler(HTTPException, http_refusal)
     blueprint.add_url_rule("/metadata", view_func=_metadata_view(api))
-    search = _search_view(api)
-    blueprint.add_url_rule("/DiagnosticReport", view_func=search, methods=["GET"])
-    blueprint.add_url_rule("/DiagnosticReport/_search", view_func=search, methods=["POST"])
+    search, history = _search_view(api), _history_view(api)
+    blueprint.add_url_rule(f"/{_REPORTS}", view_func=search, methods=["GET"])
+    blueprint.add_url_rule(f"/{_REPORTS}/_search", view_func=search, methods=["POST"])
+    blueprint.add_url_rule(f"/{_REPORTS}/_history", view_func=history, methods=["GET"])
     for resource_type in READ_TYPES:
         blueprint.add_url_rule(
             f"/{resource_type}/<resource_id>",
@@ -92,6 +96,14 @@ def _search_view(api: "_Api") -> Callable[[], Response]:
         return api.search()
 
     return search
+
+
+def _history_view(api: "_Api") -> Callable[[], Response]:
+    @ehr_client("system/DiagnosticReport.s")
+    def history() -> Response:
+        return api.history()
+
+    return history
 
 
 def _read_view(api: "_Api", resource_type: str) -> Callable[[str], Response]:
@@ -175,18 +187,46 @@ class _Api:
     def search(self) -> Response:
         _require_json()
         _require_form()
-        strict = "handling=strict" in request.headers.get("Prefer", "").replace(" ", "").lower()
-        try:
-            search = parse_search(_parameters(), base_url=self.export.base_url, strict=strict)
-        except SearchError as error:
-            message = f"{error.parameter} {error.message}."
-            expression = f"http.{error.parameter}"
-            raise FhirError(400, message, expression=expression) from error
+        search = self._asked(parse_search)
         page = self._page(search)
         bundle = self._search_set(search, page)
         ensure_sound(bundle)
         self._record(200, case_ids=tuple(r.case.id for r in page.reports))
         return json_answer(bundle)
+
+    def history(self) -> Response:
+        """What was signed and what was withdrawn, for who keeps copies."""
+        _require_json()
+        asked = self._asked(parse_history)
+        page = self._page(asked)
+        withdrawals = self.reports.withdrawals(
+            clinic_id=current_client().clinic_id,
+            since=asked.query.signed.start,
+            count=asked.count + 1,
+            after=asked.after,
+        )
+        changes = newest_changes(page.reports, withdrawals, count=asked.count)
+        more = page.more or len(page.reports) + len(withdrawals) > len(changes)
+        last = PageKey(changes[-1].at, changes[-1].case_id) if changes and more else None
+        bundle: Resource = {
+            "resourceType": "Bundle",
+            "type": "history",
+            "link": self._links(f"{_REPORTS}/_history", asked, last),
+        }
+        if changes:
+            bundle["entry"] = [history_entry(one, export=self.export) for one in changes]
+        ensure_sound(bundle)
+        self._record(200, case_ids=tuple(one.case_id for one in changes if one.report))
+        return json_answer(bundle)
+
+    def _asked(self, parse: Callable[..., Search]) -> Search:
+        strict = "handling=strict" in request.headers.get("Prefer", "").replace(" ", "").lower()
+        try:
+            return parse(_parameters(), base_url=self.export.base_url, strict=strict)
+        except SearchError as error:
+            message = f"{error.parameter} {error.message}."
+            expression = f"http.{error.parameter}"
+            raise FhirError(400, message, expression=expression) from error
 
     def refuse(self, error: FhirError) -> Response:
         """Answer with an OperationOutcome; a refusal is recorded like an access."""
@@ -235,26 +275,27 @@ class _Api:
         return page
 
     def _search_set(self, search: Search, page: ReportPage) -> Resource:
+        last = PageKey.of(page.reports[-1], search.query) if page.more and page.reports else None
         bundle: Resource = {
             "resourceType": "Bundle",
             "type": "searchset",
-            "link": self._links(search, page),
+            "link": self._links(_REPORTS, search, last),
         }
         if page.total is not None:
             bundle["total"] = page.total
         entries = self._entries(search, page)
         return bundle | ({"entry": entries} if entries else {})
 
-    def _links(self, search: Search, page: ReportPage) -> list[Resource]:
-        links = [{"relation": "self", "url": self._search_url(search.used)}]
-        if page.more and page.reports:
-            behind = PageKey.of(page.reports[-1], search.query).to_token()
-            parameters = (*search.filters, ("_page", behind))
-            links.append({"relation": "next", "url": self._search_url(parameters)})
+    def _links(self, path: str, search: Search, last: PageKey | None) -> list[Resource]:
+        """`last` is where this page ends, if more lies behind it."""
+        links = [{"relation": "self", "url": self._url(path, search.used)}]
+        if last is not None:
+            parameters = (*search.filters, ("_page", last.to_token()))
+            links.append({"relation": "next", "url": self._url(path, parameters)})
         return links
 
-    def _search_url(self, parameters: tuple[tuple[str, str], ...]) -> str:
-        address = f"{self.export.base_url}/DiagnosticReport"
+    def _url(self, path: str, parameters: tuple[tuple[str, str], ...]) -> str:
+        address = f"{self.export.base_url}/{path}"
         return f"{address}?{urlencode(parameters)}" if parameters else address
 
     def _entries(self, search: Search, page: ReportPage) -> list[Resource]:
@@ -293,7 +334,7 @@ class _Api:
         self.audit(
             FhirAccess(
                 client=cast("EhrClient | None", g.get("fhir_client")),
-                interaction="read" if resource_id is not None else "search-type",
+                interaction="read" if resource_id is not None else _interaction(),
                 resource_type=path.partition("/")[0],
                 resource_id=resource_id,
                 query=urlencode([p for p in _parameters() if p[0] in KNOWN_PARAMETERS]),
@@ -301,6 +342,10 @@ class _Api:
                 case_ids=case_ids,
             )
         )
+
+
+def _interaction() -> str:
+    return "history-type" if request.path.endswith("/_history") else "search-type"
 
 
 def _may_read(values: ReportValues) -> bool:

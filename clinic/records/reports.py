@@ -6,6 +6,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Select, func, literal, select, tuple_
 from sqlalchemy.orm import InstrumentedAttribute, Session, joinedload
 
+from clinic.fhir_history import Withdrawal
 from clinic.fhir_mapping import KeyKind, ReportKey, device_id
 from clinic.fhir_search import PageKey, ReportQuery, Token
 from clinic.records.models import (
@@ -60,6 +61,25 @@ def is_withdrawn(session: Session, *, clinic_id: str, key: ReportKey) -> bool:
         return False
     query = select(ReportWithdrawal.submission_id).where(named == key.id)
     return session.scalar(query.where(ReportWithdrawal.clinic_id == clinic_id).limit(1)) is not None
+
+
+def withdrawals(
+    session: Session,
+    *,
+    clinic_id: str,
+    since: datetime | None,
+    after: PageKey | None,
+    limit: int,
+) -> list[Withdrawal]:
+    """At most `limit` withdrawals behind `after`, newest first."""
+    place = (ReportWithdrawal.withdrawn_at, ReportWithdrawal.submission_id)
+    query = select(ReportWithdrawal).where(ReportWithdrawal.clinic_id == clinic_id)
+    if since is not None:
+        query = query.where(ReportWithdrawal.withdrawn_at >= since)
+    if after is not None:
+        query = query.where(tuple_(*place) < (after.at, after.case_id))
+    query = query.order_by(*(column.desc() for column in place)).limit(limit)
+    return [Withdrawal(one.submission_id, one.withdrawn_at) for one in session.scalars(query)]
 
 
 def search(

@@ -223,6 +223,7 @@ FHIR_TABLE = """
     POST   /fhir/R4/Patient/{patient}                           405 405 405 405 405 405 405
     GET    /fhir/R4/DiagnosticReport                            401 200 403 403 200 401 401
     POST   /fhir/R4/DiagnosticReport/_search                    401 200 403 403 200 401 401
+    GET    /fhir/R4/DiagnosticReport/_history                   401 200 403 403 200 401 401
     GET    /fhir/R4/DiagnosticReport/{DiagnosticReport}         401 200 403 403 404 401 401
     GET    /fhir/R4/DiagnosticReport/{unknown}              401 404 403 403 404 401 401
     GET    /fhir/R4/DiagnosticReport/{unsigned}                 401 404 403 403 404 401 401

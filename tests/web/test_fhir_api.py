@@ -12,6 +12,7 @@ from flask import Flask
 from clinic.ehr_client import EhrClient
 from clinic.fhir_capability import READ_TYPES
 from clinic.fhir_checks import problems
+from clinic.fhir_history import Withdrawal
 from clinic.fhir_mapping import KeyKind, device_id
 from clinic.fhir_search import PageKey, ReportPage
 from clinic.report_values import Identifier, ReportStatus
@@ -40,11 +41,12 @@ class MemorySource:
     More than `counted` it counts only when asked to.
     """
 
-    def __init__(self, reports, *, leaks=False, counted=1000):
+    def __init__(self, reports, *, leaks=False, counted=1000, gone=()):
         self.reports = list(reports)
         self.leaks = leaks
         self.counted = counted
         self.withdrawn = set()
+        self.gone = gone
 
     def _of(self, clinic_id):
         mine = [r for r in self.reports if self.leaks or r.organization.id == clinic_id]
@@ -55,6 +57,16 @@ class MemorySource:
 
     def is_withdrawn(self, *, clinic_id, key):
         return (clinic_id, key.id) in self.withdrawn
+
+    def withdrawals(self, *, clinic_id, since, count, after):
+        found = [
+            one
+            for of, one in self.gone
+            if of == clinic_id
+            and (since is None or one.at >= since)
+            and (after is None or (one.at, one.case_id) < (after.at, after.case_id))
+        ]
+        return sorted(found, key=lambda one: (one.at, one.case_id), reverse=True)[:count]
 
     @staticmethod
     def _ids(report):
@@ -102,11 +114,11 @@ class Journal(list):
         self.append(access)
 
 
-def make_client(reports, *, leaks=False, counted=1000, audit=None, **settings):
+def make_client(reports, *, leaks=False, counted=1000, gone=(), audit=None, **settings):
     app = Flask(__name__)
     app.register_blueprint(
         create_fhir_blueprint(
-            reports=MemorySource(reports, leaks=leaks, counted=counted),
+            reports=MemorySource(reports, leaks=leaks, counted=counted, gone=gone),
             authenticate=CLIENTS.get,
             base_url=BASE,
             audit=Journal() if audit is None else audit,
@@ -200,7 +212,7 @@ def test_metadata_is_open_and_true(http):
     assert statement["implementation"]["url"] == BASE
     (rest,) = statement["rest"]
     offered = {r["type"]: {i["code"] for i in r["interaction"]} for r in rest["resource"]}
-    assert offered["DiagnosticReport"] == {"read", "search-type"}
+    assert offered["DiagnosticReport"] == {"read", "search-type", "history-type"}
     assert set(offered) == set(READ_TYPES)
     (report,) = (r for r in rest["resource"] if r["type"] == "DiagnosticReport")
     for parameter in report["searchParam"]:
@@ -401,7 +413,7 @@ def test_a_source_that_forgets_the_clinic_still_leaks_nothing(path):
 def test_every_route_says_who_may_use_it(http):
     views = http.application.view_functions
     marks = {name: mark_of(view) for name, view in views.items() if name.startswith("fhir.")}
-    assert len(marks) == len(READ_TYPES) + 3
+    assert len(marks) == len(READ_TYPES) + 4
     assert all(marks.values())
     assert {n for n, m in marks.items() if m.kind == "public"} == {"fhir.metadata", "fhir.unknown"}
 
@@ -732,3 +744,74 @@ def test_an_unsound_resource_is_not_sent():
     http.application.config["PROPAGATE_EXCEPTIONS"] = False
     refused(ask(http, "DiagnosticReport/case-1"), 500, "exception")
     refused(ask(http, "DiagnosticReport"), 500, "exception")
+
+
+GONE = [
+    ("clinic-1", Withdrawal("case-gone", SIGNED + timedelta(days=2, hours=1))),
+    ("clinic-2", Withdrawal("case-of-others", SIGNED + timedelta(days=9))),
+]
+
+
+def changes(bundle):
+    """What each entry tells, as method and address."""
+    return [(e["request"]["method"], e["request"]["url"]) for e in bundle.get("entry", [])]
+
+
+def test_the_history_tells_what_was_signed_and_what_was_withdrawn_newest_first(journal):
+    http = make_client(some_reports(), gone=GONE, audit=journal)
+
+    bundle = body(ask(http, "DiagnosticReport/_history"))
+
+    assert bundle["type"] == "history"
+    assert [e["fullUrl"].rpartition("/")[2] for e in bundle["entry"]] == [
+        *("case-5", "case-4", "case-3", "case-gone", "case-2", "case-1", "case-ben"),
+    ]
+    assert changes(bundle)[3:6] == [
+        ("DELETE", "DiagnosticReport/case-gone"),
+        ("PUT", "DiagnosticReport/case-2"),  # it was amended
+        ("POST", "DiagnosticReport"),
+    ]
+    (gone,) = (e for e in bundle["entry"] if "resource" not in e)
+    assert gone["response"]["lastModified"] == "2026-11-23T15:00:05Z"
+    (access,) = journal
+    assert access.interaction == "history-type"
+    assert "case-gone" not in access.case_ids
+
+
+def test_a_history_since_a_moment_holds_what_came_after_it():
+    http = make_client(some_reports(), gone=GONE)
+
+    bundle = body(ask(http, "DiagnosticReport/_history?_since=2026-11-23T15:00:00Z"))
+
+    assert changes(bundle) == [
+        *[("POST", "DiagnosticReport")] * 3,
+        ("DELETE", "DiagnosticReport/case-gone"),
+    ]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 100])
+def test_the_pages_of_a_history_hold_each_change_once(count):
+    http = make_client(some_reports(), gone=GONE)
+    address, found = f"DiagnosticReport/_history?_count={count}", []
+    while address:
+        bundle = body(ask(http, address))
+        assert len(bundle.get("entry", [])) <= count
+        found += [e["fullUrl"].rpartition("/")[2] for e in bundle.get("entry", [])]
+        links = {link["relation"]: link["url"] for link in bundle["link"]}
+        address = links.get("next", "").removeprefix(f"{BASE}/")
+
+    assert found == ["case-5", "case-4", "case-3", "case-gone", "case-2", "case-1", "case-ben"]
+
+
+@pytest.mark.parametrize(
+    "query", ["_since=yesterday", "_count=x", "_page=nowhere", "_since=ge2026"]
+)
+def test_a_history_says_which_parameter_is_wrong(http, query):
+    name = query.partition("=")[0]
+    answer = ask(http, f"DiagnosticReport/_history?{query}")
+    assert name in refused(answer, 400, "invalid")["diagnostics"]
+
+
+def test_a_history_needs_the_scope_to_search(http):
+    answer = ask(http, "DiagnosticReport/_history", token="patients-only")
+    refused(answer, 403, "forbidden")

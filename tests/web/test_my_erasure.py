@@ -253,7 +253,7 @@ def test_an_erasure_that_was_cut_off_is_finished_at_the_desk(
 
 
 def test_record_systems_are_told_that_the_report_is_gone(world: World, at_once: Flask) -> None:
-    case = world.signed(world.alice, world.bob)
+    case, kept = world.signed(world.alice, world.bob), world.signed(world.carol, world.bob)
     with world.sessions() as session, session.begin():
         own, other = (
             ehr_clients.register(session, clinic_id=one, name="EHR").token
@@ -261,16 +261,25 @@ def test_record_systems_are_told_that_the_report_is_gone(world: World, at_once: 
         )
     ask(BrowserSession.of(at_once, world, world.alice))
 
-    def status(token: str, path: str) -> tuple[int, str]:
+    def read(token: str, path: str) -> Any:
         headers = {"Authorization": f"Bearer {token}"}
-        answer = at_once.test_client().get(f"/fhir/R4/{path}", headers=headers)
+        return at_once.test_client().get(f"/fhir/R4/{path}", headers=headers)
+
+    def status(token: str, path: str) -> tuple[int, str]:
+        answer = read(token, path)
         return answer.status_code, answer.json["issue"][0]["code"]
+
+    def history(token: str) -> list[tuple[str, str]]:
+        entries = read(token, "DiagnosticReport/_history?_since=2020").json.get("entry", [])
+        return [(one["request"]["method"], one["fullUrl"].rpartition("/")[2]) for one in entries]
 
     gone = (410, "deleted")
     assert status(own, f"DiagnosticReport/{case}") == gone
     assert status(own, f"Observation/{case}-finding") == gone
     assert status(own, f"Patient/{world.alice.patient_id}") == gone
     assert status(other, f"DiagnosticReport/{case}") == (404, "not-found")
+    assert history(own) == [("DELETE", case), ("POST", kept)]
+    assert history(other) == []
     with world.sessions() as session:
         notice = session.get_one(ReportWithdrawal, case)
         assert notice.delivered_at is None
