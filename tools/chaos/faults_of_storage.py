@@ -40,6 +40,7 @@ def fill_disk_of_the_portal(scene: Scene) -> None:
         status = scene.post(patient, form).status
         scene.must(status == httpx.codes.INSUFFICIENT_STORAGE, f"A full disk answered {status}.")
         scene.submit(1)
+    scene.until(scene.all_ended, NOTICED_SECONDS, what="the case that had room did not end")
     _nothing_half(scene, form.submission_id)
     small = scene.form_of(patient)
     with file_size_limit(web, NO_ROOM_BYTES):
