@@ -24,6 +24,7 @@ from tools.ports import free_port
 from tools.postgres import PostgresServer
 from web.app import create_app
 from web.database import db
+from web.schema import upgrade
 from web.services import Services
 
 # `--hypothesis-profile=long`: for an hour in which nobody waits.
@@ -60,6 +61,16 @@ def engine(database_url: str) -> Iterator[Engine]:
     """The tables, empty."""
     engine = make_engine(database_url)
     Base.metadata.create_all(engine)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def migrated(database_url: str) -> Iterator[Engine]:
+    """The tables as the migrations make them, with what models do not say: triggers and rights."""
+    engine = make_engine(database_url)
+    with engine.begin() as connection:
+        upgrade(connection, "head")
     yield engine
     engine.dispose()
 

@@ -1,6 +1,5 @@
 """The faults of the audit chain over migrated tables, where the database itself refuses changes."""
 
-from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,27 +8,16 @@ from sqlalchemy import Engine
 
 from clinic.audit_event import AuditAction
 from clinic.records.audit_log import Auditor
-from clinic.records.db import every_clinic_sessions, make_engine
+from clinic.records.db import every_clinic_sessions
 from tools.chaos.faults_of_the_audit import FAULTS
-from web.schema import upgrade
 
 AUDITOR = Auditor(b"a" * 32)
 
 
 @pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    """The tables as the migrations make them."""
-    engine = make_engine(database_url)
-    with engine.begin() as connection:
-        upgrade(connection, "head")
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture
-def scene(engine: Engine) -> Any:
+def scene(migrated: Engine) -> Any:
     """What the faults need of a running installation: a chain, and a place for what they find."""
-    sessions = every_clinic_sessions(engine)
+    sessions = every_clinic_sessions(migrated)
     with sessions() as session, session.begin():
         for _ in range(12):
             AUDITOR.record(session, AuditAction.CASE_READ, "somebody")

@@ -17,7 +17,7 @@ from web.portal.account_forms import NewEmailForm
 from web.portal.blueprint import portal
 from web.portal.forms import PortalForm
 from web.portal.login import page
-from web.portal.password import LINK_SPENT
+from web.portal.mailed_link import LINK_SPENT, followed
 from web.portal.second_factor import own_account
 from web.rate_limits import MAILS_PER_ACCOUNT, SIGN_IN_PER_ADDRESS, by_person, limited
 from web.services import services
@@ -50,10 +50,7 @@ def change_email() -> AnyResponse | str:
 @limited(SIGN_IN_PER_ADDRESS)
 def confirm_email(token: str) -> AnyResponse:
     """Opening the link does nothing, so that a mail program may look at it; the button does."""
-    link = one_time_links.find(db.session(), LinkPurpose.EMAIL_CHANGE, token)
-    account = db.session.get(Account, link.account_id) if link else None
-    if link is None or account is None or account.disabled_at is not None:
-        abort(404, LINK_SPENT)
+    link, account = followed(LinkPurpose.EMAIL_CHANGE, token)
     form = PortalForm()
     if not form.validate_on_submit():
         return page("confirm_email.html", form, token=token)

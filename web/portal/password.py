@@ -1,6 +1,6 @@
 """Passwords of people: changing one's own, and choosing a new one by a mailed link."""
 
-from flask import abort, flash, redirect, render_template, url_for
+from flask import abort, flash, redirect, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from clinic.access import Role
@@ -16,6 +16,7 @@ from web.permission import before_sign_in, roles
 from web.portal.account_forms import ChangePasswordForm, EmailForm, NewPasswordForm
 from web.portal.blueprint import portal
 from web.portal.login import address_key, page
+from web.portal.mailed_link import LINK_SPENT, followed, mail_link
 from web.portal.second_factor import own_account
 from web.rate_limits import (
     MAILS_PER_ACCOUNT,
@@ -27,7 +28,6 @@ from web.rate_limits import (
 from web.services import services
 from web.step_up import require_step_up
 
-LINK_SPENT = "This link was used before or is too old. Ask for a new one."
 RESET_MAILED = (
     "If you have an account with this address, we send you a link. With it you choose a new "
     "password. It works once, for 30 minutes."
@@ -64,18 +64,11 @@ def change_password() -> AnyResponse:
 @limited(SIGN_IN_PER_ADDRESS)
 @limited(MAILS_PER_ACCOUNT, key_func=address_key)
 def forgotten_password() -> AnyResponse | str:
-    """Nothing is looked up here: who has an account is found out only while the mail is sent.
-
-    So known and unknown addresses take the same time and get the same page.
-    """
     form = EmailForm()
     if not services().sends_mail or not form.validate_on_submit():
         return page("forgotten_password.html", form, by_mail=services().sends_mail)
-    box = services().account_secrets
-    notices.write_to(db.session(), box, form.email.data, NoticeKind.PASSWORD_RESET)
-    services().auditor.record(db.session(), AuditAction.PASSWORD_RESET_ASKED, "unknown")
-    db.session.commit()
-    return render_template("check_mail.html", words=RESET_MAILED)
+    kind, action = NoticeKind.PASSWORD_RESET, AuditAction.PASSWORD_RESET_ASKED
+    return mail_link(form.email.data, kind, action, words=RESET_MAILED)
 
 
 @portal.route("/password/new/<token>", methods=["GET", "POST"])
@@ -83,10 +76,7 @@ def forgotten_password() -> AnyResponse | str:
 @limited(SIGN_IN_PER_ADDRESS)
 def reset_password(token: str) -> AnyResponse:
     """The link replaces the password alone: it signs nobody in, and a second factor stays."""
-    link = one_time_links.find(db.session(), LinkPurpose.PASSWORD_RESET, token)
-    account = db.session.get(Account, link.account_id) if link else None
-    if link is None or account is None or account.disabled_at is not None:
-        abort(404, LINK_SPENT)
+    link, account = followed(LinkPurpose.PASSWORD_RESET, token)
     form = NewPasswordForm()
     if not form.validate_on_submit():
         return page("reset_password.html", form, token=token)

@@ -5,7 +5,7 @@ it has an account or not, and the mail tells its owner. Where none is sent, as i
 does it all, and whoever sends it learns that an address is taken: docs/adr/0016 says why.
 """
 
-from flask import abort, redirect, render_template, url_for
+from flask import abort, redirect, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from clinic.access import Role
@@ -19,7 +19,6 @@ from clinic.records import (
     clinics,
     consents,
     keys,
-    notices,
     one_time_links,
     sealed_objects,
 )
@@ -33,6 +32,7 @@ from web.portal.account_forms import EmailForm
 from web.portal.blueprint import portal
 from web.portal.forms import PatientForm, RegisterForm
 from web.portal.login import address_key, page
+from web.portal.mailed_link import mail_link
 from web.portal.new_session import begin_session
 from web.portal.texts import Identity, write_identity
 from web.rate_limits import MAILS_PER_ACCOUNT, SIGN_IN_PER_ADDRESS, limited
@@ -70,11 +70,8 @@ def _ask_for_address() -> AnyResponse | str:
     form = EmailForm()
     if not form.validate_on_submit():
         return page("register_address.html", form)
-    box = services().account_secrets
-    notices.write_to(db.session(), box, form.email.data, NoticeKind.REGISTRATION)
-    services().auditor.record(db.session(), AuditAction.REGISTRATION_ASKED, "unknown")
-    db.session.commit()
-    return render_template("check_mail.html", words=LINK_MAILED)
+    kind, action = NoticeKind.REGISTRATION, AuditAction.REGISTRATION_ASKED
+    return mail_link(form.email.data, kind, action, words=LINK_MAILED)
 
 
 @portal.route("/register/<token>", methods=["GET", "POST"])

@@ -1,7 +1,5 @@
 """The audit chain cannot be changed in the database, not even by the tables' owner."""
 
-from collections.abc import Iterator
-
 import pytest
 from sqlalchemy import Engine, delete, select, text, update
 from sqlalchemy.exc import DBAPIError
@@ -9,26 +7,15 @@ from sqlalchemy.exc import DBAPIError
 from clinic.audit_event import AuditAction
 from clinic.records import audit_log
 from clinic.records.audit_log import Auditor
-from clinic.records.db import SessionFactory, every_clinic_sessions, make_engine
+from clinic.records.db import SessionFactory, every_clinic_sessions
 from clinic.records.models import AuditEntry, AuditHead
-from web.schema import upgrade
 
 AUDITOR = Auditor(b"a" * 32)
 
 
 @pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    """The tables as the migrations make them."""
-    engine = make_engine(database_url)
-    with engine.begin() as connection:
-        upgrade(connection, "head")
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture
-def chain(engine: Engine) -> SessionFactory:
-    sessions = every_clinic_sessions(engine)
+def chain(migrated: Engine) -> SessionFactory:
+    sessions = every_clinic_sessions(migrated)
     with sessions() as session, session.begin():
         for _ in range(3):
             AUDITOR.record(session, AuditAction.CASE_READ, "somebody")
