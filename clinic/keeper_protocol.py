@@ -34,6 +34,7 @@ class ObjectKind(StrEnum):
     IDENTITY = "identity"
     FINDING = "finding"
     LETTER = "letter"
+    RETAKE = "retake"  # what the reader writes to the patient who is asked for new photos
 
 
 _PICTURES = frozenset({ObjectKind.PHOTO, ObjectKind.RENDITION, ObjectKind.HEATMAP})
@@ -157,6 +158,7 @@ _PATIENT_NEEDS = {
     ObjectKind.HISTORY: Permission.SEE_OWN_STATUS,
     ObjectKind.IDENTITY: Permission.SEE_OWN_STATUS,
     ObjectKind.LETTER: Permission.SEE_SIGNED_RESULT,
+    ObjectKind.RETAKE: Permission.SEE_OWN_STATUS,
 }
 
 _STAFF_NEEDS = {
@@ -167,6 +169,7 @@ _STAFF_NEEDS = {
     ObjectKind.IDENTITY: Permission.READ_CASE,
     ObjectKind.FINDING: Permission.READ_CASE,
     ObjectKind.LETTER: Permission.READ_CASE,
+    ObjectKind.RETAKE: Permission.READ_CASE,
 }
 
 

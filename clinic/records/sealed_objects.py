@@ -3,9 +3,10 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from clinic.container import TEXT_TYPES
 from clinic.envelope import (
     Context,
     EnvelopeError,
@@ -23,9 +24,7 @@ from clinic.records.blobs import BlobStore
 from clinic.records.db import database_now, new_id
 from clinic.records.models import SealedObject
 
-_IN_ROW = frozenset(
-    {ObjectKind.HISTORY, ObjectKind.IDENTITY, ObjectKind.FINDING, ObjectKind.LETTER}
-)
+_IN_ROW = frozenset(map(ObjectKind, TEXT_TYPES))
 
 
 @dataclass(frozen=True)
@@ -87,6 +86,14 @@ def add_text(
     """Seal a text to the clinic's epoch key and store it."""
     sealed = seal(text.encode(), context=place.context, recipients=[recipient])
     return add(session, blobs, place, sealed, sealed_by="server")
+
+
+def next_slot(session: Session, submission_id: str, kind: ObjectKind) -> int:
+    """The place of one more of this kind: each has its own, also once others replaced it."""
+    earlier = select(func.count()).where(
+        SealedObject.submission_id == submission_id, SealedObject.kind == kind
+    )
+    return session.scalar(earlier) or 0
 
 
 def ciphertext(row: SealedObject, blobs: BlobStore) -> bytes:

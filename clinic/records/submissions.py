@@ -77,7 +77,7 @@ def replace_photos(session: Session, row: Submission) -> None:
     session.execute(
         update(SealedObject)
         .where(SealedObject.submission_id == row.id)
-        .where(SealedObject.kind.in_(["photo", "rendition", "heatmap"]))
+        .where(SealedObject.kind.in_(["photo", "rendition", "heatmap", "retake"]))
         .values(current=False)
     )
     for kind in (ScreeningResult, FirstRead):

@@ -247,6 +247,7 @@ def test_a_reader_sees_the_original_only_where_no_rendition_can_be() -> None:
         (ObjectKind.HISTORY, True, True),
         (ObjectKind.IDENTITY, True, True),
         (ObjectKind.LETTER, False, True),
+        (ObjectKind.RETAKE, True, True),
         (ObjectKind.FINDING, False, False),
         (ObjectKind.HEATMAP, False, False),
     ],

@@ -78,6 +78,17 @@ def test_the_note_for_colleagues_is_not_in_it_and_the_letter_is(
     assert not [name for name, content in files.items() if b"A clinical note." in content]
 
 
+def test_what_a_doctor_wrote_when_asking_for_new_photos_is_in_it(
+    world: World, alice: BrowserSession, signed_in: SignedIn
+) -> None:
+    case = world.claimed(world.alice, world.bob)
+    reader = signed_in("bob")
+    reader.post(f"/review/{case}/retake", {"reasons": ["other"], "message": "Lift the plaster."})
+
+    reference = f"{case[:4]}-{case[4:8]}".upper()
+    assert archive(alice)[f"requests/{reference}.txt"] == b"Lift the plaster."
+
+
 def test_a_diagnosis_in_the_doctors_own_words_comes_with_its_code(
     world: World, alice: BrowserSession
 ) -> None:

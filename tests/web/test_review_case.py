@@ -13,7 +13,7 @@ from clinic.audit_event import AuditAction
 from clinic.keeper_protocol import ObjectKind
 from clinic.records import review, screening_queue, sealed_objects, submissions
 from clinic.records.db import database_now
-from clinic.records.models import SignedReport
+from clinic.records.models import SignedReport, Submission
 from clinic.submission import CaseState
 from ml.labels import CLINICAL_NAMES
 from tests.browser_session import BrowserSession
@@ -28,6 +28,7 @@ from tests.portal_tools import (
     entries,
     object_of,
     row_of,
+    table_bytes,
     words,
 )
 from tests.world import World
@@ -412,9 +413,43 @@ def test_a_retake_needs_a_reason_and_frees_the_case(world: World, bob: BrowserSe
 
     row = row_of(world, case)
     assert (row.case_state, row.claimed_by) == (CaseState.UNREADABLE, None)
-    assert row.retake_reason == ("There is a bright flash spot. Take it without flash. No flash.")
+    assert row.retake_reason == "There is a bright flash spot. Take it without flash."
     (entry,) = entries(world, AuditAction.RETAKE_REQUESTED)
     assert entry.detail == "glare, other"
+
+
+@both_databases
+def test_what_the_reader_writes_to_the_patient_about_new_photos_is_sealed(
+    world: World, bob: BrowserSession, signed_in: SignedIn
+) -> None:
+    case = world.claimed(world.alice, world.bob)
+
+    bob.post(f"/review/{case}/retake", {"reasons": ["other"], "message": "Lift the brown plaster."})
+
+    page = words(signed_in("alice").get(f"/cases/{case}").text)
+    assert "Please take the photo again." in page
+    assert "Lift the brown plaster." in page
+    assert b"brown plaster" not in table_bytes(world)
+    with world.sessions() as session, session.begin():
+        submissions.replace_photos(session, session.get_one(Submission, case))
+    assert "plaster" not in signed_in("alice").get(f"/cases/{case}").text
+
+
+def test_a_second_request_for_photos_shows_its_own_words_alone(
+    world: World, bob: BrowserSession, signed_in: SignedIn
+) -> None:
+    case = world.claimed(world.alice, world.bob)
+    bob.post(f"/review/{case}/retake", {"reasons": ["other"], "message": "The first words."})
+    with world.sessions() as session, session.begin():
+        row = session.get_one(Submission, case)
+        submissions.replace_photos(session, row)
+        row.case_state = CaseState.AWAITING_REVIEW
+    bob.post(f"/review/{case}/claim")
+    bob.post(f"/review/{case}/retake", {"reasons": ["other"], "message": "The second words."})
+
+    page = signed_in("alice").get(f"/cases/{case}").text
+    assert "The second words." in page
+    assert "The first words." not in page
 
 
 def test_the_prediction_set_is_told_in_words_and_nothing_where_none_was_made() -> None:

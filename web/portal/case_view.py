@@ -162,10 +162,10 @@ def icd10_suggestions() -> list[tuple[str, str]]:
     ]
 
 
-def retake_words(codes: Sequence[str], message: str) -> str:
-    """The request as the patient reads it: fixed sentences, then the reader's own words."""
+def retake_words(codes: Sequence[str]) -> str:
+    """The request in fixed sentences; the reader's own words beside it are sealed."""
     sentences = [RETAKE_WORDS[code] for code in codes if RETAKE_WORDS.get(code)]
-    return " ".join([*sentences, message.strip()]).strip() or "Please take the photo again."
+    return " ".join(sentences) or "Please take the photo again."
 
 
 def decision_of_form(form: DecisionForm) -> list[tuple[str, str]]:

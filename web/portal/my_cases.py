@@ -89,7 +89,8 @@ def _card(row: Submission, now: datetime) -> dict[str, Any]:
 def _retake_context(row: Submission) -> dict[str, Any]:
     slots = photo_slots(submissions.next_photo_slot(db.session(), row.id))
     form = RetakePhotosForm(formdata=None, submission_id=row.id)
-    retake = {"reasons": [row.retake_reason or ""], "message": ""}
+    message = case_texts(row, [ObjectKind.RETAKE]).retake or ""
+    retake = {"reasons": [row.retake_reason or ""], "message": message}
     return {"retake": retake, "form": form, **upload_context(row.id, slots)}
 
 

@@ -29,6 +29,8 @@ from web.services import services
 LONGEST_ACCESS_LOG = 100_000  # entries
 ACCESS_COLUMNS = ("at", "who", "role", "action", "why", "allowed")
 
+_TEXTS = (ObjectKind.HISTORY, ObjectKind.LETTER, ObjectKind.RETAKE)
+
 README = """Your record at {clinic}
 
 This archive was made for you on {made_at}. It holds what {clinic} keeps about you.
@@ -37,6 +39,7 @@ record.fhir.json   Your record in the form that other clinics can read (FHIR R4)
 account.json       Your account: email address, date of birth, record number.
 letters/           The result of each case that a doctor signed, as a page to read.
 history/           What you told us about each spot.
+requests/          What a doctor wrote to you when asking for new photos.
 photos/            Your photos. {photos}
 consents.json      What you agreed to, since when and until when.
 access-log.csv     Who opened your record and why, as a table.
@@ -80,7 +83,7 @@ def gather(patient: Patient) -> OwnFiles:
     """
     identity = _identity(patient)
     rows = submissions.of_patient(db.session(), patient.id)
-    texts = {row.id: case_texts(row, [ObjectKind.HISTORY, ObjectKind.LETTER]) for row in rows}
+    texts = {row.id: case_texts(row, _TEXTS) for row in rows}
     values = report_rows.patient(patient, identity, sex=_sex(texts))
     cases = [_own_case(row, texts[row.id], values) for row in rows]
     decisions = consents.history(db.session(), patient.id)
@@ -91,7 +94,7 @@ def gather(patient: Patient) -> OwnFiles:
         consents=[_own_consent(one) for one in decisions],
         made_at=database_now(db.session()),
     )
-    files = tuple(_files(record, patient, identity))
+    files = (*_files(record, patient, identity), *_requests(texts))
     return OwnFiles(files, tuple(row.id for row in rows), record.organization.name, record.made_at)
 
 
@@ -162,6 +165,12 @@ def _files(record: OwnRecord, patient: Patient, identity: Identity) -> Iterator[
     log = _access_log(patient.id)
     yield json_file("access-log.json", log)
     yield csv_file("access-log.csv", log, ACCESS_COLUMNS)
+
+
+def _requests(texts: dict[str, CaseTexts]) -> Iterator[ArchiveFile]:
+    for case_id, one in texts.items():
+        if one.retake is not None:
+            yield ArchiveFile(f"requests/{reference(case_id)}.txt", one.retake.encode())
 
 
 def _account(patient: Patient, identity: Identity) -> dict[str, Any]:

@@ -84,10 +84,12 @@ def request_retake(case_id: str) -> AnyResponse:
     form = RetakeForm()
     if not form.validate_on_submit():
         return _desk(row, facts, retake_form=form)
-    reason = case_view.retake_words(form.reasons.data, form.message.data or "")
+    reason, message = case_view.retake_words(form.reasons.data), (form.message.data or "").strip()
     if not review.request_retake(db.session(), row.id, reader_id=me().actor.user_id, reason=reason):
         db.session.rollback()
         abort(409)
+    if message:
+        _sealed_text(row, ObjectKind.RETAKE, message)
     audit(AuditAction.RETAKE_REQUESTED, row, detail=", ".join(form.reasons.data))
     db.session.commit()
     flash("The patient is asked for new photos.")
@@ -250,7 +252,8 @@ def _sign(row: Submission, form: DecisionForm) -> None:
 
 def _sealed_text(row: Submission, kind: ObjectKind, text: str) -> SealedObject:
     recipient = keys.sealing_recipient(db.session(), services().root_public_key)
-    place = Place(row.patient_id, row.id, kind)
+    slot = sealed_objects.next_slot(db.session(), row.id, kind)
+    place = Place(row.patient_id, row.id, kind, slot)
     return sealed_objects.add_text(db.session(), services().blobs, place, text, recipient=recipient)
 
 

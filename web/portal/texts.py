@@ -42,6 +42,7 @@ class CaseTexts:
     identity: Identity | None
     finding: dict[str, Any] | None
     letter: str | None
+    retake: str | None = None
     lost: frozenset[ObjectKind] = frozenset()
 
 
@@ -117,6 +118,7 @@ def read_texts(opened: dict[ObjectKind, str]) -> CaseTexts:
         identity=read_identity(identity) if identity else None,
         finding=json.loads(finding) if finding else None,
         letter=opened.get(ObjectKind.LETTER),
+        retake=opened.get(ObjectKind.RETAKE),
     )
 
 

@@ -33,7 +33,7 @@ const TYPES = [
     "identity",
     "finding",
     "letter",
-    "note",
+    "retake",
 ];
 
 const hpke = new CipherSuite({
