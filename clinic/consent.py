@@ -44,8 +44,6 @@ class ConsentDecision:
     valid_until: datetime | None = None
 
 
-def in_force(
-    *, permitted: bool, valid_from: datetime, valid_until: datetime | None, at: datetime
-) -> bool:
-    """Whether a decision permits at this moment."""
-    return permitted and valid_from <= at and (valid_until is None or at < valid_until)
+def in_force(*, permitted: bool, valid_until: datetime | None, at: datetime) -> bool:
+    """Whether the newest decision permits at this moment: one holds from when it was made."""
+    return permitted and (valid_until is None or at < valid_until)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -23,15 +23,20 @@ class CareWithdrawn:
 
 
 def record(session: Session, patient_id: str, decisions: Iterable[ConsentDecision]) -> None:
-    """Add decisions that hold from now on."""
+    """Add decisions that hold from now on.
+
+    A decision follows those before it also where the clock went back meanwhile.
+    """
+    last = max((row.recorded_at for row in history(session, patient_id)), default=None)
     now = database_now(session)
+    if last is not None and last >= now:
+        now = last + timedelta(microseconds=1)
     for one in decisions:
         session.add(
             Consent(
                 patient_id=patient_id,
                 purpose=one.purpose,
                 permitted=one.permitted,
-                valid_from=now,
                 valid_until=one.valid_until,
                 text_version=TEXT_VERSION,
                 recorded_at=now,
@@ -68,9 +73,7 @@ def permits_computer(session: Session, patient_id: str) -> bool:
 
 
 def is_in_force(row: Consent, now: datetime) -> bool:
-    return in_force(
-        permitted=row.permitted, valid_from=row.valid_from, valid_until=row.valid_until, at=now
-    )
+    return in_force(permitted=row.permitted, valid_until=row.valid_until, at=now)
 
 
 def care_withdrawn(session: Session, *, clinic_id: str, limit: int) -> list[CareWithdrawn]:

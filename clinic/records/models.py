@@ -20,6 +20,7 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 from sqlalchemy.orm import Mapped, mapped_column, relationship
@@ -119,8 +120,9 @@ class LoginSession(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     last_seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
-    device: Mapped[str] = mapped_column(String(60))  # coarse words, such as "Firefox on Linux"
-    second_factor_due: Mapped[bool] = mapped_column(Boolean)
+    # Coarse words, such as "Firefox on Linux". Both have a default for an earlier version's portal.
+    device: Mapped[str] = mapped_column(String(60), server_default="a browser")
+    second_factor_due: Mapped[bool] = mapped_column(Boolean, server_default=false())
     second_factor_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     stepped_up_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
@@ -279,14 +281,13 @@ class Consent(Base):
     patient_id: Mapped[str] = mapped_column(ForeignKey("patient.id"), index=True)
     purpose: Mapped[str] = mapped_column(String(30))
     permitted: Mapped[bool] = mapped_column(Boolean)
-    valid_from: Mapped[datetime] = mapped_column(UtcDateTime)
     valid_until: Mapped[datetime | None] = mapped_column(UtcDateTime)  # None: without an end
     text_version: Mapped[str] = mapped_column(String(20))
     recorded_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
     __table_args__ = (
         CheckConstraint(
-            "valid_until IS NULL OR valid_until > valid_from", name="consent_period_has_a_length"
+            "valid_until IS NULL OR valid_until > recorded_at", name="consent_period_has_a_length"
         ),
         Index("consent_by_purpose", "purpose", "permitted"),
     )
@@ -389,12 +390,16 @@ class SealedObject(Base):
 
 
 class ScreeningResult(Base):
-    """What the computer found: exactly one for each submission."""
+    """What the computer found: exactly one for each submission.
+
+    `clinic_id` is the submission's. Where an earlier version's worker leaves it out, the database
+    itself fills it in, so that versions can work side by side.
+    """
 
     __tablename__ = "screening_result"
 
     submission_id: Mapped[str] = mapped_column(ForeignKey("submission.id"), primary_key=True)
-    clinic_id: Mapped[str] = mapped_column(
+    clinic_id: Mapped[str | None] = mapped_column(
         ForeignKey("clinic.id", name="screening_result_clinic_id_fkey")
     )
     ai_used: Mapped[bool] = mapped_column(Boolean)

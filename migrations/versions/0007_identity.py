@@ -19,9 +19,6 @@ def upgrade() -> None:
         # Sessions of before are of browsers that nobody described; staff prove a second factor anyway.
         batch_op.add_column(sa.Column('device', sa.String(length=60), nullable=False, server_default='a browser'))
         batch_op.add_column(sa.Column('second_factor_due', sa.Boolean(), nullable=False, server_default=sa.false()))
-    with op.batch_alter_table('login_session', schema=None) as batch_op:
-        batch_op.alter_column('device', server_default=None)
-        batch_op.alter_column('second_factor_due', server_default=None)
     op.create_table('passkey',
     sa.Column('id', sa.String(length=32), nullable=False),
     sa.Column('account_id', sa.String(length=32), nullable=False),

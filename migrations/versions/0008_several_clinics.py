@@ -17,6 +17,33 @@ ROLES_NOW = "role IN ('patient', 'dermatologist', 'administrator', 'auditor')"
 RULE = 'account_role_is_known'
 
 
+# While versions work side by side, an earlier worker writes results without a clinic.
+POSTGRESQL = (
+    """
+    CREATE FUNCTION screening_result_gets_its_clinic() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+      SELECT clinic_id INTO NEW.clinic_id FROM submission WHERE id = NEW.submission_id;
+      RETURN NEW;
+    END $$
+    """,
+    """
+    CREATE TRIGGER screening_result_gets_its_clinic BEFORE INSERT ON screening_result
+    FOR EACH ROW WHEN (NEW.clinic_id IS NULL) EXECUTE FUNCTION screening_result_gets_its_clinic()
+    """,
+)
+SQLITE = (
+    """
+    CREATE TRIGGER screening_result_gets_its_clinic AFTER INSERT ON screening_result
+    WHEN NEW.clinic_id IS NULL
+    BEGIN
+      UPDATE screening_result
+      SET clinic_id = (SELECT clinic_id FROM submission WHERE id = NEW.submission_id)
+      WHERE submission_id = NEW.submission_id;
+    END
+    """,
+)
+
+
 def upgrade() -> None:
     op.add_column('clinic', sa.Column('slug', sa.String(length=40), nullable=False, server_default=''))
     op.add_column('clinic', sa.Column('closed_at', sa.DateTime(timezone=True), nullable=True))
@@ -31,7 +58,6 @@ def upgrade() -> None:
         ' WHERE submission.id = screening_result.submission_id)'
     )
     with op.batch_alter_table('screening_result', schema=None) as batch_op:
-        batch_op.alter_column('clinic_id', existing_type=sa.String(length=32), nullable=False)
         batch_op.create_foreign_key(
             'screening_result_clinic_id_fkey', 'clinic', ['clinic_id'], ['id']
         )
@@ -40,9 +66,15 @@ def upgrade() -> None:
             'screening_result_of_clinic_and_model', ['clinic_id', 'model_version', 'finished_at']
         )
     op.create_index('audit_entry_of_clinic', 'audit_entry', ['clinic_id', 'sequence'])
+    for statement in _triggers():
+        op.execute(statement)
 
 
 def downgrade() -> None:
+    if op.get_bind().dialect.name == 'sqlite':
+        op.execute('DROP TRIGGER IF EXISTS screening_result_gets_its_clinic')
+    else:
+        op.execute('DROP FUNCTION IF EXISTS screening_result_gets_its_clinic() CASCADE')
     op.drop_index('audit_entry_of_clinic', 'audit_entry')
     with op.batch_alter_table('screening_result', schema=None) as batch_op:
         batch_op.drop_index('screening_result_of_clinic_and_model')
@@ -90,3 +122,7 @@ def _change_rule(old: str, new: str) -> None:
     )
     connection.exec_driver_sql(f'PRAGMA schema_version = {version + 1}')
     connection.exec_driver_sql('PRAGMA writable_schema = OFF')
+
+
+def _triggers() -> tuple[str, ...]:
+    return SQLITE if op.get_bind().dialect.name == 'sqlite' else POSTGRESQL

@@ -56,13 +56,9 @@ SQLITE = (
 
 def upgrade() -> None:
     with op.batch_alter_table('consent', schema=None) as batch_op:
-        batch_op.add_column(sa.Column('valid_from', UtcDateTime(timezone=True), nullable=True))
         batch_op.add_column(sa.Column('valid_until', UtcDateTime(timezone=True), nullable=True))
-    op.execute('UPDATE consent SET valid_from = recorded_at')
-    with op.batch_alter_table('consent', schema=None) as batch_op:
-        batch_op.alter_column('valid_from', existing_type=UtcDateTime(timezone=True), nullable=False)
         batch_op.create_check_constraint(
-            'consent_period_has_a_length', 'valid_until IS NULL OR valid_until > valid_from'
+            'consent_period_has_a_length', 'valid_until IS NULL OR valid_until > recorded_at'
         )
         batch_op.create_index('consent_by_purpose', ['purpose', 'permitted'], unique=False)
     op.create_table('erasure_request',
@@ -131,7 +127,6 @@ def downgrade() -> None:
         batch_op.drop_index('consent_by_purpose')
         batch_op.drop_constraint('consent_period_has_a_length', type_='check')
         batch_op.drop_column('valid_until')
-        batch_op.drop_column('valid_from')
 
 
 def _triggers() -> tuple[str, ...]:

@@ -54,11 +54,15 @@ def _add_clinic(connection: Connection, number: str, name: str) -> None:
     site = {"body_site": "back", "body_side": "left", "ai_permitted": False, "attempt": 1}
     owner = {"id": one, "patient_id": one, "clinic_id": one}
     _add(connection, "submission", **owner, **times, **states, **site)
+    _add_result(connection, one)
+
+
+def _add_result(connection: Connection, case: str) -> None:
     lists = dict.fromkeys(("quality_flags", "reasons", "rule_reasons"), "[]")
     _add(
         connection,
         "screening_result",
-        submission_id=one,
+        submission_id=case,
         ai_used=False,
         urgency=2,
         stage_seconds="{}",
@@ -94,6 +98,18 @@ def test_each_result_knows_the_clinic_of_its_case(connection: Connection) -> Non
     rows = connection.execute(text("SELECT submission_id, clinic_id FROM screening_result")).all()
     assert sorted(rows) == [(one * 32, one * 32) for one in "123"]
     assert connection.scalar(text("SELECT COUNT(*) FROM account")) == 3
+
+
+def test_a_result_that_an_earlier_version_writes_gets_the_clinic_of_its_case(
+    connection: Connection,
+) -> None:
+    connection.execute(text("DELETE FROM screening_result"))
+    command.upgrade(config(connection), "head")
+
+    _add_result(connection, "2" * 32)
+
+    rows = connection.execute(text("SELECT submission_id, clinic_id FROM screening_result")).all()
+    assert rows == [("2" * 32, "2" * 32)]
 
 
 @pytest.mark.parametrize(("role", "known"), [("auditor", True), ("janitor", False)])

@@ -40,7 +40,7 @@ def test_a_consent_can_be_given_for_some_years(world: World, alice: BrowserSessi
 
     (given,) = rows(world, Purpose.RESEARCH)
     assert given.valid_until is not None
-    length = given.valid_until - given.valid_from
+    length = given.valid_until - given.recorded_at
     assert timedelta(days=729) < length < timedelta(days=732)
     page = words(alice.get("/account").text)
     assert re.search(rf"Research Yes until \w+ \d+ \w+ {given.valid_until.year}", page)
@@ -114,4 +114,4 @@ def test_care_can_go_on_again(world: World, alice: BrowserSession) -> None:
     alice.post("/account/care", {"care": "go_on"})
     assert permitted(world) >= FOR_CARE
     with world.sessions() as session:
-        assert database_now(session) > rows(world, Purpose.CARE)[-1].valid_from
+        assert database_now(session) > rows(world, Purpose.CARE)[-1].recorded_at

@@ -560,7 +560,7 @@ def sign_review(grade: float) -> dict[str, Any]:
 
 def consented(*, care: bool = True) -> dict[str, Any]:
     decision = SimpleNamespace(
-        permitted=True, valid_from=EARLIER, valid_until=NOW, text_version="2026-11"
+        permitted=True, recorded_at=EARLIER, valid_until=NOW, text_version="2026-11"
     )
     purpose = {"permitted": True, "until": NOW, "history": [decision, decision]}
     labels = ("Care by this clinic", "Research")

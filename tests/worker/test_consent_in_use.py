@@ -30,7 +30,7 @@ def expire(world: World, purpose: Purpose) -> None:
     with world.sessions() as session, session.begin():
         now = database_now(session)
         rows = update(Consent).where(Consent.patient_id == world.alice.patient_id)
-        period = {"valid_from": now - timedelta(days=1), "valid_until": now}
+        period = {"recorded_at": now - timedelta(days=1), "valid_until": now}
         session.execute(rows.where(Consent.purpose == purpose).values(**period))
 
 

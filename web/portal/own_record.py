@@ -144,7 +144,7 @@ def _own_consent(row: Consent) -> OwnConsent:
         row.id,
         Purpose(row.purpose),
         row.permitted,
-        row.valid_from,
+        row.recorded_at,
         row.valid_until,
         row.text_version,
     )

@@ -31,7 +31,7 @@ def let_time_pass(world: World, days: int) -> None:
         for row in session.scalars(select(Consent)):
             earlier = timedelta(days=days)
             ends = row.valid_until - earlier if row.valid_until else None
-            values = {"valid_from": row.valid_from - earlier, "valid_until": ends}
+            values = {"recorded_at": row.recorded_at - earlier, "valid_until": ends}
             session.execute(update(Consent).where(Consent.id == row.id).values(**values))
 
 
@@ -58,9 +58,11 @@ def test_a_consent_ends_with_its_period(world: World) -> None:
     assert not permits(world, Purpose.RESEARCH)
 
 
-def test_a_consent_that_begins_later_does_not_hold_yet(world: World) -> None:
+def test_a_decision_holds_and_is_the_newest_also_after_the_clock_went_back(world: World) -> None:
     decide(world, Purpose.TEACHING, permitted=True)
     let_time_pass(world, -1)
+    assert permits(world, Purpose.TEACHING)
+    decide(world, Purpose.TEACHING, permitted=False)
     assert not permits(world, Purpose.TEACHING)
 
 

@@ -432,7 +432,7 @@ def _as_of_revision_0001(connection: Connection) -> Iterator[bytes]:
     """The dump in the order of that time's foreign keys, less what came later."""
     newer = {"prediction_sets", "outlier_score", "engine", "device", "quality_measures"}
     newer |= {"emergency_copy", "slug", "closed_at", "screening_result.clinic_id"}
-    newer |= {"valid_from", "valid_until"}
+    newer |= {"valid_until"}
     tables = []
     *lines, _ = dump(connection)
     for line in lines:
