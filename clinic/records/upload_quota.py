@@ -17,9 +17,11 @@ def photos_left(session: Session, patient_id: str) -> int:
     """How many photos this patient may still send now; those of the last 24 hours count.
 
     The patient's row stays locked until the transaction ends, so that two uploads at the same
-    moment cannot both take the last place.
+    moment cannot both take the last place. The lock lets others refer to the row: a worker that
+    claims a case of this patient would else wait for an upload of the same form, and that for it.
     """
-    session.execute(select(Patient.id).where(Patient.id == patient_id).with_for_update())
+    row = select(Patient.id).where(Patient.id == patient_id)
+    session.execute(row.with_for_update(key_share=True))
     sent = (
         select(func.count())
         .select_from(SealedObject)
