@@ -19,7 +19,7 @@ class KeeperWatchdog:
     """Lives in a thread of the keeper; `note_answer` is called after each piece of work."""
 
     sessions: SessionFactory
-    broker_answers: Callable[[], bool]
+    broker_takes_hints: Callable[[], bool]
     answers: int = 0
 
     def note_answer(self) -> None:
@@ -40,6 +40,6 @@ class KeeperWatchdog:
     def _somebody_waits(self) -> bool:
         try:
             with self.sessions() as session:
-                return key_requests.any_waiting(session) and self.broker_answers()
+                return key_requests.any_waiting(session) and self.broker_takes_hints()
         except DATABASE_AWAY:
             return False  # nobody can work, and no restart would help

@@ -6,6 +6,7 @@ row, which /readyz and the operations page read.
 
 import argparse
 import sys
+from collections.abc import Callable
 
 import redis
 from sqlalchemy import text
@@ -15,6 +16,7 @@ from clinic.records.db import make_engine
 from config import EVERY_PROGRAM, Settings, SettingsError
 
 WAIT_SECONDS = 3
+PROBE_SECONDS = 5
 
 
 def problem(settings: Settings) -> str | None:
@@ -39,11 +41,20 @@ def _database_answers(url: str) -> bool:
 
 
 def broker_answers(url: str) -> bool:
+    return _broker_does(url, redis.Redis.ping)
+
+
+def broker_takes_hints(url: str, queue: str) -> bool:
+    """Whether somebody could send a hint to `queue`: a broker that is full answers no less."""
+    return _broker_does(url, lambda broker: broker.set(f"{queue}.probe", "", ex=PROBE_SECONDS))
+
+
+def _broker_does(url: str, question: Callable[[redis.Redis], object]) -> bool:
     try:
         with redis.Redis.from_url(
             url, socket_connect_timeout=WAIT_SECONDS, socket_timeout=WAIT_SECONDS
         ) as connection:
-            return bool(connection.ping())
+            return bool(question(connection))
     except redis.RedisError:
         return False
 

@@ -15,7 +15,7 @@ from clinic.records.audit_log import Auditor
 from config import KEEPER, Settings, SettingsError, needed
 from worker.keeper import Keeper
 from worker.keeper_watchdog import KeeperWatchdog
-from worker.programs.health import broker_answers
+from worker.programs.health import broker_takes_hints
 from worker.programs.parts import (
     STALLED,
     celery_app,
@@ -62,7 +62,7 @@ def _end_stalled() -> None:
 @cache
 def keeper_watchdog() -> KeeperWatchdog:
     settings = Settings.from_env(KEEPER)
-    answers = partial(broker_answers, needed(settings.broker_url))
+    answers = partial(broker_takes_hints, needed(settings.broker_url), KEYS_QUEUE)
     return KeeperWatchdog(sessions_of(settings), answers)
 
 
