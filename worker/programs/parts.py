@@ -29,6 +29,7 @@ def celery_app(settings: Settings, *, queue: str, tasks: str | None) -> Celery:
     app = Celery(f"dermqueue-{queue}", broker=settings.broker_url, include=include)
     app.conf.update(
         BROKER_SETTINGS,
+        broker_transport="worker.broker_transport:Transport",
         task_acks_late=False,
         task_track_started=False,
         worker_prefetch_multiplier=1,
