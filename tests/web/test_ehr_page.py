@@ -30,7 +30,7 @@ def test_each_example_works_as_printed(command):
 
 
 def test_the_page_has_its_examples():
-    assert len(CURLS) == 6
+    assert len(CURLS) == 7
 
 
 def test_the_tables_name_what_is_served():

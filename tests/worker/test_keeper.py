@@ -38,6 +38,7 @@ from clinic.records.models import (
     SealedObject,
     Submission,
 )
+from clinic.records.sealed_objects import Place
 from tests.world import Person, World
 
 LEASE = timedelta(seconds=30)
@@ -275,6 +276,10 @@ def test_administrators_auditors_and_other_clinics_get_no_key_of_any_object(
         enrolled(world, "web"),
     )
     public = web.private_key.public_key().public_bytes_raw()
+    with world.sessions() as session, session.begin():
+        recipient = keys.sealing_recipient(session, world.root_public_key)
+        place = Place(world.alice.patient_id or "", case, ObjectKind.RETAKE)
+        sealed_objects.add_text(session, world.blobs, place, "Once more.", recipient=recipient)
     for kind in ObjectKind:
         wanted = view(world, page, world.people[name], case, kind)
         if kind is ObjectKind.IDENTITY:
