@@ -334,7 +334,7 @@ class _Api:
         self.audit(
             FhirAccess(
                 client=cast("EhrClient | None", g.get("fhir_client")),
-                interaction="read" if resource_id is not None else _interaction(),
+                interaction=_interaction(),
                 resource_type=path.partition("/")[0],
                 resource_id=resource_id,
                 query=urlencode([p for p in _parameters() if p[0] in KNOWN_PARAMETERS]),
@@ -345,6 +345,8 @@ class _Api:
 
 
 def _interaction() -> str:
+    if "resource_id" in (request.view_args or {}):
+        return "read"
     return "history-type" if request.path.endswith("/_history") else "search-type"
 
 

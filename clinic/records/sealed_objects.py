@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from clinic.container import TEXT_TYPES
@@ -89,11 +89,11 @@ def add_text(
 
 
 def next_slot(session: Session, submission_id: str, kind: ObjectKind) -> int:
-    """The place of one more of this kind: each has its own, also once others replaced it."""
-    earlier = select(func.count()).where(
+    """The first free slot: every object of a kind has its own, also once others replaced it."""
+    query = select(SealedObject.slot).where(
         SealedObject.submission_id == submission_id, SealedObject.kind == kind
     )
-    return session.scalar(earlier) or 0
+    return max(session.scalars(query), default=-1) + 1
 
 
 def ciphertext(row: SealedObject, blobs: BlobStore) -> bytes:

@@ -96,14 +96,6 @@ def stop_ai(session: Session, patient_id: str) -> None:
     session.execute(waiting.values(ai_permitted=False))
 
 
-def next_photo_slot(session: Session, submission_id: str) -> int:
-    """The first free slot: every photo of a case has its own, also after a retake."""
-    query = select(SealedObject.slot).where(
-        SealedObject.submission_id == submission_id, SealedObject.kind == "photo"
-    )
-    return max(session.scalars(query), default=-1) + 1
-
-
 def of_patient(session: Session, patient_id: str) -> Sequence[Submission]:
     query = select(Submission).where(Submission.patient_id == patient_id)
     return session.scalars(query.order_by(Submission.received_at.desc())).all()

@@ -8,7 +8,7 @@ from flask import render_template
 from clinic.access import Permission
 from clinic.audit_event import AuditAction
 from clinic.keeper_protocol import ObjectKind
-from clinic.records import audit_log, review, submissions
+from clinic.records import audit_log, review, sealed_objects, submissions
 from clinic.records.db import database_now
 from clinic.records.models import Account, SignedReport, Submission
 from clinic.submission import CaseState
@@ -87,7 +87,7 @@ def _card(row: Submission, now: datetime) -> dict[str, Any]:
 
 
 def _retake_context(row: Submission) -> dict[str, Any]:
-    slots = photo_slots(submissions.next_photo_slot(db.session(), row.id))
+    slots = photo_slots(sealed_objects.next_slot(db.session(), row.id, ObjectKind.PHOTO))
     form = RetakePhotosForm(formdata=None, submission_id=row.id)
     message = case_texts(row, [ObjectKind.RETAKE]).retake or ""
     retake = {"reasons": [row.retake_reason or ""], "message": message}

@@ -152,7 +152,7 @@ def replace_photos(case_id: str) -> AnyResponse:
         return _received(row)
     if not form.validate_on_submit():
         return _errors_as_json(form, None) if wants_json() else _received(row)
-    slots = photo_slots(submissions.next_photo_slot(db.session(), case_id))
+    slots = photo_slots(sealed_objects.next_slot(db.session(), case_id, ObjectKind.PHOTO))
     try:
         photos = _received_photos(case_id, slots)
     except PhotoProblemError as problem:

@@ -97,7 +97,7 @@ def test_new_photos_send_the_case_through_screening_again(world: World) -> None:
     with world.sessions() as session, session.begin():
         row = submissions.find(session, case)
         assert row is not None
-        assert submissions.next_photo_slot(session, case) == 1
+        assert sealed_objects.next_slot(session, case, ObjectKind.PHOTO) == 1
         submissions.replace_photos(session, row)
 
     with world.sessions() as session:
@@ -127,8 +127,8 @@ def test_photos_are_replaced_only_when_they_were_asked_for(world: World, state: 
 def test_the_slot_of_a_photo_is_never_used_again(world: World) -> None:
     case = world.submit(world.alice, photos={"close_up": b"1", "overview": b"2"})
     with world.sessions() as session:
-        assert submissions.next_photo_slot(session, case) == 2
-        assert submissions.next_photo_slot(session, new_id()) == 0
+        assert sealed_objects.next_slot(session, case, ObjectKind.PHOTO) == 2
+        assert sealed_objects.next_slot(session, new_id(), ObjectKind.PHOTO) == 0
 
 
 def test_a_claim_counts_in_the_facts_while_it_lasts_and_after_signing(world: World) -> None:
