@@ -10,9 +10,9 @@ from datetime import timedelta
 import pytest
 
 from clinic.audit_event import AuditAction
-from clinic.records import review
+from clinic.records import review_queue as records
 from clinic.records.db import database_now
-from clinic.records.review import PAGE_SIZE
+from clinic.records.review_queue import PAGE_SIZE
 from tests.browser_session import BrowserSession
 from tests.portal_tools import both_databases, change_row, entries, row_of, words
 from tests.world import World
@@ -52,7 +52,7 @@ def test_many_cases_are_counted_no_further_than_anybody_reads(
     world: World, signed_in: SignedIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     three_cases(world)
-    for module in (review, review_queue):
+    for module in (records, review_queue):
         monkeypatch.setattr(module, "COUNT_LIMIT", 2)
     page = words(signed_in("bob").get("/review").text)
     assert "All open 2+" in page
