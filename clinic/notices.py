@@ -1,6 +1,7 @@
-"""Notices about an account, and to staff about work that waits: which there are, their words, and the channel that carries them.
+"""Notices to people: which there are, their words, and the channel that carries them.
 
-No notice says anything about health, or more of a person than that they have an account here.
+They are about an account, or tell staff that work waits. None says anything about health, or more
+of a person than that they have an account here.
 """
 
 from dataclasses import dataclass

@@ -24,9 +24,9 @@ def to_look_at(session: Session, *, limit: int) -> list[Submission]:
 def dates_of(session: Session, rows: Sequence[Submission]) -> dict[str, CaseDates]:
     """What the rules need, by case; of a signed case the first signature counts."""
     ids = [row.id for row in rows]
-    reports = select(SignedReport.submission_id, func.min(SignedReport.signed_at))
-    reports = reports.where(SignedReport.submission_id.in_(ids))
-    signed = dict(session.execute(reports.group_by(SignedReport.submission_id)).tuples().all())
+    first = func.min(SignedReport.signed_at)
+    reports = select(SignedReport.submission_id, first).where(SignedReport.submission_id.in_(ids))
+    signed = dict(session.execute(reports.group_by(SignedReport.submission_id)).all())
     return {
         row.id: CaseDates(
             received_at=row.received_at,
@@ -78,7 +78,7 @@ def counts(
     query = select(Escalation.promise, Escalation.level, func.count()).where(
         Escalation.clinic_id.in_(clinic_ids), Escalation.at >= since
     )
-    rows = session.execute(query.group_by(Escalation.promise, Escalation.level)).tuples()
+    rows = session.execute(query.group_by(Escalation.promise, Escalation.level))
     found = {(Promise(promise), Level(level)): count for promise, level, count in rows}
     return {
         (promise, level): found.get((promise, level), 0) for promise in Promise for level in Level
