@@ -31,7 +31,7 @@ PROMISE_WORDS = {
     Promise.TOLD: "Patient told after signing",
     Promise.CANCER: "28 days on suspected cancer",
 }
-LEVEL_WORDS = {Level.WARNING: "80 % used", Level.BREACH: "Past due"}
+STEP_WORDS = {Level.WARNING: "80 % used", Level.BREACH: "Past due"}
 
 Step = tuple[Promise, Level]
 

@@ -15,8 +15,8 @@ from sqlalchemy import ColumnElement, CursorResult, exists, func, literal, or_, 
 from sqlalchemy.orm import Session
 
 from clinic.audit_event import AuditAction
-from clinic.photo_reject import RejectReason
 from clinic.escalation import Step
+from clinic.photo_reject import RejectReason
 from clinic.records import erasure_requests, escalations, keys
 from clinic.records.db import database_now
 from clinic.records.erasure_requests import Waiting

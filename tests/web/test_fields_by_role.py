@@ -74,7 +74,8 @@ PAGES = {
         {within("computer", "model_version reasons set_words warnings")}
         {within("computer.probabilities", "label malignant probability words")}
         {within("first_read", "confidence impression_label recorded_at")}
-        {within("owner", "left mine name until")} passed_on {within("patient", "age name record_number sex")}
+        {within("owner", "left mine name until")} passed_on
+        {within("patient", "age name record_number sex")}
         decision_form first_read_form grant_url history history_lost icd10_suggestions photos.label
         photos.view release_form retake_form rule_reasons
     """,

@@ -8,7 +8,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from clinic.access import Permission, may
 from clinic.audit_event import AuditAction
-from clinic.escalation import LEVEL_WORDS, PROMISE_WORDS, Level, Promise
+from clinic.escalation import PROMISE_WORDS, STEP_WORDS, Level, Promise
 from clinic.records import consents, escalations, live_answers
 from clinic.records import operations as records
 from clinic.records.consents import CareWithdrawn
@@ -78,7 +78,7 @@ def _escalated() -> list[dict[str, Any]]:
         {
             "reference": reference(row.submission_id),
             "promise": PROMISE_WORDS[Promise(row.promise)],
-            "level": LEVEL_WORDS[Level(row.level)],
+            "level": STEP_WORDS[Level(row.level)],
             "broken": row.level == Level.BREACH,
             "due_at": row.due_at,
             "at": row.at,
