@@ -6,7 +6,7 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
-from flask import Response, abort, flash, make_response, redirect, render_template, request, url_for
+from flask import abort, flash, make_response, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from clinic.access import Permission
@@ -60,7 +60,7 @@ def review_queue() -> str:
 
 @portal.get("/review/live")
 @allowed(Permission.SEE_QUEUE)
-def review_queue_live() -> Response:
+def review_queue_live() -> AnyResponse:
     """The counts alone, for the page that refreshes them. No case is named: no audit entry."""
     response = make_response(render_template("_queue_counts.html", **_live(*_chosen())))
     response.add_etag()

@@ -1,7 +1,6 @@
 """For administrators: the clinic's limits, its closed days, and who is told of a breach."""
 
 from datetime import date
-from typing import Any
 
 from flask import flash, redirect, url_for
 from werkzeug.wrappers import Response as AnyResponse
@@ -26,11 +25,30 @@ from web.portal.login import page
 DETAIL_LENGTH = 400
 
 
-def _days_field(label: str, hint: str) -> Any:
-    wrong = f"Enter a whole number of working days from 1 to {LONGEST_LIMIT}."
-    return IntegerField(
+NO_LIMIT = f"Enter a whole number of working days from 1 to {LONGEST_LIMIT}."
+NO_DAY = "Choose a real day, such as 2026-12-25."
+
+
+class DaysField(IntegerField):  # type: ignore[misc] # WTForms carries no types
+    def process_formdata(self, valuelist: list[str]) -> None:
+        try:
+            super().process_formdata(valuelist)
+        except ValueError:
+            raise ValueError(NO_LIMIT) from None
+
+
+class DayField(DateField):  # type: ignore[misc]
+    def process_formdata(self, valuelist: list[str]) -> None:
+        try:
+            super().process_formdata(valuelist)
+        except ValueError:
+            raise ValueError(NO_DAY) from None
+
+
+def _days_field(label: str, hint: str) -> DaysField:
+    return DaysField(
         label,
-        [InputRequired(wrong), NumberRange(1, LONGEST_LIMIT, wrong)],
+        [InputRequired(NO_LIMIT), NumberRange(1, LONGEST_LIMIT, NO_LIMIT)],
         description=hint,
         render_kw={"inputmode": "numeric", "autocomplete": "off"},
     )
@@ -53,11 +71,11 @@ class ContactsForm(PortalForm):
 
 
 class HolidayForm(PortalForm):
-    day = DateField(
-        "Day", [InputRequired("Choose a day.")], render_kw={"type": "date", "autocomplete": "off"}
+    day = DayField(
+        "Day", [InputRequired(NO_DAY)], render_kw={"type": "date", "autocomplete": "off"}
     )
 
-    def validate_day(self, field: DateField) -> None:
+    def validate_day(self, field: DayField) -> None:
         if field.data is not None and field.data < _today():
             raise ValidationError("This day is over. Choose one that is still to come.")
 
