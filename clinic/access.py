@@ -35,6 +35,7 @@ class Permission(StrEnum):
     RETRY_SCREENING = "retry screening"
     MANAGE_PEOPLE = "manage people"
     DECIDE_ON_ERASURE = "decide on erasure"
+    SET_SERVICE_TIMES = "set service times"
     SEARCH_AUDIT = "search audit"
     EXPORT_FOR_TRAINING = "export for training"
     READ_SIGNED_REPORTS = "read signed reports"
@@ -102,6 +103,7 @@ _WITHOUT_CASE: dict[Role, frozenset[Permission]] = {
             Permission.OPERATE,
             Permission.MANAGE_PEOPLE,
             Permission.DECIDE_ON_ERASURE,
+            Permission.SET_SERVICE_TIMES,
         }
     ),
     Role.AUDITOR: frozenset({Permission.SEE_OPERATIONS, Permission.SEARCH_AUDIT}),

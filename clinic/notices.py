@@ -1,6 +1,7 @@
-"""Notices about an account: which there are, their words, and the channel that carries them.
+"""Notices to people: which there are, their words, and the channel that carries them.
 
-No notice says anything about health, or more of a person than that they have an account here.
+They are about an account, or tell staff that work waits. None says anything about health, or more
+of a person than that they have an account here.
 """
 
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ class NoticeKind(StrEnum):
     EMAIL_CHANGE = "email change"
     REGISTRATION = "registration"
     ADDRESS_TAKEN = "address taken"  # in place of the two above; never written by itself
+    CASES_NEARLY_DUE = "cases nearly due"
+    CASES_OVERDUE = "cases overdue"
+    CASE_HANDED_OVER = "case handed over"
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,9 @@ _SUBJECTS = {
     NoticeKind.EMAIL_CHANGE: "Confirm your new email address",
     NoticeKind.REGISTRATION: "Go on with your account",
     NoticeKind.ADDRESS_TAKEN: "You have an account already",
+    NoticeKind.CASES_NEARLY_DUE: "Work is nearly due",
+    NoticeKind.CASES_OVERDUE: "Work is past due",
+    NoticeKind.CASE_HANDED_OVER: "A colleague handed work over to you",
 }
 
 _BODIES = {
@@ -73,6 +80,11 @@ _BODIES = {
     NoticeKind.REGISTRATION: "Open this link to make your account. It works once, for 2 hours.",
     NoticeKind.ADDRESS_TAKEN: "Somebody wanted to make or change an account with this address. "
     "It has one already. You can sign in, or ask for a new password there.",
+    NoticeKind.CASES_NEARLY_DUE: "Work in your clinic is close to its time limit. Sign in to see "
+    "it.",
+    NoticeKind.CASES_OVERDUE: "Work in your clinic has passed its time limit. Sign in to see it.",
+    NoticeKind.CASE_HANDED_OVER: "A colleague handed work over to you. Sign in to see it. It goes "
+    "back to all if nobody takes it up.",
 }
 
 _ASKED_FOR = frozenset(
@@ -83,12 +95,19 @@ _ASKED_FOR = frozenset(
         NoticeKind.ADDRESS_TAKEN,
     }
 )
+_ABOUT_WORK = frozenset(
+    {NoticeKind.CASES_NEARLY_DUE, NoticeKind.CASES_OVERDUE, NoticeKind.CASE_HANDED_OVER}
+)
 _NOT_ASKED = "Was it not you? Then you need to do nothing."
+_DONE_ALREADY = "Is it done already? Then you need to do nothing."
 _NOT_YOU = "Was it you? Then you need to do nothing. If not, call us at once: {phone}."
 
 
 def message(kind: NoticeKind, *, clinic_name: str, phone: str, link: str | None) -> Message:
     """The words of a notice, for people who may share their mailbox with others."""
-    after = _NOT_ASKED if kind in _ASKED_FOR else _NOT_YOU.format(phone=phone)
+    if kind in _ASKED_FOR:
+        after = _NOT_ASKED
+    else:
+        after = _DONE_ALREADY if kind in _ABOUT_WORK else _NOT_YOU.format(phone=phone)
     parts = ["Hello,", _BODIES[kind], *([link] if link else []), after, clinic_name]
     return Message(f"{_SUBJECTS[kind]} - DermQueue", "\n\n".join(parts) + "\n")

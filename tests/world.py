@@ -26,7 +26,15 @@ from clinic.keeper_protocol import ObjectKind
 from clinic.master_key import LocalMasterKey
 from clinic.passwords import Passwords
 from clinic.photo import PhotoLimits, clean_photo
-from clinic.records import accounts, consents, keys, review, sealed_objects, submissions
+from clinic.records import (
+    accounts,
+    consents,
+    keys,
+    review,
+    review_queue,
+    sealed_objects,
+    submissions,
+)
 from clinic.records.accounts import NewAccount
 from clinic.records.audit_log import Auditor
 from clinic.records.blob_folder import FolderBlobStore
@@ -188,7 +196,7 @@ class World:
     def claimed(self, patient: Person, reader: Person) -> str:
         submission_id = self.screened(patient)
         with self.sessions() as session, session.begin():
-            assert review.claim(session, submission_id, reader_id=reader.account_id)
+            assert review_queue.claim(session, submission_id, reader_id=reader.account_id)
         return submission_id
 
     def first_read(self, patient: Person, reader: Person) -> str:

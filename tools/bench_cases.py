@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from clinic.body_site import BodySite, Side
 from clinic.envelope import PublicKey, seal
 from clinic.keeper_protocol import ObjectKind
-from clinic.records import keys, review, sealed_objects, submissions
+from clinic.records import keys, review_queue, sealed_objects, submissions
 from clinic.records.blobs import BlobStore
 from clinic.records.db import database_now, new_id
 from clinic.records.models import Account, Patient, ScreeningResult, SignedReport, Submission
@@ -59,7 +59,7 @@ class CaseMaker:
     def claimed(self) -> str:
         """A case that the reader holds and has not read yet."""
         row = self._screened(database_now(self.session))
-        review.claim(self.session, row.id, reader_id=self.reader.id)
+        review_queue.claim(self.session, row.id, reader_id=self.reader.id)
         return row.id
 
     def signed(self, *, received_at: datetime, signed_at: datetime) -> str:

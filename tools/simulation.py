@@ -19,7 +19,7 @@ import numpy as np
 import simpy
 from numpy.typing import NDArray
 
-from clinic.due_time import Clock, due_at
+from clinic.due_time import Clock, ServiceTimes
 from clinic.urgency import ORDER, place_of
 from ml.triage import Urgency
 from tools.arrivals import DAY, HOUR, Seconds
@@ -309,7 +309,7 @@ def _due(place: int, second: float) -> float:
 
 @cache
 def _due_of_day(place: int, day: int) -> float:
-    limit = due_at(Clock(ORDER[place]), start=START + timedelta(days=day))
+    limit = ServiceTimes().due_at(Clock(ORDER[place]), start=START + timedelta(days=day))
     return (limit - START).total_seconds()
 
 

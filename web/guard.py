@@ -8,7 +8,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from clinic.access import STAFF, Actor, CaseFacts, Permission, Role, may
 from clinic.audit_event import AuditAction
-from clinic.records import accounts, audit_log, clinic_scope, submissions
+from clinic.records import accounts, audit_log, clinic_scope, review_queue, submissions
 from clinic.records.models import LoginSession, Submission
 from web.database import db
 from web.permission import Mark, mark_of
@@ -154,9 +154,17 @@ def _audit_refusal(row: Submission | None, detail: str) -> None:
     db.session.commit()
 
 
+_NEED_A_CLAIM = frozenset({Permission.READ_CASE, Permission.SIGN})
+NOT_HELD = (
+    "You do not hold this case now: nobody gave it to you, or your time with it ran out. "
+    "Nothing was changed. Take it from the queue, if nobody else has it, and do this again."
+)
+
+
 def case_for(submission_id: str, permission: Permission) -> tuple[Submission, CaseFacts]:
     """The case, if this person may do `permission` on it; 404 and 403 otherwise.
 
+    A reader who holds it keeps it: this request renews the claim.
     Another clinic's case is as little there as one that never was. 410 where the clinic's own
     audit chain knows the case, but its patient was erased.
     """
@@ -168,8 +176,12 @@ def case_for(submission_id: str, permission: Permission) -> tuple[Submission, Ca
         _audit_refusal(None, f"{permission}: erased")
         abort(410)
     facts = submissions.facts(db.session(), row)
+    mine = facts.claimed_by == me().actor.user_id
     if not may(me().actor, permission, facts):
-        deny(row, detail=permission)
+        at_the_desk = permission in _NEED_A_CLAIM and not mine and not facts.signed
+        deny(row, detail=permission, words=NOT_HELD if at_the_desk else None)
+    if mine and not facts.signed:
+        review_queue.renew(db.session(), row.id, reader_id=me().actor.user_id)
     return row, facts
 
 

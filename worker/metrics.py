@@ -118,6 +118,15 @@ def _people(found: Snapshot) -> Iterator[Metric]:
         [((_word(one.urgency),), one.due_soon) for one in found.promises],
     )
     yield _labelled(
+        "escalations",
+        "Promises that came near their limit, or broke, within 28 days.",
+        ("promise", "level"),
+        [
+            ((str(promise), str(level)), count)
+            for (promise, level), count in found.escalations.items()
+        ],
+    )
+    yield _labelled(
         "retake_requests",
         "Cases that wait for new photos, by the reason.",
         ("reason",),

@@ -24,7 +24,9 @@ from clinic.records.models import (
     AuditEntry,
     Consent,
     ErasureRequest,
+    Escalation,
     FirstRead,
+    HandOver,
     KeyRequest,
     KnownDevice,
     LoginSession,
@@ -45,7 +47,7 @@ from clinic.records.models import (
 from clinic.retention import ErasureState
 
 # Whoever adds a table with a patient's data adds it here, before what it refers to.
-OF_A_CASE = (SignedReport, FirstRead, ScreeningResult)
+OF_A_CASE = (SignedReport, FirstRead, ScreeningResult, Escalation, HandOver)
 OF_A_PATIENT = (SealedObject, Submission, Consent)
 OF_AN_ACCOUNT = (
     *(SignInLink, LoginSession, KnownDevice, Passkey, PasskeyChallenge, RecoveryCode),

@@ -27,6 +27,9 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from clinic.access import Role
 from clinic.audit_event import AuditAction
+from clinic.due_time import LONGEST_LIMIT, Clock
+from clinic.escalation import Level, Promise
+from clinic.hand_over import HandOverReason
 from clinic.notices import NoticeKind
 from clinic.one_time_link import LinkPurpose
 from clinic.records.db import Base as Base  # noqa: PLC0414 - the tables are in its metadata
@@ -50,6 +53,8 @@ _DEAD_IN_REVIEW = (
 )
 _OPEN = f"case_state = '{CaseState.AWAITING_REVIEW}'"
 _SIGNED = f"case_state = '{CaseState.SIGNED}'"
+_WAITING_FOR_PHOTOS = f"case_state = '{CaseState.UNREADABLE}'"
+_LONG_AGO = "1970-01-01 00:00:00.000000"
 _UNDECIDED = f"state IN ('{ErasureState.OPEN}', '{ErasureState.GRANTED}')"
 _EMERGENCY = f"action = '{AuditAction.EMERGENCY_ACCESS}'"
 
@@ -313,6 +318,10 @@ class Submission(Base):
     retake_reason: Mapped[str | None] = mapped_column(Text)
     claimed_by: Mapped[str | None] = mapped_column(ForeignKey("account.id"))
     claim_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    told_by: Mapped[datetime | None] = mapped_column(UtcDateTime)  # suspected cancer: 28 days
+    told_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # opened the result, or a letter
+    # When the reconciler looks whether somebody must be told of a limit; None: all is settled.
+    escalate_at: Mapped[datetime | None] = mapped_column(UtcDateTime, server_default=_LONG_AGO)
 
     screening_state: Mapped[str] = mapped_column(String(10), default=ScreeningState.QUEUED)
     attempt: Mapped[int] = mapped_column(Integer, default=0)
@@ -348,9 +357,18 @@ class Submission(Base):
         _partial("submission_to_claim", "attempt", "received_at", where=_WAITING),
         _partial("submission_to_hint", "received_at", where=_WAITING),
         _partial("submission_held", "lease_until", where=_HELD),
-        # The next two hold open cases alone: however many are signed, the queue stays small.
+        # The next three hold open cases alone: however many are signed, the queue stays small.
         _partial("submission_review_order", "clinic_id", "urgency", "due_at", "id", where=_OPEN),
         _partial("submission_claims", "claimed_by", where=f"{_OPEN} AND claimed_by IS NOT NULL"),
+        _partial(
+            "submission_review_by_site",
+            *("clinic_id", "body_site", "urgency", "due_at", "id"),
+            where=_OPEN,
+        ),
+        _partial(
+            "submission_waiting_for_photos", "clinic_id", "due_at", "id", where=_WAITING_FOR_PHOTOS
+        ),
+        _partial("submission_to_escalate", "escalate_at", where="escalate_at IS NOT NULL"),
         _partial("submission_signed_by_sending", "clinic_id", "received_at", "id", where=_SIGNED),
         _partial("submission_dead_in_review", "received_at", where=_DEAD_IN_REVIEW),
     )
@@ -730,3 +748,71 @@ class Holiday(Base):
 
     clinic_id: Mapped[str] = mapped_column(ForeignKey("clinic.id"), primary_key=True)
     day: Mapped[date] = mapped_column(Date, primary_key=True)
+
+
+class ServiceLimit(Base):
+    """A limit that the clinic's administrators set; without a row the default counts."""
+
+    __tablename__ = "service_limit"
+
+    clinic_id: Mapped[str] = mapped_column(ForeignKey("clinic.id"), primary_key=True)
+    clock: Mapped[str] = mapped_column(String(20), primary_key=True)
+    working_days: Mapped[int] = mapped_column(Integer)
+
+    __table_args__ = (
+        CheckConstraint(_one_of("clock", Clock), name="service_limit_clock_is_known"),
+        CheckConstraint(
+            f"working_days BETWEEN 1 AND {LONGEST_LIMIT}", name="service_limit_is_possible"
+        ),
+    )
+
+
+class EscalationContact(Base):
+    """Somebody of the clinic who is told of limits that come near or have passed."""
+
+    __tablename__ = "escalation_contact"
+
+    clinic_id: Mapped[str] = mapped_column(ForeignKey("clinic.id"), primary_key=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey("account.id"), primary_key=True)
+
+
+class Escalation(Base):
+    """A promise of a case that came near its limit or broke: written once for each level.
+
+    `told` holds the ids of the accounts that were told.
+    """
+
+    __tablename__ = "escalation"
+
+    submission_id: Mapped[str] = mapped_column(ForeignKey("submission.id"), primary_key=True)
+    promise: Mapped[str] = mapped_column(String(10), primary_key=True)
+    level: Mapped[str] = mapped_column(String(10), primary_key=True)
+    clinic_id: Mapped[str] = mapped_column(ForeignKey("clinic.id"))
+    due_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+    told: Mapped[list[str]] = mapped_column(JSON)
+
+    __table_args__ = (
+        CheckConstraint(_one_of("promise", Promise), name="escalation_promise_is_known"),
+        CheckConstraint(_one_of("level", Level), name="escalation_level_is_known"),
+        Index("escalation_of_clinic", "clinic_id", "at"),
+    )
+
+
+class HandOver(Base):
+    """A reader passed a case on: to a colleague, or to the pool where `to_id` is not set."""
+
+    __tablename__ = "hand_over"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
+    submission_id: Mapped[str] = mapped_column(ForeignKey("submission.id"), index=True)
+    clinic_id: Mapped[str] = mapped_column(ForeignKey("clinic.id"))
+    from_id: Mapped[str] = mapped_column(ForeignKey("account.id"))
+    to_id: Mapped[str | None] = mapped_column(ForeignKey("account.id"))
+    reason: Mapped[str] = mapped_column(String(20))
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+    __table_args__ = (
+        CheckConstraint(_one_of("reason", HandOverReason), name="hand_over_reason_is_known"),
+        CheckConstraint("to_id IS NULL OR to_id <> from_id", name="hand_over_is_to_another"),
+    )

@@ -13,12 +13,27 @@ from clinic.records.models import Account, Notice
 FIRST_PAUSE = timedelta(minutes=1)
 LONGEST_PAUSE = timedelta(hours=6)
 MOST_ATTEMPTS = 12
+HOUR = timedelta(hours=1)
 _ADDRESS = "notice address"
 
 
 def tell(session: Session, account: Account, kind: NoticeKind) -> None:
     """Leave a notice for the account's own address, in the caller's transaction."""
     _add(session, new_id(), kind, account_id=account.id)
+
+
+def tell_hourly(session: Session, account: Account, kind: NoticeKind) -> None:
+    """The same, but one mail of this kind in an hour at most; one that still waits is enough."""
+    newest = session.scalar(
+        select(Notice)
+        .where(Notice.account_id == account.id, Notice.kind == kind)
+        .order_by(Notice.not_before.desc())
+        .limit(1)
+    )
+    if newest is not None and newest.sent_at is None and newest.attempts == 0:
+        return
+    earliest = newest.created_at + HOUR if newest is not None else None
+    _add(session, new_id(), kind, account_id=account.id, earliest=earliest)
 
 
 def write_to(
@@ -42,6 +57,7 @@ def _add(
     *,
     account_id: str | None,
     sealed: bytes | None = None,
+    earliest: datetime | None = None,
 ) -> None:
     now = database_now(session)
     session.add(
@@ -51,7 +67,7 @@ def _add(
             account_id=account_id,
             address_sealed=sealed,
             created_at=now,
-            not_before=now,
+            not_before=max(now, earliest or now),
         )
     )
     session.flush()

@@ -15,8 +15,9 @@ from sqlalchemy import ColumnElement, CursorResult, exists, func, literal, or_, 
 from sqlalchemy.orm import Session
 
 from clinic.audit_event import AuditAction
+from clinic.escalation import Step
 from clinic.photo_reject import RejectReason
-from clinic.records import erasure_requests, keys
+from clinic.records import erasure_requests, escalations, keys
 from clinic.records.db import database_now
 from clinic.records.erasure_requests import Waiting
 from clinic.records.models import (
@@ -48,6 +49,7 @@ LATEST = timedelta(hours=1)
 ALIVE_WITHIN = timedelta(seconds=45)
 LISTED_WITHIN = timedelta(days=1)
 DUE_SOON = timedelta(hours=4)
+ESCALATIONS_WINDOW = timedelta(days=28)
 KEEPER_WINDOW = timedelta(minutes=5)
 OTHER_REASON = "other"  # a reader asked, or the photo arrived damaged
 
@@ -130,6 +132,7 @@ class Snapshot:
     dead: int
     promises: tuple[Promise, ...]
     retakes: dict[str, int]
+    escalations: dict[Step, int]
     recent: Recent
     key_service: KeyService
     workers: tuple[ProcessKey, ...]
@@ -156,6 +159,7 @@ def snapshot(session: Session) -> Snapshot:
         dead=_capped(session, *_dead_in_review()),
         promises=tuple(_promises(session, clinics, now)),
         retakes=_retakes(session, clinics),
+        escalations=escalations.counts(session, clinics, since=now - ESCALATIONS_WINDOW),
         recent=_recent(session, clinics, now),
         key_service=_key_service(session, now),
         workers=_processes(session, "worker", now),

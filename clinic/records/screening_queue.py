@@ -218,7 +218,7 @@ def finish(session: Session, held: Claim, finding: Finding) -> bool:
     if _run(session, _held(held).values(**values)) != 1:
         return False
     _replace_result(session, held, finding)
-    _bring_forward(session, [held.submission_id])
+    _bring_forward(session, [held.submission_id], poor_photos=bool(finding.quality_flags))
     return True
 
 
@@ -302,17 +302,25 @@ def give_up_waiting(session: Session, *, waited: timedelta) -> list[str]:
     return ids
 
 
-def _bring_forward(session: Session, submission_ids: Sequence[str]) -> None:
-    """Give each case the date of its urgency, counted from its arrival; a date never moves back."""
+def _bring_forward(
+    session: Session, submission_ids: Sequence[str], *, poor_photos: bool = False
+) -> None:
+    """Give each case the date of its urgency, counted from its arrival; a date never moves back.
+
+    Where the photos are poor, a reader is to ask for better ones soon: that limit counts too, from
+    the arrival of these photos.
+    """
     for submission_id in submission_ids:
         row = session.get_one(Submission, submission_id, populate_existing=True)
+        row.escalate_at = database_now(session)
         if row.urgency is None:
             continue
-        clock = Clock(urgency_at(row.urgency))
-        soon = service_clock.due(
-            session, clinic_id=row.clinic_id, clock=clock, start=row.received_at
-        )
-        row.due_at = min(row.due_at, soon)
+        service_clock.start_cancer_clock(row)
+        times = service_clock.service_times(session, row.clinic_id)
+        soon = [row.due_at, times.due_at(Clock(urgency_at(row.urgency)), start=row.received_at)]
+        if poor_photos:
+            soon.append(times.due_at(Clock.RETAKE, start=row.queued_at))
+        row.due_at = min(soon)
     session.flush()
 
 

@@ -160,6 +160,11 @@ TABLE = """
     POST   /operations/dead/{claimed}/retry       302 403 403 403 403 403 403 403 403
     POST   /operations/dead/{signed}/retry        302 403 403 403 403 403 403 403 403
     POST   /operations/dead/{erased}/retry        302 403 403 403 403 410 403 403 403
+    GET    /service-times                         302 403 403 403 403 200 403 403 403
+    POST   /service-times                         302 403 403 403 403 422 403 403 403
+    POST   /service-times/contacts                302 403 403 403 403 302 403 403 403
+    POST   /service-times/holidays                302 403 403 403 403 422 403 403 403
+    POST   /service-times/holidays/remove         302 403 403 403 403 422 403 403 403
     GET    /audit                                 302 403 403 403 403 403 200 403 403
     GET    /people                                302 403 403 403 403 200 403 403 403
     POST   /people/invite                         302 403 403 403 403 422 403 403 403
@@ -176,6 +181,7 @@ TABLE = """
     POST   /people/{franks}/disable               302 403 403 403 403 404 403 403 403
     GET    /audit.csv                             302 403 403 403 403 403 200 403 403
     GET    /review                                302 403 403 200 200 403 403 200 302
+    GET    /review/live                           302 403 403 200 200 403 403 200 302
     GET    /review/{unknown}                      302 403 403 404 404 403 403 404 302
     GET    /review/{fresh}                        302 403 403 200 200 403 403 404 302
     GET    /review/{claimed}                      302 403 403 200 200 403 403 404 302
@@ -205,6 +211,16 @@ TABLE = """
     POST   /review/{read}/release                 302 403 403 302 403 403 403 404 302
     POST   /review/{unknown}/release              302 403 403 404 404 403 403 404 302
     POST   /review/{erased}/release               302 403 403 410 410 403 403 404 302
+    POST   /review/{fresh}/claim/renew            302 403 403 403 403 403 403 404 302
+    POST   /review/{claimed}/claim/renew          302 403 403 200 403 403 403 404 302
+    POST   /review/{signed}/claim/renew           302 403 403 409 403 403 403 404 302
+    POST   /review/{unknown}/claim/renew          302 403 403 404 404 403 403 404 302
+    POST   /review/{erased}/claim/renew           302 403 403 410 410 403 403 404 302
+    POST   /review/{fresh}/letter-posted          302 403 403 403 403 403 403 404 302
+    POST   /review/{claimed}/letter-posted        302 403 403 409 403 403 403 404 302
+    POST   /review/{signed}/letter-posted         302 403 403 302 403 403 403 404 302
+    POST   /review/{unknown}/letter-posted        302 403 403 404 404 403 403 404 302
+    POST   /review/{erased}/letter-posted         302 403 403 410 410 403 403 404 302
     POST   /review/next                           302 403 403 302 302 403 403 302 302
     POST   /account/sessions/end-others           302 302 302 302 302 302 302 302 302
     POST   /sign-out                              302 302 302 302 302 302 302 302 302

@@ -48,6 +48,8 @@ WITHOUT_ENTRY = {
     "GET /my-record": NOTHING_PERSONAL,
     "GET /my-record/download": NOTHING_PERSONAL,
     "GET /grants/<request_id>": "a poll: the request and the keeper's answer have their entries",
+    "GET /review/live": "counts alone; the page around it has its entry",
+    "POST /review/<case_id>/claim/renew": "nothing is told; the claim itself has its entry",
     "GET /operations/live": "numbers alone; the page around it has its entry",
 }
 

@@ -12,6 +12,7 @@ import pytest
 from flask import Flask, template_rendered
 from sqlalchemy import select
 
+from clinic.body_site import BodySite
 from clinic.records.models import Submission
 from tests.browser_session import BrowserSession
 from tests.portal_tools import ask_for_pictures
@@ -28,15 +29,17 @@ FRAME = frozenset(
 )
 
 CARD = "id late promised_at reference sent_at site state"
-DESK = "ai_state due_at id left reference sent_at site site_detail urgency"
+DESK = "ai_state due_at id left reference sent_at site site_detail told_at told_by urgency"
 LETTER = "ai_used image_quality plan registration_number signed_at signer_name text version"
 LIVE = """
-    live.attempts live.promises.due_soon live.promises.overdue live.promises.urgency
+    live.attempts live.escalations.broken live.escalations.promise live.escalations.warned
+    live.promises.due_soon live.promises.overdue live.promises.urgency
     live.queue.counts.count live.queue.counts.oldest live.queue.state live.queue.total live.retakes
     live.stages live.taken_at live.tiles.bad live.tiles.colour live.tiles.lines live.tiles.name
     live.tiles.words live.workers.alive live.workers.fingerprint live.workers.id
     live.workers.last_seen live.workers.model live.workers.started
 """
+SITES = " ".join(site for site in BodySite if not site.is_intimate)
 DRIFT = """
     drift.charts drift.colour drift.reference_size drift.sentence drift.version drift.window_size
     drift.words
@@ -58,8 +61,12 @@ PAGES = {
     ("alice", "/cases/{signed}"): f"{PATIENT_S_CASE} {within('result', LETTER)}",
     ("alice", "/my-record/access"): "entries next_cursor",
     ("bob", "/review"): f"""
-        active {within("counts", "all mine overdue unclaimed urgent")} next_cursor
-        {within("rows", "ai_available id left mine owner reasons reference site urgency waiting")}
+        active {within("counts", "all held mine overdue unclaimed urgent waiting")} next_cursor site
+        {within("rows", "ai_available id left mine owner reasons reference site told_by urgency")}
+        {within("rows", "waiting warned")} {within("sites", SITES)}
+    """,
+    ("bob", "/review/live"): f"""
+        active {within("counts", "all held mine overdue unclaimed urgent waiting")} site
     """,
     ("bob", "/review/{read}"): f"""
         {within("case", DESK)}
@@ -67,7 +74,8 @@ PAGES = {
         {within("computer", "model_version reasons set_words warnings")}
         {within("computer.probabilities", "label malignant probability words")}
         {within("first_read", "confidence impression_label recorded_at")}
-        {within("owner", "mine name until")} {within("patient", "age name record_number sex")}
+        {within("owner", "left mine name until")} passed_on
+        {within("patient", "age name record_number sex")}
         decision_form first_read_form grant_url history history_lost icd10_suggestions photos.label
         photos.view release_form retake_form rule_reasons
     """,
@@ -76,10 +84,13 @@ PAGES = {
     """,
     ("erin", "/operations"): f"""
         {LIVE} {DRIFT} {within("dead_cases", "attempts free id reason reference since")}
-        care_withdrawn
+        care_withdrawn escalated
+    """,
+    ("erin", "/service-times"): """
+        contacts_form defaults holiday_form holidays limits_form told
     """,
     ("erin", "/operations/live"): LIVE,
-    ("grace", "/operations"): f"{LIVE} {DRIFT} dead_cases care_withdrawn",
+    ("grace", "/operations"): f"{LIVE} {DRIFT} dead_cases care_withdrawn escalated",
     ("grace", "/operations/live"): LIVE,
     ("grace", "/audit"): """
         actions audit entries.action entries.actor entries.allowed entries.at entries.name

@@ -14,11 +14,12 @@ from clinic.records.db import database_now
 from clinic.records.models import AuditEntry, ProcessKey
 from ml.drift import REFERENCE_SIZE, SMALLEST_WINDOW
 from tests.browser_session import BrowserSession
-from tests.portal_tools import both_databases, entries, row_of, words
+from tests.portal_tools import both_databases, change_row, entries, row_of, words
 from tests.results import keep_results
 from tests.world import World
 from web.portal.wording import reference
 from worker.audit_walk import AuditWalker
+from worker.escalation import Escalator
 from worker.screen_submission import screen
 
 SignedIn = Callable[[str], BrowserSession]
@@ -84,6 +85,25 @@ def dead(world: World) -> str:
         assert held is not None
         screening_queue.give_up(session, held, reason="DecodeTimeout")
     return case
+
+
+def test_who_was_told_of_a_late_case_is_listed_for_administrators(
+    world: World, erin: BrowserSession, grace: BrowserSession
+) -> None:
+    assert "No case came near its limit." in erin.get("/operations").text
+    case = world.screened(world.alice)
+    with world.sessions() as session:
+        past = database_now(session) - timedelta(hours=1)
+    change_row(world, case, due_at=past, escalate_at=past)
+    Escalator(world.sessions, world.auditor).escalate()
+
+    (row,) = [one for one in table_rows(erin.get("/operations").text) if reference(case) in one]
+
+    assert row[1:3] == ["Read by a dermatologist", "Past due"]
+    assert row[-1] == "Reader Erin, administrator"
+    live = {one[0]: one[1:] for one in table_rows(erin.get("/operations/live").text) if one}
+    assert live["Read by a dermatologist"] == ["0", "1"]
+    assert reference(case) not in grace.get("/operations").text
 
 
 def retry(browser: BrowserSession, case: str) -> int:

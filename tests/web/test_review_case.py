@@ -11,7 +11,7 @@ import pytest
 
 from clinic.audit_event import AuditAction
 from clinic.keeper_protocol import ObjectKind
-from clinic.records import review, screening_queue, sealed_objects, submissions
+from clinic.records import review, review_queue, screening_queue, sealed_objects, submissions
 from clinic.records.db import database_now
 from clinic.records.models import SignedReport, Submission
 from clinic.submission import CaseState
@@ -350,7 +350,7 @@ def without_ai(world: World) -> str:
         )
         assert held is not None
         assert screening_queue.give_up(session, held, reason="the model files are damaged")
-        assert review.claim(session, case, reader_id=world.bob.account_id)
+        assert review_queue.claim(session, case, reader_id=world.bob.account_id)
     return case
 
 

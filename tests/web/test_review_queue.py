@@ -10,13 +10,16 @@ from datetime import timedelta
 import pytest
 
 from clinic.audit_event import AuditAction
-from clinic.records import review
+from clinic.records import review_queue as records
 from clinic.records.db import database_now
-from clinic.records.review import PAGE_SIZE
+from clinic.records.models import Clinic
+from clinic.records.review_queue import PAGE_SIZE
 from tests.browser_session import BrowserSession
 from tests.portal_tools import both_databases, change_row, entries, row_of, words
 from tests.world import World
 from web.portal import review_queue
+from web.portal.review_queue import SHOWN
+from worker.escalation import Escalator
 
 SignedIn = Callable[[str], BrowserSession]
 CASE_LINK = re.compile(r'href="/review/([0-9a-f]{32})"')
@@ -52,7 +55,7 @@ def test_many_cases_are_counted_no_further_than_anybody_reads(
     world: World, signed_in: SignedIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     three_cases(world)
-    for module in (review, review_queue):
+    for module in (records, review_queue):
         monkeypatch.setattr(module, "COUNT_LIMIT", 2)
     page = words(signed_in("bob").get("/review").text)
     assert "All open 2+" in page
@@ -60,25 +63,92 @@ def test_many_cases_are_counted_no_further_than_anybody_reads(
 
 
 @both_databases
-def test_each_filter_shows_its_cases(world: World, signed_in: SignedIn) -> None:
+def test_each_list_and_filter_shows_its_cases(world: World, signed_in: SignedIn) -> None:
     urgent, suspicious, routine = three_cases(world)
+    asked = world.screened(world.alice)
+    change_row(world, asked, case_state="unreadable", retake_reason="Blurred.")
     bob, dan = signed_in("bob"), signed_in("dan")
     bob.post(f"/review/{suspicious}/claim")
 
-    shown = {
-        name: set(listed(bob.get(f"/review?show={name}").text))
-        for name in ("all", "mine", "unclaimed", "urgent", "overdue")
-    }
+    shown = {name: set(listed(bob.get(f"/review?show={name}").text)) for name in SHOWN}
 
     assert shown == {
+        "unclaimed": {urgent, routine},
+        "held": {suspicious},
+        "waiting": {asked},
         "all": {urgent, suspicious, routine},
         "mine": {suspicious},
-        "unclaimed": {urgent, routine},
         "urgent": {urgent},
         "overdue": {routine},
     }
     assert listed(dan.get("/review?show=mine").text) == []
-    assert bob.get("/review?show=nonsense").status_code == 404
+
+
+def test_the_queue_is_narrowed_to_a_site_and_so_are_its_numbers(
+    world: World, signed_in: SignedIn
+) -> None:
+    face, _ = world.screened(world.alice), world.screened(world.alice)
+    change_row(world, face, body_site="face")
+    page = signed_in("bob").get("/review?site=face").text
+    assert listed(page) == [face]
+    assert "All open 1" in words(page)
+    assert 'value="face" selected' in page
+    assert "show=urgent&amp;site=face" in page, "a filter keeps the site"
+
+
+@pytest.mark.parametrize("query", ["show=nonsense", "site=nowhere", "site=genital"])
+def test_a_list_that_does_not_exist_is_refused(signed_in: SignedIn, query: str) -> None:
+    for path in ("/review", "/review/live"):
+        answer = signed_in("bob").get(f"{path}?{query}")
+        assert answer.status_code == 404
+
+
+def test_the_numbers_that_refresh_themselves_are_sent_only_when_they_changed(
+    world: World, signed_in: SignedIn
+) -> None:
+    case, bob = world.screened(world.alice), signed_in("bob")
+    before = len(entries(world, AuditAction.CASE_LISTED))
+    first = bob.get("/review/live?show=urgent")
+    same = bob.get("/review/live?show=urgent", headers={"If-None-Match": first.headers["ETag"]})
+    world.screened(world.alice)
+    changed = bob.get("/review/live?show=urgent", headers={"If-None-Match": first.headers["ETag"]})
+
+    assert (first.status_code, same.status_code, changed.status_code) == (200, 304, 200)
+    assert same.text == ""
+    assert "All open 2" in words(changed.text)
+    assert case not in first.text
+    assert first.headers["Cache-Control"] == "no-store"
+    assert len(entries(world, AuditAction.CASE_LISTED)) == before
+
+
+def test_a_case_near_a_limit_is_marked_and_a_suspected_cancer_shows_its_date(
+    world: World, signed_in: SignedIn
+) -> None:
+    case, bob = world.screened(world.alice), signed_in("bob")
+    with world.sessions() as session:
+        now = database_now(session)
+    change_row(
+        world,
+        case,
+        urgency=1,
+        received_at=now - timedelta(days=21),
+        due_at=now + timedelta(hours=2),
+        escalate_at=now,
+        told_by=None,
+    )
+    assert "80 % used" not in bob.get("/review").text
+    Escalator(world.sessions, world.auditor).escalate()
+    page = words(bob.get("/review").text)
+    assert "80 % used" in page
+    assert f"28 days: {(now + timedelta(days=7)).strftime('%-d %b')}" in page
+    assert "(28 days)" in bob.get(f"/review/{case}").text
+
+
+def test_the_clinic_is_named_above_its_queue(world: World, signed_in: SignedIn) -> None:
+    for name in ("bob", "frank"):
+        with world.sessions() as session:
+            clinic = session.get_one(Clinic, world.people[name].clinic_id)
+        assert f"{clinic.name}</span> Review queue" in signed_in(name).get("/review").text
 
 
 def test_the_queue_shows_no_name_no_history_and_no_other_clinics_case(
@@ -201,19 +271,6 @@ def test_next_takes_the_case_that_is_due_first_and_nobody_holds(
     assert taken == [f"/review/{case}" for case in (urgent, suspicious, routine)]
     assert nothing.location == "/review"
     assert "No case is waiting." in dan.get("/review").text
-
-
-def test_a_case_is_given_back_with_a_reason(world: World, signed_in: SignedIn) -> None:
-    case, bob, dan = world.claimed(world.alice, world.bob), signed_in("bob"), signed_in("dan")
-    without = bob.post(f"/review/{case}/release", {"reason": ""})
-    assert without.location == f"/review/{case}"
-    assert row_of(world, case).claimed_by == world.bob.account_id
-
-    assert bob.post(f"/review/{case}/release", {"reason": "conflict"}).location == "/review"
-
-    assert row_of(world, case).claimed_by is None
-    assert [one.detail for one in entries(world, AuditAction.CASE_RELEASED)] == ["conflict"]
-    assert dan.post(f"/review/{case}/claim").status_code == 302
 
 
 def test_a_case_of_another_clinic_can_be_neither_seen_nor_claimed(

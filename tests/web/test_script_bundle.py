@@ -46,10 +46,10 @@ def test_one_changed_byte_changes_the_whole() -> None:
 
 
 def test_the_scripts_stay_small() -> None:
-    """What everybody must trust has to be readable: own scripts 60 kB, one library 30 kB."""
+    """What everybody must trust has to be readable: own scripts 66 kB, one library 30 kB."""
     sizes = {path: path.stat().st_size for path in STATIC.rglob("*.js")}
     own = sum(size for path, size in sizes.items() if path.parent.name == "js")
-    assert own < 60_000
+    assert own < 66_000
     assert sum(sizes.values()) - own < 30_000
 
 

@@ -21,7 +21,10 @@ from markupsafe import Markup
 from werkzeug.datastructures import MultiDict
 
 from clinic.body_site import BodyLocation, BodySite, Side
+from clinic.due_time import WORKING_DAYS
 from clinic.erasure_certificate import ErasureCertificate
+from clinic.escalation import Level as EscalationLevel
+from clinic.escalation import Promise as Promises
 from clinic.intake import (
     EMERGENCY,
     INTIMATE_AREA,
@@ -66,6 +69,8 @@ from web.portal.my_erasure import ErasureForm
 from web.portal.operations_view import live_part
 from web.portal.password import RESET_MAILED
 from web.portal.registration import LINK_MAILED
+from web.portal.review_queue import SHOWN, SITES
+from web.portal.service_times import ContactsForm, HolidayForm, LimitsForm
 from web.qr_code import qr_svg
 from web.script_bundle import init_script_bundle
 
@@ -75,6 +80,13 @@ NOTICE = (
     "not for clinical use. Not an NHS service."
 )
 NOW = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
+LATER = NOW + timedelta(minutes=30)
+PASSED_ON = {
+    "from": "Dr. Lena Brandt",
+    "to": "Dr. Amin Sato",
+    "reason": "Needs other expertise",
+    "at": NOW,
+}
 EARLIER = NOW - timedelta(hours=30)
 ENDPOINTS = {
     "home": "/",
@@ -137,6 +149,14 @@ ENDPOINTS = {
     "refuse_erasure": "/erasure-requests/<request_id>/refuse",
     "end_session": "/account/sessions/<session_id>",
     "review_queue": "/review",
+    "review_queue_live": "/review/live",
+    "renew_claim": "/review/<case_id>/claim/renew",
+    "letter_posted": "/review/<case_id>/letter-posted",
+    "service_times": "/service-times",
+    "change_limits": "/service-times/limits",
+    "change_contacts": "/service-times/contacts",
+    "add_holiday": "/service-times/holidays",
+    "remove_holiday": "/service-times/holidays/remove",
     "claim_next": "/review/next",
     "review_case": "/review/<case_id>",
     "claim_case": "/review/<case_id>/claim",
@@ -267,6 +287,8 @@ def case(state: str, **change: Any) -> dict[str, Any]:
         "urgency": "urgent",
         "due_at": NOW + timedelta(days=1),
         "left": timedelta(hours=19),
+        "told_by": NOW + timedelta(days=28),
+        "told_at": None,
         "ai_state": "available",
     } | change
 
@@ -280,6 +302,8 @@ def row(number: int, **change: Any) -> dict[str, Any]:
         "site": ("leg, left", "back, middle", "face, right")[number % 3],
         "waiting": timedelta(hours=5 * number, minutes=12),
         "left": timedelta(hours=7 * (number - 1)),
+        "told_by": NOW + timedelta(days=28) if number % 3 else None,
+        "warned": number < 3,
         "owner": None,
         "mine": False,
         "ai_available": number != 3,
@@ -299,7 +323,8 @@ def review(**change: Any) -> dict[str, Any]:
         "patient": {"age": 41, "sex": "female", "record_number": "R-20881"},
         "history": HISTORY,
         "history_lost": False,
-        "owner": {"name": READER.name, "mine": True, "until": NOW + timedelta(minutes=30)},
+        "owner": {"name": READER.name, "mine": True, "until": LATER, "left": 1800},
+        "passed_on": None,
         "photos": PHOTOS,
         "grant_url": "/review/c1/grant",
         "first_read": None,
@@ -413,8 +438,10 @@ def queue(**change: Any) -> dict[str, Any]:
     rows = [row(0), row(1, owner="Dr. Amin Sato"), row(2, mine=True, owner=READER.name)]
     return {
         "rows": rows + [row(number) for number in range(3, 12)],
-        "counts": {"all": 12, "mine": 1, "unclaimed": 10, "urgent": 3, "overdue": 1},
+        "counts": dict.fromkeys(SHOWN, "12"),
         "active": "all",
+        "site": None,
+        "sites": SITES,
         "next_cursor": "abc",
     } | change
 
@@ -442,6 +469,7 @@ def snapshot(**change: Any) -> Snapshot:
         "expired_leases": 0,
         "dead": 1,
         "promises": (Promise(0, 1, 2), Promise(1, 0, 3), Promise(2, 0, 10_000)),
+        "escalations": {(promise, level): 3 for promise in Promises for level in EscalationLevel},
         "retakes": {**dict.fromkeys(RejectReason, 1), OTHER_REASON: 2},
         "recent": Recent(
             214,
@@ -480,6 +508,37 @@ def drift(level: Level) -> dict[str, Any]:
     }
 
 
+ESCALATED = {
+    "reference": "K4M-009",
+    "promise": "Read by a dermatologist",
+    "level": "Past due",
+    "broken": True,
+    "due_at": EARLIER,
+    "at": NOW,
+    "told": ["Erin Reader, administrator"],
+}
+
+
+def service_times(**change: Any) -> dict[str, Any]:
+    contacts = ContactsForm(formdata=None)
+    contacts.contacts.choices = [("a1", "Dr. Lena Brandt, dermatologist")]
+    limits = LimitsForm(formdata=None, data=dict(WORKING_DAYS))
+    return {
+        "limits_form": limits,
+        "contacts_form": contacts,
+        "holiday_form": HolidayForm(formdata=None),
+        "holidays": [NOW.date()],
+        "defaults": list(WORKING_DAYS.items()),
+        "told": ["Sam Reyes, administrator"],
+        "form": limits,
+    } | change
+
+
+def wrong_limits() -> dict[str, Any]:
+    form = filled(LimitsForm, urgent="0", suspicious="two", routine="5", retake="1", told="1")
+    return service_times(limits_form=form, form=form)
+
+
 def operations(**change: Any) -> dict[str, Any]:
     dead = {
         "id": "0" * 32,
@@ -492,6 +551,7 @@ def operations(**change: Any) -> dict[str, Any]:
     return {
         "live": live_part(snapshot()),
         "dead_cases": [dead, dead | {"free": False}],
+        "escalated": [ESCALATED, ESCALATED | {"broken": False, "level": "80 % used", "told": []}],
         "care_withdrawn": [CareWithdrawn("DQ-7K4M2XQP", EARLIER, 1)],
         "drift": drift(Level.WATCH),
     } | change
@@ -815,6 +875,10 @@ SAMPLES: dict[str, tuple[Any, Callable[[], dict[str, Any]]]] = {
     "erasure_desk": (ADMINISTRATOR, erasure_desk),
     "erasure_desk+empty": (ADMINISTRATOR, lambda: erasure_desk(rows=[])),
     "review_queue": (READER, queue),
+    "review_queue+waiting": (READER, lambda: queue(active="waiting", site="back")),
+    "service_times": (ADMINISTRATOR, service_times),
+    "service_times+errors": (ADMINISTRATOR, wrong_limits),
+    "service_times+nobody": (ADMINISTRATOR, lambda: service_times(holidays=[], told=[])),
     "review_queue+empty": (READER, lambda: queue(rows=[], next_cursor=None)),
     "review_case": (READER, review),
     "review_case+computer": (READER, lambda: review(first_read=FIRST_READ, computer=COMPUTER)),
@@ -840,7 +904,8 @@ SAMPLES: dict[str, tuple[Any, Callable[[], dict[str, Any]]]] = {
     "review_case+colleague": (
         READER,
         lambda: review(
-            owner={"name": "Dr. Amin Sato", "mine": False, "until": NOW},
+            owner={"name": "Dr. Amin Sato", "mine": False, "until": NOW, "left": 0},
+            passed_on=PASSED_ON,
             case=case("awaiting_review", ai_state="not_permitted"),
         ),
     ),
@@ -848,7 +913,7 @@ SAMPLES: dict[str, tuple[Any, Callable[[], dict[str, Any]]]] = {
     "sign_review+hard_to_read": (READER, lambda: sign_review(9.3)),
     "signed_case": (READER, signed),
     "operations": (ADMINISTRATOR, operations),
-    "operations+auditor": (AUDITOR, lambda: operations(dead_cases=None)),
+    "operations+auditor": (AUDITOR, lambda: operations(dead_cases=None, escalated=None)),
     "operations+trouble": (
         ADMINISTRATOR,
         lambda: operations(live=live_part(snapshot(**TROUBLE)), drift=drift(Level.ALARM)),
@@ -856,7 +921,11 @@ SAMPLES: dict[str, tuple[Any, Callable[[], dict[str, Any]]]] = {
     "operations+new": (
         ADMINISTRATOR,
         lambda: operations(
-            live=live_part(snapshot(**EMPTY)), dead_cases=[], care_withdrawn=[], drift=None
+            live=live_part(snapshot(**EMPTY)),
+            dead_cases=[],
+            escalated=[],
+            care_withdrawn=[],
+            drift=None,
         ),
     ),
     "operations+collecting": (ADMINISTRATOR, lambda: operations(drift=drift(Level.COLLECTING))),
@@ -946,9 +1015,13 @@ every_state = pytest.mark.parametrize("state", list(SAMPLES))
 def test_every_template_is_rendered_in_at_least_one_state() -> None:
     pages = {path.stem for path in (PORTAL / "templates").glob("*.html")}
 
-    assert pages - {"layout", "_patient_result", "_operations_live", "_consents"} == {
-        state.partition("+")[0] for state in SAMPLES
-    }
+    assert pages - {
+        "layout",
+        "_patient_result",
+        "_operations_live",
+        "_consents",
+        "_queue_counts",
+    } == {state.partition("+")[0] for state in SAMPLES}
 
 
 def test_every_page_says_which_variables_it_needs() -> None:

@@ -19,7 +19,7 @@ from clinic.access import Role
 from clinic.audit_event import AuditAction
 from clinic.keeper_protocol import ObjectKind
 from clinic.notices import NoticeKind
-from clinic.records import audit_log, recovery_codes, review
+from clinic.records import audit_log, recovery_codes, review, review_queue
 from clinic.records.keeper_client import KeeperClient
 from clinic.records.models import (
     Account,
@@ -100,7 +100,7 @@ def signed(
     screen(world.screening(), case)
     with world.sessions() as session, session.begin():
         reader = world.bob.account_id
-        assert review.claim(session, case, reader_id=reader)
+        assert review_queue.claim(session, case, reader_id=reader)
         blind = Impression("nv", "medium")
         review.record_first_read(session, case, reader_id=reader, blind=blind)
     world.sign(case, world.bob, diagnosis=diagnosis)

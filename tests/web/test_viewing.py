@@ -14,7 +14,7 @@ from clinic.keeper_protocol import RECIPIENT_KID, ObjectKind
 from clinic.records import submissions
 from clinic.records.db import database_now
 from clinic.records.models import KeyRequest, LoginSession, Submission
-from clinic.records.review import CLAIM_LIFE
+from clinic.records.review_queue import CLAIM_LIFE
 from clinic.submission import CaseState
 from tests.browser_session import BrowserSession
 from tests.portal_tools import (

@@ -19,7 +19,7 @@ from clinic.records import (
     ehr_clients,
     key_requests,
     keys,
-    review,
+    review_queue,
     screening_queue,
     sealed_objects,
 )
@@ -627,6 +627,6 @@ def test_an_original_is_shown_where_the_computer_gave_up(world: World) -> None:
         (held,) = screening_queue.claim_batch(session, hint=case, lease=LEASE, limit=1)
         screening_queue.give_up(session, held, reason="no worker")
     with world.sessions() as session, session.begin():
-        assert review.claim(session, case, reader_id=world.bob.account_id)
+        assert review_queue.claim(session, case, reader_id=world.bob.account_id)
     asked = page.ask(view(world, page, world.bob, case, ObjectKind.PHOTO))
     assert page.opens(asked)[ObjectKind.PHOTO].startswith(b"\xff\xd8")

@@ -14,6 +14,7 @@ from clinic.records.db import database_now
 from clinic.records.models import AuditEntry, Submission
 from clinic.submission import CaseState, ScreeningState
 from tests.threads import at_once
+from tests.waiting_cases import claim_ran_out, now, waiting
 from tests.world import World
 from worker.reconciler import Reconciler
 
@@ -119,3 +120,24 @@ def test_the_loop_ends_when_it_is_told_to(world: World) -> None:
     answers = iter([False, True])
     reconciler(world).run(lambda: next(answers))
     assert states(world, case)[0] == ScreeningState.QUEUED
+
+
+def test_a_claim_that_ran_out_is_taken_away_and_on_record(world: World) -> None:
+    case = world.claimed(world.alice, world.bob)
+    assert reconciler(world).reconcile() == 0
+    claim_ran_out(world, case)
+
+    assert reconciler(world).reconcile() == 1
+
+    with world.sessions() as session:
+        row = submissions.find(session, case)
+    assert row is not None
+    assert (row.claimed_by, row.claim_until) == (None, None)
+    assert actions(world, case)[-1] == AuditAction.CASE_RELEASED
+
+
+def test_the_loop_escalates_too(world: World) -> None:
+    case = waiting(world, due_at=now(world) - timedelta(hours=1))
+    answers = iter([False, True])
+    reconciler(world).run(lambda: next(answers))
+    assert actions(world, case) == [AuditAction.CASE_ESCALATED]

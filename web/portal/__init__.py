@@ -6,6 +6,7 @@ from web.portal import (
     email_address,
     erasure_desk,
     factors,
+    hand_over,
     joining,
     login,
     my_cases,
@@ -21,6 +22,7 @@ from web.portal import (
     review_queue,
     root_key,
     second_factor,
+    service_times,
     upload,
     viewing,
 )
@@ -32,6 +34,7 @@ __all__ = [
     "email_address",
     "erasure_desk",
     "factors",
+    "hand_over",
     "joining",
     "login",
     "my_cases",
@@ -48,6 +51,7 @@ __all__ = [
     "review_queue",
     "root_key",
     "second_factor",
+    "service_times",
     "upload",
     "viewing",
 ]

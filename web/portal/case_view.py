@@ -60,6 +60,8 @@ def case(
         "sent_at": row.received_at,
         "due_at": row.due_at,
         "left": row.due_at - now,
+        "told_by": row.told_by,
+        "told_at": row.told_at,
         "ai_state": ai_state(row, result),
     }
 

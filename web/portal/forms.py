@@ -36,6 +36,7 @@ from wtforms.validators import (
 
 from clinic.body_site import BodySite, Side
 from clinic.consent import YEARS, ConsentDecision, Purpose
+from clinic.hand_over import REASON_WORDS
 from clinic.intake import (
     EMERGENCY,
     HISTORY_VERSION,
@@ -525,19 +526,17 @@ class RetakePhotosForm(PortalForm):
 
 
 class ReleaseForm(PortalForm):
+    """Who goes on with a case, and why: a colleague, or whoever takes it."""
+
+    to = SelectField("Who goes on", choices=_choices([("", "Any reader")]), default="")
     reason = SelectField(
         "Reason",
         [InputRequired("Choose a reason.")],
-        choices=_choices(
-            [
-                ("", "Choose a reason"),
-                ("end_of_shift", "End of my shift"),
-                ("other_expertise", "Needs other expertise"),
-                ("conflict", "I know the patient"),
-                ("mistake", "Taken by mistake"),
-            ]
-        ),
+        choices=_choices([("", "Choose a reason"), *REASON_WORDS.items()]),
     )
+
+    def offer(self, colleagues: list[tuple[str, str]]) -> None:
+        self.to.choices = _choices([("", "Any reader"), *colleagues])
 
 
 class FirstReadForm(PortalForm):

@@ -57,6 +57,7 @@ def my_case(case_id: str) -> str:
     if row.case_state == CaseState.UNREADABLE:
         context |= _retake_context(row)
     if report is not None:
+        review.mark_told(db.session(), row.id)
         context["result"] = _result(row, report)
     db.session.commit()
     return render_template("case_status.html", **context)

@@ -8,7 +8,8 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from clinic.access import Permission, may
 from clinic.audit_event import AuditAction
-from clinic.records import consents, live_answers
+from clinic.escalation import PROMISE_WORDS, STEP_WORDS, Level, Promise
+from clinic.records import consents, escalations, live_answers
 from clinic.records import operations as records
 from clinic.records.consents import CareWithdrawn
 from clinic.records.db import database_now
@@ -17,6 +18,7 @@ from clinic.records.models import Submission
 from web.database import db
 from web.guard import audit, case_for, me
 from web.permission import allowed
+from web.portal.actor_names import actor_names
 from web.portal.blueprint import portal
 from web.portal.drift_chart import LEVEL_SENTENCES, LEVEL_WORDS, charts
 from web.portal.operations_view import live_part
@@ -32,6 +34,7 @@ def operations() -> str:
     context = {
         "live": live_part(records.snapshot(db.session())),
         "dead_cases": _dead_cases() if operates else None,
+        "escalated": _escalated() if operates else None,
         "care_withdrawn": _care_withdrawn() if operates else None,
         "drift": _drift(live_answers.model_drift(db.session())),
     }
@@ -65,6 +68,24 @@ def _dead_cases() -> list[dict[str, Any]]:
     now = database_now(db.session())
     found = records.dead_cases(db.session(), clinic_id=me().actor.clinic_id, limit=PAGE_SIZE)
     return [_dead_case(row, now) for row in found]
+
+
+def _escalated() -> list[dict[str, Any]]:
+    """The newest steps: which promise of which case, and who was told."""
+    found = escalations.newest(db.session(), clinic_id=me().actor.clinic_id, limit=PAGE_SIZE)
+    names = actor_names(db.session(), {one for row in found for one in row.told})
+    return [
+        {
+            "reference": reference(row.submission_id),
+            "promise": PROMISE_WORDS[Promise(row.promise)],
+            "level": STEP_WORDS[Level(row.level)],
+            "broken": row.level == Level.BREACH,
+            "due_at": row.due_at,
+            "at": row.at,
+            "told": [names[one] for one in row.told if one in names],
+        }
+        for row in found
+    ]
 
 
 def _care_withdrawn() -> list[CareWithdrawn]:

@@ -5,6 +5,7 @@ from datetime import timedelta
 from itertools import groupby
 from typing import Any
 
+from clinic.escalation import PROMISE_WORDS, Level, Promise
 from clinic.photo_reject import RejectReason
 from clinic.records.operations import (
     CAP,
@@ -65,6 +66,14 @@ def live_part(found: Snapshot) -> dict[str, Any]:
             (RETAKE_WORDS[RejectReason(code) if code != OTHER_REASON else code], count)
             for code, count in found.retakes.items()
             if count
+        ],
+        "escalations": [
+            {
+                "promise": PROMISE_WORDS[promise],
+                "warned": found.escalations[promise, Level.WARNING],
+                "broken": found.escalations[promise, Level.BREACH],
+            }
+            for promise in Promise
         ],
         "stages": found.recent.stages,
         "attempts": sorted(found.recent.attempts.items()),

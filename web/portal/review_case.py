@@ -29,6 +29,7 @@ from web.permission import allowed
 from web.portal import case_view
 from web.portal.blueprint import portal
 from web.portal.forms import DecisionForm, FirstReadForm, ReleaseForm, RetakeForm
+from web.portal.hand_over import passed_on, release_form
 from web.portal.login import page
 from web.portal.texts import CaseTexts, case_texts
 from web.portal.viewing import pictures_of
@@ -121,6 +122,7 @@ def _desk(row: Submission, facts: CaseFacts, **forms: Any) -> AnyResponse:
         history_lost=ObjectKind.HISTORY in texts.lost,
         rule_reasons=case_view.rule_reasons(row, result, texts.history),
         owner=_owner(row, facts),
+        passed_on=passed_on(row),
         photos=case_view.photos(photos),
         grant_url=f"/cases/{row.id}/grants",
         first_read=case_view.first_read(first_read) if revealed and first_read else None,
@@ -143,6 +145,7 @@ def _closed_desk(row: Submission, facts: CaseFacts) -> AnyResponse:
         history=None,
         history_lost=False,
         owner=_owner(row, facts),
+        passed_on=passed_on(row),
         photos=[],
         grant_url="",
         first_read=None,
@@ -160,7 +163,7 @@ def _forms(row: Submission, given: dict[str, Any]) -> dict[str, Any]:
             formdata=None, agreement=None if available else "not_available"
         ),
         "retake_form": RetakeForm(formdata=None),
-        "release_form": ReleaseForm(formdata=None),
+        "release_form": release_form(),
     }
     return {**fresh, **given}
 
@@ -186,11 +189,13 @@ def _patient(row: Submission, texts: CaseTexts) -> dict[str, Any]:
 def _owner(row: Submission, facts: CaseFacts) -> dict[str, Any] | None:
     if facts.claimed_by is None:
         return None
-    account = db.session.get_one(Account, facts.claimed_by)
+    account, now = db.session.get_one(Account, facts.claimed_by), database_now(db.session())
+    until = row.claim_until or now
     return {
         "name": f"{account.given_name} {account.family_name}",
         "mine": account.id == me().actor.user_id,
-        "until": row.claim_until or database_now(db.session()),
+        "until": until,
+        "left": int((until - now).total_seconds()),
     }
 
 

@@ -1,4 +1,4 @@
-"""The dermatologists' queue: urgency first, then time left."""
+"""The dermatologists' queue: urgency first, then time left; its lists, filters and claims."""
 
 import base64
 import json
@@ -6,57 +6,88 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
-from flask import abort, flash, redirect, render_template, request, url_for
+from flask import abort, flash, make_response, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from clinic.access import Permission
 from clinic.audit_event import AuditAction
-from clinic.records import review
+from clinic.body_site import BodySite
+from clinic.records import review_queue as records
 from clinic.records.db import database_now
-from clinic.records.review import COUNT_LIMIT, PAGE_SIZE, Cursor, Filters, QueueRow
+from clinic.records.review_queue import COUNT_LIMIT, PAGE_SIZE, Cursor, Filters, QueueRow
 from clinic.submission import ScreeningState
 from clinic.urgency import ORDER
 from web.database import db
 from web.guard import audit, case_for, me
 from web.permission import allowed
 from web.portal.blueprint import portal
-from web.portal.forms import ReleaseForm
 from web.portal.wording import reference, site_words, urgency_word
 
 _ID = re.compile(r"[0-9a-f]{32}\Z")
+# The three lists that every case is in one of while it is open, and filters over the first two.
 SHOWN = {
-    "all": Filters(),
-    "mine": Filters(mine=True),
-    "unclaimed": Filters(unclaimed=True),
-    "urgent": Filters(urgent=True),
-    "overdue": Filters(overdue=True),
+    "unclaimed": {"unclaimed": True},
+    "held": {"held": True},
+    "waiting": {"waiting": True},
+    "all": {},
+    "mine": {"mine": True},
+    "urgent": {"urgent": True},
+    "overdue": {"overdue": True},
 }
+SITES = {str(site): site.label for site in BodySite if not site.is_intimate}
 
 
 @portal.get("/review")
 @allowed(Permission.SEE_QUEUE)
 def review_queue() -> str:
-    active = request.args.get("show", "all")
-    if active not in SHOWN:
-        abort(404)
+    active, site = _chosen()
     actor = me().actor
-    found = review.queue_page(
+    found = records.queue_page(
         db.session(),
         clinic_id=actor.clinic_id,
         reader_id=actor.user_id,
-        filters=SHOWN[active],
+        filters=_filters(active, site),
         after=_cursor(request.args.get("after")),
     )
     now = database_now(db.session())
     rows = [_row(one, now) for one in found[:PAGE_SIZE]]
-    counts = review.counts(db.session(), clinic_id=actor.clinic_id, reader_id=actor.user_id)
-    words = {name: _count_words(count) for name, count in counts.items()}
-    audit(AuditAction.CASE_LISTED, detail=f"{active}, {len(rows)} rows")
+    live = _live(active, site)
+    audit(AuditAction.CASE_LISTED, detail=f"{active}, {site or 'every site'}, {len(rows)} rows")
     db.session.commit()
     more = _to_text(found[PAGE_SIZE - 1]) if len(found) > PAGE_SIZE else None
-    return render_template(
-        "review_queue.html", rows=rows, counts=words, active=active, next_cursor=more
+    return render_template("review_queue.html", rows=rows, sites=SITES, next_cursor=more, **live)
+
+
+@portal.get("/review/live")
+@allowed(Permission.SEE_QUEUE)
+def review_queue_live() -> AnyResponse:
+    """The counts alone, for the page that refreshes them. No case is named: no audit entry."""
+    response = make_response(render_template("_queue_counts.html", **_live(*_chosen())))
+    response.add_etag()
+    return response.make_conditional(request)
+
+
+def _chosen() -> tuple[str, str | None]:
+    active, site = request.args.get("show", "all"), request.args.get("site") or None
+    if active not in SHOWN or (site is not None and site not in SITES):
+        abort(404, "There is no such list. Start again from the queue.")
+    return active, site
+
+
+def _filters(name: str, site: str | None) -> Filters:
+    return Filters(**SHOWN[name], site=site)
+
+
+def _live(active: str, site: str | None) -> dict[str, Any]:
+    actor = me().actor
+    counts = records.counts(
+        db.session(),
+        {name: _filters(name, site) for name in SHOWN},
+        clinic_id=actor.clinic_id,
+        reader_id=actor.user_id,
     )
+    words = {name: _count_words(count) for name, count in counts.items()}
+    return {"counts": words, "active": active, "site": site}
 
 
 @portal.post("/review/next")
@@ -64,7 +95,7 @@ def review_queue() -> str:
 def claim_next() -> AnyResponse:
     """Take the case that is due first."""
     actor = me().actor
-    row = review.claim_next(db.session(), clinic_id=actor.clinic_id, reader_id=actor.user_id)
+    row = records.claim_next(db.session(), clinic_id=actor.clinic_id, reader_id=actor.user_id)
     if row is None:
         audit(AuditAction.CASE_LISTED, detail="no case is waiting")
         db.session.commit()
@@ -79,30 +110,12 @@ def claim_next() -> AnyResponse:
 @allowed(Permission.SEE_QUEUE)
 def claim_case(case_id: str) -> AnyResponse:
     row, facts = case_for(case_id, Permission.SEE_IN_QUEUE)
-    if facts.signed or not review.claim(db.session(), row.id, reader_id=me().actor.user_id):
+    if facts.signed or not records.claim(db.session(), row.id, reader_id=me().actor.user_id):
         db.session.rollback()
         abort(409, "Another reader has this case, or it is closed. Go back to the queue.")
     audit(AuditAction.CASE_CLAIMED, row, detail="chosen")
     db.session.commit()
     return redirect(url_for("portal.review_case", case_id=row.id))
-
-
-@portal.post("/review/<case_id>/release")
-@allowed(Permission.SEE_QUEUE)
-def release_case(case_id: str) -> AnyResponse:
-    row, _ = case_for(case_id, Permission.READ_CASE)
-    form = ReleaseForm()
-    if not form.validate_on_submit():
-        audit(AuditAction.REQUEST_REFUSED, row, detail="release without a reason", allowed=False)
-        db.session.commit()
-        flash("Choose a reason to give the case back.", "error")
-        return redirect(url_for("portal.review_case", case_id=row.id))
-    if not review.release(db.session(), row.id, reader_id=me().actor.user_id):
-        db.session.rollback()
-        abort(409)
-    audit(AuditAction.CASE_RELEASED, row, detail=form.reason.data)
-    db.session.commit()
-    return redirect(url_for("portal.review_queue"))
 
 
 def _count_words(count: int) -> str:
@@ -121,6 +134,8 @@ def _row(one: QueueRow, now: datetime) -> dict[str, Any]:
         "site": site_words(row),
         "waiting": now - row.received_at,
         "left": row.due_at - now,
+        "told_by": row.told_by,
+        "warned": one.warned,
         "owner": f"{owner.given_name} {owner.family_name}" if owner else None,
         "mine": owner is not None and owner.id == me().actor.user_id,
         "ai_available": row.screening_state == ScreeningState.DONE,
@@ -129,7 +144,7 @@ def _row(one: QueueRow, now: datetime) -> dict[str, Any]:
 
 def _to_text(last: QueueRow) -> str:
     row = last.submission
-    place = [row.urgency, row.due_at.isoformat(), row.id]
+    place = [row.urgency or 0, row.due_at.isoformat(), row.id]
     return base64.urlsafe_b64encode(json.dumps(place).encode()).decode()
 
 

@@ -24,6 +24,9 @@ from sqlalchemy.sql.base import ExecutableOption
 
 from clinic.access import Role
 from clinic.audit_event import AuditAction
+from clinic.due_time import Clock
+from clinic.escalation import Level, Limit, Promise
+from clinic.hand_over import HandOverReason
 from clinic.keeper_protocol import KeyPurpose
 from clinic.notices import NoticeKind
 from clinic.one_time_link import LinkPurpose
@@ -32,6 +35,7 @@ from clinic.records import (
     clinic_scope,
     ehr_clients,
     erasure_requests,
+    escalations,
     invitations,
     key_requests,
     known_devices,
@@ -41,7 +45,8 @@ from clinic.records import (
     operations,
     passkeys,
     recovery_codes,
-    review,
+    review_queue,
+    service_clock,
 )
 from clinic.records.clinic_scope import (
     SHARED,
@@ -60,6 +65,7 @@ from clinic.records.models import (
     Clinic,
     Consent,
     EpochKeyRow,
+    HandOver,
     Holiday,
     Patient,
     ReportWithdrawal,
@@ -67,7 +73,7 @@ from clinic.records.models import (
     Submission,
 )
 from clinic.records.passkeys import NewPasskey
-from clinic.records.review import Filters
+from clinic.records.review_queue import Filters
 from tests.query_plans import plan_of
 from tests.world import Person, World
 
@@ -96,6 +102,15 @@ def _fill(world: World, patient: Person, reader: Person) -> None:
         session.add(Holiday(clinic_id=patient.clinic_id, day=date(2026, 12, 24)))
         erasure_requests.ask(session, session.get_one(Patient, patient.patient_id))
         _fill_identity(session, account, world)
+        service_clock.set_limits(session, patient.clinic_id, {Clock.URGENT: 1})
+        service_clock.set_contacts(session, patient.clinic_id, [reader.account_id])
+        row = session.get_one(Submission, case)
+        limit = Limit(Promise.READ, row.due_at, row.due_at)
+        escalations.add(session, row, limit, Level.BREACH, told=[])
+        passed_on = HandOver(from_id=reader.account_id, reason=HandOverReason.MISTAKE)
+        passed_on.submission_id, passed_on.clinic_id = case, patient.clinic_id
+        passed_on.at = database_now(session)
+        session.add(passed_on)
         gone = ReportWithdrawal(submission_id=new_id(), patient_id=new_id())
         gone.clinic_id, gone.withdrawn_at = patient.clinic_id, database_now(session)
         session.add(gone)
@@ -340,8 +355,9 @@ def test_the_pages_queries_still_walk_along_indexes(both: World, engine: Engine)
     clinic_id, reader_id = both.clinic_id, both.bob.account_id
 
     def queue(session: Session) -> None:
-        review.counts(session, clinic_id=clinic_id, reader_id=reader_id)
-        review.queue_page(
+        shown = {"all": Filters()}
+        review_queue.counts(session, shown, clinic_id=clinic_id, reader_id=reader_id)
+        review_queue.queue_page(
             session, clinic_id=clinic_id, reader_id=reader_id, filters=Filters(), after=None
         )
 

@@ -7,7 +7,15 @@ from sqlalchemy import event
 
 from clinic.audit_event import AuditAction
 from clinic.photo_reject import RejectReason
-from clinic.records import audit_log, key_requests, keys, operations, review, screening_queue
+from clinic.records import (
+    audit_log,
+    key_requests,
+    keys,
+    operations,
+    review,
+    review_queue,
+    screening_queue,
+)
 from clinic.records.audit_log import Walk
 from clinic.records.db import database_now
 from clinic.records.key_requests import NewKeyRequest
@@ -241,7 +249,7 @@ def test_a_dead_case_goes_back_to_the_computer_with_all_attempts(world: World) -
 def test_a_case_in_a_readers_hands_is_not_retried(world: World) -> None:
     case = dead(world)
     with world.sessions() as session, session.begin():
-        assert review.claim(session, case, reader_id=world.bob.account_id)
+        assert review_queue.claim(session, case, reader_id=world.bob.account_id)
     assert not retry(world, case)
     with world.sessions() as session:
         past = database_now(session) - timedelta(seconds=1)

@@ -11,7 +11,14 @@ const WORDS = {
 };
 
 async function refresh(part, status) {
-    const answer = await fetch(part.dataset.live, { headers: { Accept: "text/html" } });
+    const known = part.dataset.version;
+    const answer = await fetch(part.dataset.live, {
+        headers: { Accept: "text/html", ...(known && { "If-None-Match": known }) },
+    });
+    if (answer.status === 304) {
+        status.textContent = WORDS.live;
+        return true;
+    }
     if (!answer.ok || answer.redirected) {
         status.textContent = WORDS.failed;
         return false;
@@ -19,6 +26,7 @@ async function refresh(part, status) {
     const focused = part.contains(document.activeElement);
     if (!focused) {
         part.innerHTML = await answer.text();
+        part.dataset.version = answer.headers.get("ETag") ?? "";
     }
     status.textContent = WORDS.live;
     return true;
