@@ -34,6 +34,7 @@ from clinic.records.models import (
     PasskeyChallenge,
     Patient,
     PatientKey,
+    Reading,
     RecoveryCode,
     ReportWithdrawal,
     ScreeningResult,
@@ -45,7 +46,7 @@ from clinic.records.models import (
 from clinic.retention import ErasureState
 
 # Whoever adds a table with a patient's data adds it here, before what it refers to.
-OF_A_CASE = (SignedReport, FirstRead, ScreeningResult)
+OF_A_CASE = (SignedReport, FirstRead, Reading, ScreeningResult)
 OF_A_PATIENT = (SealedObject, Submission, Consent)
 OF_AN_ACCOUNT = (
     *(SignInLink, LoginSession, KnownDevice, Passkey, PasskeyChallenge, RecoveryCode),

@@ -1,4 +1,4 @@
-"""The dermatologists' queue: order, claims, first reads and signatures."""
+"""The dermatologists' queue: order, claims and signatures."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,10 +20,10 @@ from sqlalchemy import (
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import Session
 
+from clinic.records import first_reads
 from clinic.records.db import database_now
 from clinic.records.models import (
     Account,
-    FirstRead,
     ScreeningResult,
     SealedObject,
     SignedReport,
@@ -191,40 +191,6 @@ def release(session: Session, submission_id: str, *, reader_id: str) -> bool:
     )
 
 
-@dataclass(frozen=True)
-class Impression:
-    """What the reader thinks before the computer's view is shown."""
-
-    impression: str
-    confidence: str
-
-
-def record_first_read(
-    session: Session, submission_id: str, *, reader_id: str, blind: Impression
-) -> None:
-    """Store the blind impression; the first one stays."""
-    earlier = session.get(FirstRead, submission_id)
-    if earlier is not None and earlier.reader_id == reader_id:
-        return
-    if earlier is not None:
-        session.delete(earlier)
-        session.flush()
-    session.add(
-        FirstRead(
-            submission_id=submission_id,
-            reader_id=reader_id,
-            impression=blind.impression,
-            confidence=blind.confidence,
-            recorded_at=database_now(session),
-        )
-    )
-    session.flush()
-
-
-def first_read(session: Session, submission_id: str) -> FirstRead | None:
-    return session.get(FirstRead, submission_id)
-
-
 def result_of(session: Session, submission_id: str) -> ScreeningResult | None:
     return session.get(ScreeningResult, submission_id)
 
@@ -288,6 +254,7 @@ def sign(session: Session, row: Submission, *, reader_id: str, decision: Decisio
     )
     session.add(report)
     session.flush()
+    first_reads.decide(session, row.id, reader_id=reader_id)
     return report
 
 

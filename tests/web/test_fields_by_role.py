@@ -63,10 +63,11 @@ PAGES = {
     """,
     ("bob", "/review/{read}"): f"""
         {within("case", DESK)}
-        {within("computer", "agreement_words explained_label fingerprint heatmap_words")}
-        {within("computer", "model_version reasons set_words warnings")}
+        {within("computer", "agreement_words fingerprint model_version reasons set_words warnings")}
+        {within("computer.maps", "label words")}
+        {within("computer.members", "label name probability")}
         {within("computer.probabilities", "label malignant probability words")}
-        {within("first_read", "confidence impression_label recorded_at")}
+        {within("first_read", "alternatives confidence impression_label recorded_at urgency")}
         {within("owner", "mine name until")} {within("patient", "age name record_number sex")}
         decision_form first_read_form grant_url history history_lost icd10_suggestions photos.label
         photos.view release_form retake_form rule_reasons

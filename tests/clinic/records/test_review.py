@@ -7,8 +7,9 @@ import pytest
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from clinic.records import review, sealed_objects, submissions
+from clinic.records import first_reads, review, sealed_objects, submissions
 from clinic.records.db import database_now
+from clinic.records.first_reads import Impression
 from clinic.records.models import SignedReport, Submission
 from clinic.records.review import (
     CLAIM_LIFE,
@@ -16,7 +17,6 @@ from clinic.records.review import (
     Cursor,
     Decision,
     Filters,
-    Impression,
     NotOwnerError,
     QueueRow,
 )
@@ -272,14 +272,14 @@ def test_the_first_blind_impression_stays(world: World) -> None:
     case = waiting(world)
     for impression in ("nv", "mel"):
         with world.sessions() as session, session.begin():
-            review.record_first_read(
+            first_reads.record(
                 session,
                 case,
                 reader_id=world.bob.account_id,
                 blind=Impression(impression, "low"),
             )
     with world.sessions() as session:
-        found = review.first_read(session, case)
+        found = first_reads.find(session, case)
     assert found is not None
     assert found.impression == "nv"
 
@@ -289,9 +289,9 @@ def test_another_reader_reads_blind_for_themselves(world: World) -> None:
     for reader, impression in ((world.bob, "nv"), (world.dan, "mel")):
         with world.sessions() as session, session.begin():
             blind = Impression(impression, "low")
-            review.record_first_read(session, case, reader_id=reader.account_id, blind=blind)
+            first_reads.record(session, case, reader_id=reader.account_id, blind=blind)
     with world.sessions() as session:
-        found = review.first_read(session, case)
+        found = first_reads.find(session, case)
     assert found is not None
     assert (found.reader_id, found.impression) == (world.dan.account_id, "mel")
 
