@@ -102,6 +102,19 @@ def kappa(
     return Kappa(value, max(-1.0, value - half), min(1.0, value + half), n)
 
 
+@dataclass(frozen=True)
+class Middle:
+    """The median of `n` values and what 95 of 100 do not exceed; None without values."""
+
+    median: float | None
+    p95: float | None
+    n: int
+
+
+def middle(values: Sequence[float]) -> Middle:
+    return Middle(quantile(values, 0.5), quantile(values, 0.95), len(values))
+
+
 def quantile(values: Sequence[float], share: float) -> float | None:
     """The smallest value that at least this share of the values does not exceed; None of none.
 

@@ -160,6 +160,7 @@ TABLE = """
     POST   /operations/dead/{claimed}/retry       302 403 403 403 403 403 403 403 403
     POST   /operations/dead/{signed}/retry        302 403 403 403 403 403 403 403 403
     POST   /operations/dead/{erased}/retry        302 403 403 403 403 410 403 403 403
+    GET    /reading                               302 403 403 200 200 200 403 200 302
     GET    /audit                                 302 403 403 403 403 403 200 403 403
     GET    /people                                302 403 403 403 403 200 403 403 403
     POST   /people/invite                         302 403 403 403 403 422 403 403 403

@@ -37,6 +37,11 @@ LIVE = """
     live.tiles.words live.workers.alive live.workers.fingerprint live.workers.id
     live.workers.last_seen live.workers.model live.workers.started
 """
+READING = """
+    capped fewest n own period periods.30 periods.365 periods.90 sections.columns
+    sections.rows.cells.n sections.rows.cells.words sections.rows.n sections.rows.name
+    sections.title sections.words
+"""
 DRIFT = """
     drift.charts drift.colour drift.reference_size drift.sentence drift.version drift.window_size
     drift.words
@@ -75,6 +80,8 @@ PAGES = {
     ("bob", "/review/{signed}"): f"""
         {within("case", DESK)} {within("result", LETTER)} result.status computer_line decision
     """,
+    ("bob", "/reading"): READING,
+    ("erin", "/reading"): READING,
     ("erin", "/operations"): f"""
         {LIVE} {DRIFT} {within("dead_cases", "attempts free id reason reference since")}
         care_withdrawn
@@ -182,7 +189,7 @@ def test_administrators_and_auditors_get_no_clinical_field_of_a_case(
     given: dict[tuple[str, str], set[str]],
 ) -> None:
     # Of machines; what the auditor typed; who acted: staff by name, patients by number.
-    no_case = {"live.tiles.name", "filters.patient", "entries.name"}
+    no_case = {"live.tiles.name", "filters.patient", "entries.name", "sections.rows.name"}
     for (name, path), names in given.items():
         if name in {"erin", "grace"}:
             parts = {part for one in names - no_case for part in one.split(".")}

@@ -145,6 +145,7 @@ ENDPOINTS = {
     "record_first_read": "/review/<case_id>/first-read",
     "request_retake": "/review/<case_id>/retake",
     "sign_case": "/review/<case_id>/sign",
+    "reading": "/reading",
     "operations": "/operations",
     "operations_live": "/operations/live",
     "retry_dead_case": "/operations/dead/<case_id>/retry",
@@ -316,6 +317,21 @@ def review(**change: Any) -> dict[str, Any]:
         "retake_form": forms.RetakeForm(formdata=None),
         "release_form": forms.ReleaseForm(formdata=None),
         "icd10_suggestions": [("D22.5", "Melanocytic nevi of trunk")],
+    } | change
+
+
+def reading(**change: Any) -> dict[str, Any]:
+    cells = [{"words": "0.61 (0.40 to 0.82)", "n": 42}, {"words": "too few cases", "n": 3}]
+    table = {"title": "Agreement", "words": "Beyond chance.", "columns": ["First", "Final"]}
+    rows = [{"name": name, "n": 42, "cells": cells} for name in ("All cases", "Model 0.3.0")]
+    return {
+        "own": False,
+        "period": "90",
+        "periods": {"90": "the last 90 days", "365": "the last year"},
+        "n": 42,
+        "capped": False,
+        "fewest": 20,
+        "sections": [table | {"rows": rows}],
     } | change
 
 
@@ -860,6 +876,9 @@ SAMPLES: dict[str, tuple[Any, Callable[[], dict[str, Any]]]] = {
     "sign_review": (READER, lambda: sign_review(4.8)),
     "sign_review+hard_to_read": (READER, lambda: sign_review(9.3)),
     "signed_case": (READER, signed),
+    "reading": (READER, lambda: reading(own=True)),
+    "reading+clinic": (ADMINISTRATOR, reading),
+    "reading+none": (READER, lambda: reading(own=True, n=0, sections=[])),
     "operations": (ADMINISTRATOR, operations),
     "operations+auditor": (AUDITOR, lambda: operations(dead_cases=None)),
     "operations+trouble": (
@@ -960,9 +979,7 @@ def test_every_template_is_rendered_in_at_least_one_state() -> None:
     pages = {path.stem for path in (PORTAL / "templates").glob("*.html")}
 
     parts = {name for name in pages if name.startswith("_")}
-    assert pages - parts - {"layout"} == {
-        state.partition("+")[0] for state in SAMPLES
-    }
+    assert pages - parts - {"layout"} == {state.partition("+")[0] for state in SAMPLES}
 
 
 def test_every_page_says_which_variables_it_needs() -> None:
