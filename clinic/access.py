@@ -29,6 +29,7 @@ class Permission(StrEnum):
     READ_CASE = "read case"
     SEE_COMPUTER_VIEW = "see computer view"
     SIGN = "sign"
+    SEE_READING = "see how cases were read"
     SEE_SIGNED_RESULT = "see signed result"
     SEE_OPERATIONS = "see operations"
     OPERATE = "operate"
@@ -96,10 +97,13 @@ _WITHOUT_CASE: dict[Role, frozenset[Permission]] = {
     Role.PATIENT: frozenset(
         {Permission.KEEP_OWN_RECORD, Permission.SEND_SUBMISSION, Permission.ASK_FOR_PICTURES}
     ),
-    Role.DERMATOLOGIST: frozenset({Permission.SEE_QUEUE, Permission.ASK_FOR_PICTURES}),
+    Role.DERMATOLOGIST: frozenset(
+        {Permission.SEE_QUEUE, Permission.ASK_FOR_PICTURES, Permission.SEE_READING}
+    ),
     Role.ADMINISTRATOR: frozenset(
         {
             Permission.SEE_OPERATIONS,
+            Permission.SEE_READING,
             Permission.OPERATE,
             Permission.MANAGE_PEOPLE,
             Permission.DECIDE_ON_ERASURE,

@@ -81,6 +81,7 @@ class AuditAction(StrEnum):
     EHR_CLIENT_REGISTERED = "ehr:client registered"
     EHR_READ = "ehr:read"
     OPERATIONS_READ = "operations:read"
+    READING_READ = "reading:statistics read"
     TRAINING_EXPORT_STARTED = "training set:export started"
     TRAINING_SET_EXPORTED = "training set:exported"
     CASE_EXPORTED = "case:exported to a training set"

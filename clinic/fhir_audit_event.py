@@ -102,6 +102,7 @@ KINDS: Mapping[AuditAction, Kind] = MappingProxyType(
         AuditAction.OBJECTS_SETTLED: Kind.UPDATE,
         AuditAction.EHR_READ: Kind.READ,
         AuditAction.OPERATIONS_READ: Kind.READ,
+        AuditAction.READING_READ: Kind.READ,
         AuditAction.TRAINING_SET_EXPORTED: Kind.ACTIVITY,
         AuditAction.CASE_EXPORTED: Kind.DISCLOSURE,
         AuditAction.RECORD_EXPORTED: Kind.DISCLOSURE,

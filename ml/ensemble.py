@@ -1,4 +1,4 @@
-"""The ensemble in service: photos in, calibrated probabilities and one heat-map each out."""
+"""The ensemble in service: photos in, calibrated probabilities and two heat-maps each out."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,13 +11,14 @@ import torch
 from numpy.typing import NDArray
 
 from ml.arithmetic import Arithmetic
-from ml.arrays import HeatMap, Labels, Pixels
+from ml.arrays import HeatMap, Pixels
 from ml.artifact import Bundle, load_bundle
 from ml.combine import combine
 from ml.engine import Engine
 from ml.engine_choice import Device, engine_for
+from ml.focus import Focus
 from ml.forward import Members
-from ml.gradcam import evidence, on_photo
+from ml.gradcam import evidence, focus_of, on_photo
 from ml.labels import CLASSES
 from ml.prediction import Prediction
 from ml.prepared import PreparedPhoto, prepare
@@ -26,15 +27,28 @@ from ml.triage import Policy
 from ml.views import views_of
 
 _GRID: Final = 64
+# As many of the likeliest classes are explained: "why melanoma, and not naevus".
+EXPLAINED: Final = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassMap:
+    """Where the evidence for one class lies, on one scale for all photos and classes.
+
+    `heatmap`: float32 [h, w] of the photo, 0..1.
+    """
+
+    label: str
+    heatmap: HeatMap
+    focus: Focus
 
 
 @dataclass(frozen=True, kw_only=True)
 class Analysis:
-    """One photo. `heatmap`: float32 [h, w] of the photo, 0..1 on one scale for all photos."""
+    """One photo. `maps`: of the EXPLAINED likeliest classes, the likeliest first."""
 
     prediction: Prediction
-    heatmap: HeatMap
-    explained_class: str
+    maps: tuple[ClassMap, ...]
     quality: Quality
 
 
@@ -115,34 +129,52 @@ class Ensemble:
             self._outlier.scores(first.pooled, np.stack([each.appearance for each in prepared])),
             self.manifest.rule,
         )
-        top = np.array([CLASSES.index(prediction.top_class) for prediction in predictions])
-        maps = self._mean_evidence(first.class_maps, top)
+        explained = [[name for name, _ in each.ranked()[:EXPLAINED]] for each in predictions]
+        maps = self._mean_evidence(first.class_maps, explained)
         return [
             Analysis(
                 prediction=prediction,
-                heatmap=heatmap,
-                explained_class=prediction.top_class,
+                maps=drawn,
                 quality=quality_of(each.measures, self.manifest.quality),
             )
-            for each, prediction, heatmap in zip(
-                prepared, predictions, self._cores.map(_on_photo, maps, images), strict=True
+            for each, prediction, drawn in zip(
+                prepared,
+                predictions,
+                self._cores.map(_draw, explained, maps, images),
+                strict=True,
             )
         ]
 
     def _prepare(self, photo: Pixels) -> PreparedPhoto:
         return prepare(photo, self._sides)
 
-    def _mean_evidence(self, class_maps: list[NDArray[np.float32]], classes: Labels) -> HeatMap:
-        """[n, grid, grid]: every member explains the class of the ensemble, not its own."""
-        rows = np.arange(len(classes))
+    def _mean_evidence(
+        self, class_maps: list[NDArray[np.float32]], explained: list[list[str]]
+    ) -> NDArray[np.float32]:
+        """[n, explained, grid, grid]: every member explains the ensemble's classes, not its own."""
+        classes = np.array([[CLASSES.index(name) for name in names] for names in explained])
+        rows = np.arange(len(classes))[:, None]
         maps = [
-            evidence(torch.from_numpy(own[rows, classes]), scale=entry.cam_scale, grid=_GRID)
+            evidence(
+                torch.from_numpy(own[rows, classes].reshape(-1, *own.shape[2:])),
+                scale=entry.cam_scale,
+                grid=_GRID,
+            )
             for own, entry in zip(class_maps, self.manifest.members, strict=True)
         ]
         votes = list(self.manifest.rule.votes.values())
-        mean: HeatMap = np.average(torch.stack(maps).numpy(), axis=0, weights=votes)
-        return mean.astype(np.float32)
+        mean = np.average(torch.stack(maps).numpy(), axis=0, weights=votes)
+        return mean.astype(np.float32).reshape(*classes.shape, _GRID, _GRID)
 
 
-def _on_photo(square_map: HeatMap, photo: Pixels) -> HeatMap:
-    return on_photo(square_map, height=photo.shape[0], width=photo.shape[1])
+def _draw(
+    labels: Sequence[str], square_maps: NDArray[np.float32], photo: Pixels
+) -> tuple[ClassMap, ...]:
+    return tuple(
+        ClassMap(
+            label=label,
+            heatmap=on_photo(square_map, height=photo.shape[0], width=photo.shape[1]),
+            focus=focus_of(square_map),
+        )
+        for label, square_map in zip(labels, square_maps, strict=True)
+    )

@@ -102,8 +102,8 @@ def _draw_maps(
     for start in range(0, len(photos), _BATCH):
         batch = photos[start : start + _BATCH]
         analyses = ensemble.analyse(batch)
-        served.extend(_on_grid(analysis.heatmap) for analysis in analyses)
-        named = [CLASS_INDEX[analysis.explained_class] for analysis in analyses]
+        served.extend(_on_grid(analysis.maps[0].heatmap) for analysis in analyses)
+        named = [CLASS_INDEX[analysis.maps[0].label] for analysis in analyses]
         labels.extend(named)
         classes = torch.tensor(named)
         for entry in ensemble.manifest.members:
@@ -193,13 +193,13 @@ def draw_examples(path: Path, ensemble: Ensemble, held: MaskedPhotos) -> None:
     ):
         height, width = photo.shape[:2]
         outline = on_photo(held.masks[row].astype(np.float32), height=height, width=width)
-        explained = blend(photo, overlay_rgba(analysis.heatmap), _OPACITY)
+        explained = blend(photo, overlay_rgba(analysis.maps[0].heatmap), _OPACITY)
         for axis, picture in zip(axes[:, column], (photo, explained), strict=True):
             axis.imshow(picture)
             axis.contour(outline, levels=[0.5], colors="white", linewidths=1.2)
             axis.set_axis_off()
         truth = CLASSES[held.labels[row]]
-        axes[0, column].set_title(f"is {truth}\nmap of {analysis.explained_class}", fontsize=9)
+        axes[0, column].set_title(f"is {truth}\nmap of {analysis.maps[0].label}", fontsize=9)
     figure.savefig(path, dpi=110)
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ml.arrays import HeatMap, Pixels
+from ml.focus import THIRDS, Focus
 from ml.geometry import middle_square
 from ml.members import PooledClassifier
 
@@ -28,6 +29,13 @@ _STOPS: Final = (
     (0.6, (120, 210, 80, 195)),
     (1.0, (255, 235, 60, 220)),
 )
+
+# Below this, a map is as good as clear: see the colours above.
+_FAINT: Final = 0.1
+# Evidence over more of the square than this is at no one place.
+_WIDE: Final = 1.0 / 3.0
+# Of one place, so much of the evidence lies within a third of the side from its middle.
+_TOGETHER: Final = 0.6
 
 _STEPS: Final = 256
 _QUICK: Final = 4  # of PNG's levels 0..9: higher ones take longer and save little
@@ -57,6 +65,24 @@ def evidence(cam: Tensor, *, scale: float, grid: int) -> Tensor:
         positive.unsqueeze(1), size=grid, mode="bilinear", align_corners=False
     )
     return enlarged.squeeze(1)
+
+
+def focus_of(square_map: HeatMap) -> Focus:
+    """Where the stronger half of the evidence lies in the map [grid, grid] of the middle square."""
+    peak = float(square_map.max())
+    if peak < _FAINT:
+        return Focus.NOWHERE
+    strong = np.where(square_map >= peak / 2.0, square_map, 0.0)
+    if (strong > 0.0).mean() > _WIDE:
+        return Focus.ALL_OVER
+    # Middles of pixels as shares of the side.
+    places = (np.indices(strong.shape) + 0.5) / np.array(strong.shape)[:, None, None]
+    middle = (places * strong).sum(axis=(1, 2)) / strong.sum()
+    near = np.hypot(*(places - middle[:, None, None])) <= 1.0 / 3.0
+    if strong[near].sum() < _TOGETHER * strong.sum():
+        return Focus.SEVERAL
+    row, column = (int(3.0 * share) for share in middle)
+    return THIRDS[row][column]
 
 
 def on_photo(square_map: HeatMap, *, height: int, width: int) -> HeatMap:

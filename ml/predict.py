@@ -43,6 +43,7 @@ def describe(path: Path, analysis: Analysis, ensemble: Ensemble) -> dict[str, An
         "quality_flags": list(analysis.quality.flags),
         "quality": asdict(analysis.quality.measures),
         "outlier_score": prediction.outlier_score,
+        "looked_at": {one.label: one.focus for one in analysis.maps},
         "bundle": ensemble.manifest.version,
         "fingerprint": ensemble.fingerprint,
     }
@@ -58,13 +59,15 @@ def _lines(described: dict[str, Any]) -> Iterable[str]:
     for level, names in described["sets"].items():
         yield f"  in {float(level):.0%} of cases one of: {', '.join(names)}"
     yield f"  outlier score {described['outlier_score']:.1f}"
+    yield from (f"  evidence for {name}: {place}" for name, place in described["looked_at"].items())
     yield f"  quality: {', '.join(described['quality_flags']) or 'nothing unusual'}"
 
 
-def _write_heatmap(folder: Path, path: Path, photo: Pixels, analysis: Analysis) -> None:
+def _write_heatmaps(folder: Path, path: Path, photo: Pixels, analysis: Analysis) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    blended = blend(photo, overlay_rgba(analysis.heatmap), 0.7)
-    Image.fromarray(blended).save(folder / f"{path.stem}_{analysis.explained_class}.png")
+    for one in analysis.maps:
+        blended = blend(photo, overlay_rgba(one.heatmap), 0.7)
+        Image.fromarray(blended).save(folder / f"{path.stem}_{one.label}.png")
 
 
 def main() -> None:
@@ -86,7 +89,7 @@ def main() -> None:
     ]
     if options.heatmap:
         for path, photo, analysis in zip(options.photos, photos, analyses, strict=True):
-            _write_heatmap(options.heatmap, path, photo, analysis)
+            _write_heatmaps(options.heatmap, path, photo, analysis)
     if options.json:
         print(json.dumps(described, indent=2))
     else:

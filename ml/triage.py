@@ -7,7 +7,7 @@ leaves it: the answer is the most urgent of all findings, so no finding can lowe
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from ml.labels import CLINICAL_NAMES, MALIGNANT
 from ml.prediction import Prediction
@@ -58,15 +58,51 @@ class Policy:
             raise ValueError("the outlier thresholds must satisfy unusual <= not skin")
 
 
+class Doubt(StrEnum):
+    """Why the AI may be wrong about this case, or says nothing. None of them leaves it routine."""
+
+    UNAVAILABLE = "AI unavailable"
+    NOT_SKIN = "not skin"
+    UNUSUAL = "unusual photo"
+    POOR_QUALITY = "poor quality"
+    SKIN_TONE = "skin tone"
+    DISAGREEMENT = "disagreement"
+    ABSTENTION = "abstention"
+    LOW_CONFIDENCE = "low confidence"
+
+
+# Those that need no number, each in one sentence.
+DOUBT_WORDS: Final = {
+    Doubt.NOT_SKIN: "The photo does not look like skin; do not rely on the AI.",
+    Doubt.UNUSUAL: "The photo is unlike those that the AI learned from.",
+    Doubt.DISAGREEMENT: "The networks of the AI disagree about this photo.",
+    Doubt.ABSTENTION: "The AI abstains: either answer could be a costly mistake.",
+}
+
+
+def quality_words(flag: QualityFlag) -> str:
+    return f"The AI may be misled: {FLAG_WORDS[flag]}."
+
+
 @dataclass(frozen=True)
 class Triage:
     """The first reason is the one that set the urgency."""
 
     urgency: Urgency
     reasons: tuple[str, ...]
+    doubts: tuple[Doubt, ...] = ()
 
 
-Finding = tuple[Urgency, str]
+class Finding(NamedTuple):
+    """One observation: at least so urgent, because of this."""
+
+    urgency: Urgency
+    reason: str
+    doubt: Doubt | None = None
+
+
+def _doubtful(doubt: Doubt, reason: str | None = None) -> Finding:
+    return Finding(Urgency.SUSPICIOUS, reason or DOUBT_WORDS[doubt], doubt)
 
 
 def _percent(share: float) -> str:
@@ -89,52 +125,58 @@ def _from_prediction(prediction: Prediction, policy: Policy) -> Iterable[Finding
     malignant = prediction.malignant_probability
     words = f"The AI gives malignant diagnoses a probability of {_percent(malignant)}"
     if malignant >= policy.urgent_malignant:
-        yield Urgency.URGENT, f"{words}, at or above the urgent mark."
+        yield Finding(Urgency.URGENT, f"{words}, at or above the urgent mark.")
     elif malignant >= policy.suspicious_malignant:
-        yield Urgency.SUSPICIOUS, f"{words}, at or above the mark for suspicion."
+        yield Finding(Urgency.SUSPICIOUS, f"{words}, at or above the mark for suspicion.")
     if prediction.confidence < policy.low_confidence:
         top = CLINICAL_NAMES[prediction.top_class]
         share = _percent(prediction.confidence)
         words = f"The AI is not sure: its likeliest diagnosis ({top}) has only {share}."
-        yield Urgency.SUSPICIOUS, words
+        yield _doubtful(Doubt.LOW_CONFIDENCE, words)
     if prediction.spread > policy.high_spread:
-        yield Urgency.SUSPICIOUS, "The networks of the AI disagree about this photo."
+        yield _doubtful(Doubt.DISAGREEMENT)
     if prediction.answer in MALIGNANT and prediction.top_class not in MALIGNANT:
         name = CLINICAL_NAMES[prediction.answer]
         words = f"If all groups were equally common, the AI would name: {name}."
-        yield Urgency.SUSPICIOUS, words
+        yield Finding(Urgency.SUSPICIOUS, words)
     in_set = [name for name in prediction.sets.get(SET_LEVEL, ()) if name in MALIGNANT]
     if in_set:
         names = ", ".join(CLINICAL_NAMES[name] for name in in_set)
-        yield Urgency.SUSPICIOUS, f"The AI cannot rule out: {names}."
+        yield Finding(Urgency.SUSPICIOUS, f"The AI cannot rule out: {names}.")
     if expected_cost(prediction) > policy.abstain_cost:
-        yield Urgency.SUSPICIOUS, "The AI abstains: either answer could be a costly mistake."
+        yield _doubtful(Doubt.ABSTENTION)
 
 
 def _from_likeness(prediction: Prediction, policy: Policy) -> Iterable[Finding]:
     if prediction.outlier_score > policy.not_skin:
-        yield Urgency.SUSPICIOUS, "The photo does not look like skin; do not rely on the AI."
+        yield _doubtful(Doubt.NOT_SKIN)
     elif prediction.outlier_score > policy.unusual:
-        yield Urgency.SUSPICIOUS, "The photo is unlike those that the AI learned from."
+        yield _doubtful(Doubt.UNUSUAL)
 
 
 def _from_quality(flags: Iterable[QualityFlag]) -> Iterable[Finding]:
-    for flag in flags:
-        yield Urgency.SUSPICIOUS, f"The AI may be misled: {FLAG_WORDS[flag]}."
+    return (_doubtful(Doubt.POOR_QUALITY, quality_words(flag)) for flag in flags)
+
+
+def _from_skin_tone(doubt: str | None) -> Iterable[Finding]:
+    if doubt:
+        yield _doubtful(Doubt.SKIN_TONE, doubt)
 
 
 def _from_history(seven_point_score: int, *, strong_concern: bool) -> Iterable[Finding]:
     if seven_point_score >= URGENT_SEVEN_POINTS:
-        yield Urgency.URGENT, f"The 7-point checklist gives {seven_point_score} points (3 or more)."
+        points = f"The 7-point checklist gives {seven_point_score} points (3 or more)."
+        yield Finding(Urgency.URGENT, points)
     if strong_concern:
-        yield Urgency.URGENT, "The history gives reason for strong concern."
+        yield Finding(Urgency.URGENT, "The history gives reason for strong concern.")
 
 
 def _decide(findings: Iterable[Finding], otherwise: str) -> Triage:
-    ordered = sorted(findings, key=lambda finding: -finding[0].rank)
+    ordered = sorted(findings, key=lambda finding: -finding.urgency.rank)
     if not ordered:
         return Triage(Urgency.ROUTINE, (otherwise,))
-    return Triage(ordered[0][0], tuple(reason for _, reason in ordered))
+    doubts = dict.fromkeys(each.doubt for each in ordered if each.doubt)
+    return Triage(ordered[0].urgency, tuple(finding.reason for finding in ordered), tuple(doubts))
 
 
 def triage(
@@ -144,13 +186,18 @@ def triage(
     quality_flags: Iterable[QualityFlag] = (),
     seven_point_score: int = 0,
     strong_concern: bool = False,
+    tone_doubt: str | None = None,
 ) -> Triage:
-    """Urgency of one case with one analysed photo."""
+    """Urgency of one case with one analysed photo.
+
+    `tone_doubt` says why the skin's tone is outside the evidence for the AI, if it is.
+    """
     findings = [
         *_from_history(seven_point_score, strong_concern=strong_concern),
         *_from_prediction(prediction, policy),
         *_from_likeness(prediction, policy),
         *_from_quality(quality_flags),
+        *_from_skin_tone(tone_doubt),
     ]
     return _decide(findings, "Nothing raised the urgency; a dermatologist reviews the case.")
 
@@ -161,7 +208,7 @@ def triage_without_ai(
     """Urgency of a case that no AI could judge: at least suspicious. `explanation` says why."""
     findings = [
         *_from_history(seven_point_score, strong_concern=strong_concern),
-        (Urgency.SUSPICIOUS, f"AI unavailable: {explanation}"),
+        _doubtful(Doubt.UNAVAILABLE, f"AI unavailable: {explanation}"),
     ]
     return _decide(findings, "")
 
@@ -170,4 +217,5 @@ def most_urgent(triages: Iterable[Triage]) -> Triage:
     """Of several photos or lesions of one case; reasons of all, each once, most urgent first."""
     ordered = sorted(triages, key=lambda each: -each.urgency.rank)
     reasons = dict.fromkeys(reason for each in ordered for reason in each.reasons)
-    return Triage(ordered[0].urgency, tuple(reasons))
+    doubts = dict.fromkeys(doubt for each in ordered for doubt in each.doubts)
+    return Triage(ordered[0].urgency, tuple(reasons), tuple(doubts))

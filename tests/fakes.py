@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from clinic.hints import ANSWER_KEY_REQUEST, SETTLE_PATIENT, BrokerDownError
+from ml.focus import Focus
 from ml.labels import CLASSES
 from ml.prediction import Prediction
+from ml.quality_flag import QualityFlag
 from ml.triage import Policy, Triage, triage, triage_without_ai
-from worker.analysis import Analysis
+from worker.analysis import Analysis, ClassMap
 from worker.keeper import Keeper
 
 POLICY = Policy(
@@ -53,6 +55,7 @@ class FakeAnalyst:
     """Says what it was told to; `fault` is raised instead, as often as it is asked."""
 
     top: str = "nv"
+    flags: tuple[QualityFlag, ...] = ()
     fault: Exception | None = None
     version: str = "fake-1"
     fingerprint: str = "f" * 64
@@ -68,13 +71,30 @@ class FakeAnalyst:
         self.seen.append(pixels.shape)
         if self.fault is not None:
             raise self.fault
-        return Analysis(prediction(self.top), self.top, (), b"\x89PNG heat-map")
+        second = "nv" if self.top != "nv" else "bkl"
+        maps = (
+            ClassMap(self.top, Focus.UPPER_LEFT, b"\x89PNG heat-map"),
+            ClassMap(second, Focus.CENTRE, b"\x89PNG another map"),
+        )
+        return Analysis(prediction(self.top), maps, self.flags)
 
-    def triage(self, analysis: Analysis | None, *, score: int, strong_concern: bool) -> Triage:
+    def triage(
+        self,
+        analysis: Analysis | None,
+        *,
+        score: int,
+        strong_concern: bool,
+        tone_doubt: str | None,
+    ) -> Triage:
         if analysis is None:
             return triage_without_ai(
                 "the patient refused it", seven_point_score=score, strong_concern=strong_concern
             )
         return triage(
-            analysis.prediction, POLICY, seven_point_score=score, strong_concern=strong_concern
+            analysis.prediction,
+            POLICY,
+            quality_flags=analysis.quality_flags,
+            seven_point_score=score,
+            strong_concern=strong_concern,
+            tone_doubt=tone_doubt,
         )

@@ -62,7 +62,7 @@ CASE = {
     **{item.value: "no" for item in SevenPoint},
     **{sign.value: "no" for sign in Symptom},
 }
-FIRST_READ = {"impression": "nv", "confidence": "medium"}
+FIRST_READ = {"impression": "nv", "confidence": "medium", "urgency": "routine"}
 DECISION = {
     "diagnosis": "nv",
     "icd10_code": "D22.5",

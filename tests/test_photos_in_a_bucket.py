@@ -51,7 +51,7 @@ def test_a_photo_is_sent_analysed_and_seen_and_only_ciphertext_lies_in_the_bucke
         desk.sign_in(reader.email, reader.password)
         queue = desk.prove_second_factor(reader.totp_secret or "")
         page = desk.post(f"/review/{case}/claim", {}, page=queue)
-        first_read = {"impression": "nv", "confidence": "low"}
+        first_read = {"impression": "nv", "confidence": "low", "urgency": "routine"}
         page = desk.post(f"/review/{case}/first-read", first_read, page=page)
         pictures = {one.kind: one.data for one in desk.pictures(case, page=page)}
 

@@ -29,6 +29,7 @@ from clinic.photo import PhotoLimits, clean_photo
 from clinic.records import (
     accounts,
     consents,
+    first_reads,
     keys,
     review,
     review_queue,
@@ -40,9 +41,10 @@ from clinic.records.audit_log import Auditor
 from clinic.records.blob_folder import FolderBlobStore
 from clinic.records.db import SessionFactory, database_now, new_id
 from clinic.records.erasure import Eraser
+from clinic.records.first_reads import Impression
 from clinic.records.keeper_client import KeeperClient
 from clinic.records.models import Clinic
-from clinic.records.review import Decision, Impression
+from clinic.records.review import Decision
 from clinic.records.sealed_objects import Place
 from clinic.records.submissions import NewSubmission
 from tests.fakes import FakeAnalyst, InlineHints
@@ -202,10 +204,9 @@ class World:
     def first_read(self, patient: Person, reader: Person) -> str:
         submission_id = self.claimed(patient, reader)
         with self.sessions() as session, session.begin():
-            blind = Impression("nv", "medium")
-            review.record_first_read(
-                session, submission_id, reader_id=reader.account_id, blind=blind
-            )
+            first_reads.start(session, submission_id, reader_id=reader.account_id)
+            blind = Impression("nv", "medium", ("bkl",), 2)
+            first_reads.record(session, submission_id, reader_id=reader.account_id, blind=blind)
         return submission_id
 
     def signed(self, patient: Person, reader: Person) -> str:

@@ -220,7 +220,7 @@ def read_and_sign(
     probabilities = result.probabilities or {}
     top = max(probabilities, key=lambda label: probabilities[label])
     page = desk.post(f"/review/{case_id}/claim", {}, page=queue)
-    first = {"impression": top, "confidence": "low"}
+    first = {"impression": top, "confidence": "low", "urgency": "suspicious"}
     page = desk.post(f"/review/{case_id}/first-read", first, page=page)
     pictures = desk.pictures(case_id, page=page)
     decision = {
@@ -283,6 +283,7 @@ def _as_dict(result: ScreeningResult) -> dict[str, Any]:
         "reasons": result.reasons,
         "quality_flags": result.quality_flags,
         "explained_class": result.explained_class,
+        "maps": result.maps,
         "analysed_view": result.analysed_view,
         "seven_point_score": result.seven_point_score,
         "model_version": result.model_version,

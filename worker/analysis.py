@@ -7,6 +7,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ml.focus import Focus
 from ml.prediction import Prediction
 from ml.quality_flag import QualityFlag
 from ml.triage import Triage
@@ -15,16 +16,27 @@ Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
+class ClassMap:
+    """Where the evidence for one class lies.
+
+    A PNG to lay over the photo: of the same shape, but it may have fewer pixels.
+    """
+
+    label: str
+    focus: Focus
+    png: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
 class Analysis:
     """What the ensemble says about one photo. The measures are those of ml.quality, by name.
 
-    The heat-map is a PNG to lay over the photo: of the same shape, but it may have fewer pixels.
+    `maps` are of the likeliest classes, the likeliest first.
     """
 
     prediction: Prediction
-    explained_class: str
+    maps: tuple[ClassMap, ...]
     quality_flags: tuple[QualityFlag, ...]
-    heatmap_png: bytes = field(repr=False)
     quality_measures: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -44,4 +56,11 @@ class Analyst(Protocol):
 
     def analyse(self, photos: Sequence[Pixels]) -> list[Analysis]: ...
 
-    def triage(self, analysis: Analysis | None, *, score: int, strong_concern: bool) -> Triage: ...
+    def triage(
+        self,
+        analysis: Analysis | None,
+        *,
+        score: int,
+        strong_concern: bool,
+        tone_doubt: str | None,
+    ) -> Triage: ...

@@ -12,7 +12,7 @@ from ml.engine_choice import Device
 from ml.ensemble import Ensemble
 from ml.gradcam import overlay_png
 from ml.triage import Triage, triage, triage_without_ai
-from worker.analysis import Analysis, Pixels
+from worker.analysis import Analysis, ClassMap, Pixels
 
 WARM_UP_SIDE = 600
 MAKESHIFT = ", for want of a GPU"
@@ -70,16 +70,27 @@ class EnsembleAnalyst:
         return [
             Analysis(
                 prediction=found.prediction,
-                explained_class=found.explained_class,
+                maps=tuple(
+                    ClassMap(one.label, one.focus, overlay_png(one.heatmap)) for one in found.maps
+                ),
                 quality_flags=found.quality.flags,
-                heatmap_png=overlay_png(found.heatmap),
                 quality_measures=asdict(found.quality.measures),
             )
             for found in self.ensemble.analyse(photos)
         ]
 
-    def triage(self, analysis: Analysis | None, *, score: int, strong_concern: bool) -> Triage:
-        """The urgency of a case; without an analysis the patient has refused the computer."""
+    def triage(
+        self,
+        analysis: Analysis | None,
+        *,
+        score: int,
+        strong_concern: bool,
+        tone_doubt: str | None,
+    ) -> Triage:
+        """The urgency of a case; without an analysis the patient has refused the computer.
+
+        `tone_doubt` says why the skin's tone is outside the evidence, if it is.
+        """
         if analysis is None:
             return triage_without_ai(
                 "the patient refused it", seven_point_score=score, strong_concern=strong_concern
@@ -90,4 +101,5 @@ class EnsembleAnalyst:
             quality_flags=analysis.quality_flags,
             seven_point_score=score,
             strong_concern=strong_concern,
+            tone_doubt=tone_doubt,
         )

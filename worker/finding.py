@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from clinic.intake import History, seven_point_score, urgent_reasons, urgent_route
 from clinic.records.screening_queue import Finding
+from clinic.skin_tone import tone_doubt
 from clinic.urgency import place_of
 from ml.quality_flag import FLAG_WORDS
 from worker.analysis import Analysis, Analyst
@@ -22,7 +23,12 @@ def finding_of(
 ) -> Finding:
     """The finding about one case; without an analysis the patient has refused the computer."""
     score = seven_point_score(history.seven_point)
-    triage = analyst.triage(analysis, score=score, strong_concern=urgent_route(history))
+    triage = analyst.triage(
+        analysis,
+        score=score,
+        strong_concern=urgent_route(history),
+        tone_doubt=tone_doubt(history.skin_type),
+    )
     common = Finding(
         ai_used=False,
         urgency=place_of(triage.urgency),
@@ -39,7 +45,9 @@ def rule_reasons(history: History, analysis: Analysis | None) -> tuple[str, ...]
     """What the rules say without the ensemble's classes; without an analysis that is said too."""
     if analysis is None:
         return (*urgent_reasons(history), AI_REFUSED)
-    return (*urgent_reasons(history), *(FLAG_WORDS[flag] for flag in analysis.quality_flags))
+    doubt = tone_doubt(history.skin_type)
+    tone = (doubt,) if doubt else ()
+    return (*urgent_reasons(history), *tone, *(FLAG_WORDS[flag] for flag in analysis.quality_flags))
 
 
 def _with_analysis(common: Finding, analyst: Analyst, analysis: Analysis, view: str) -> Finding:
@@ -54,7 +62,8 @@ def _with_analysis(common: Finding, analyst: Analyst, analysis: Analysis, view: 
         spread=prediction.spread,
         prediction_sets={level: list(names) for level, names in prediction.sets.items()},
         outlier_score=prediction.outlier_score,
-        explained_class=analysis.explained_class,
+        explained_class=analysis.maps[0].label,
+        maps=[{"label": one.label, "focus": one.focus} for one in analysis.maps],
         analysed_view=view,
         model_version=analyst.version,
         model_fingerprint=analyst.fingerprint,

@@ -22,6 +22,9 @@ from worker.services import ScreeningServices
 
 ACTOR: Final = "worker"
 ASK_DATABASE_EVERY_SECONDS: Final = 1.0
+# The first heat-map of a photo has the photo's slot. The next ones stand as far above it: however
+# often photos are replaced, their own slots stay below.
+NEXT_MAP_SLOTS: Final = 500
 
 
 def save(services: ScreeningServices, case: OpenedCase, analysis: Analysis | None) -> None:
@@ -103,17 +106,22 @@ def _patiently(services: ScreeningServices, write: Callable[[Session], None]) ->
 
 
 def _sealed_pictures(case: OpenedCase, analysis: Analysis | None) -> list[tuple[Place, Sealed]]:
-    pictures = [(ObjectKind.RENDITION, photo, photo.rendition.data) for photo in case.photos]
-    if analysis is not None:
-        pictures.append((ObjectKind.HEATMAP, case.chosen, analysis.heatmap_png))
+    pictures = [
+        (ObjectKind.RENDITION, photo, photo.slot, photo.rendition.data) for photo in case.photos
+    ]
+    maps = analysis.maps if analysis is not None else ()
+    pictures += [
+        (ObjectKind.HEATMAP, case.chosen, case.chosen.slot + rank * NEXT_MAP_SLOTS, one.png)
+        for rank, one in enumerate(maps)
+    ]
     return [_sealed(case, *picture) for picture in pictures]
 
 
 def _sealed(
-    case: OpenedCase, kind: ObjectKind, of: CleanPhoto, data: bytes
+    case: OpenedCase, kind: ObjectKind, of: CleanPhoto, slot: int, data: bytes
 ) -> tuple[Place, Sealed]:
-    """Seal a picture that was made from a photo: it keeps the photo's slot and view."""
-    place = Place(case.held.patient_id, case.held.submission_id, kind, of.slot, of.view)
+    """Seal a picture that was made from a photo: it keeps the photo's view."""
+    place = Place(case.held.patient_id, case.held.submission_id, kind, slot, of.view)
     return place, seal(data, context=place.context, recipients=[case.recipient])
 
 

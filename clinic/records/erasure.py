@@ -36,6 +36,7 @@ from clinic.records.models import (
     PasskeyChallenge,
     Patient,
     PatientKey,
+    Reading,
     RecoveryCode,
     ReportWithdrawal,
     ScreeningResult,
@@ -47,7 +48,7 @@ from clinic.records.models import (
 from clinic.retention import ErasureState
 
 # Whoever adds a table with a patient's data adds it here, before what it refers to.
-OF_A_CASE = (SignedReport, FirstRead, ScreeningResult, Escalation, HandOver)
+OF_A_CASE = (SignedReport, FirstRead, Reading, ScreeningResult, Escalation, HandOver)
 OF_A_PATIENT = (SealedObject, Submission, Consent)
 OF_AN_ACCOUNT = (
     *(SignInLink, LoginSession, KnownDevice, Passkey, PasskeyChallenge, RecoveryCode),

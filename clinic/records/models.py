@@ -427,6 +427,8 @@ class ScreeningResult(Base):
     prediction_sets: Mapped[dict[str, list[str]] | None] = mapped_column(JSON(none_as_null=True))
     outlier_score: Mapped[float | None] = mapped_column(Float)
     explained_class: Mapped[str | None] = mapped_column(String(10))
+    # Of each heat-map, in the order of their slots: {"label", "focus"}; None where there was one.
+    maps: Mapped[list[dict[str, str]] | None] = mapped_column(JSON(none_as_null=True))
     analysed_view: Mapped[str | None] = mapped_column(String(20))
     quality_flags: Mapped[list[str]] = mapped_column(JSON)
     quality_measures: Mapped[dict[str, float] | None] = mapped_column(JSON(none_as_null=True))
@@ -464,8 +466,26 @@ class FirstRead(Base):
     submission_id: Mapped[str] = mapped_column(ForeignKey("submission.id"), primary_key=True)
     reader_id: Mapped[str] = mapped_column(ForeignKey("account.id"))
     impression: Mapped[str] = mapped_column(String(20))
+    # Both came later: an earlier version's portal leaves them out.
+    alternatives: Mapped[list[str]] = mapped_column(JSON, server_default=text("'[]'"))
+    urgency: Mapped[int | None] = mapped_column(Integer)  # as the reader sees it; see Submission
     confidence: Mapped[str] = mapped_column(String(20))
     recorded_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class Reading(Base):
+    """When a reader had a case before them first, was given the computer's view, and signed.
+
+    It opens nothing: that is what FirstRead does.
+    """
+
+    __tablename__ = "reading"
+
+    submission_id: Mapped[str] = mapped_column(ForeignKey("submission.id"), primary_key=True)
+    reader_id: Mapped[str] = mapped_column(ForeignKey("account.id"), primary_key=True)
+    started_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    revealed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    decided_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
 class SignedReport(Base):

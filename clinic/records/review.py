@@ -1,4 +1,4 @@
-"""A case at the desk: first reads, signatures, requests for new photos."""
+"""A case at the desk: its result, signatures, requests for new photos."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -6,48 +6,15 @@ from dataclasses import dataclass
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from clinic.records import first_reads
 from clinic.records.db import database_now
-from clinic.records.models import FirstRead, ScreeningResult, SealedObject, SignedReport, Submission
+from clinic.records.models import ScreeningResult, SealedObject, SignedReport, Submission
 from clinic.records.review_queue import changed_one
 from clinic.submission import CaseEvent, CaseState, next_case_state, source_states
 
 
 class NotOwnerError(Exception):
     """The reader does not hold this case any more: the claim ran out, or somebody else took it."""
-
-
-@dataclass(frozen=True)
-class Impression:
-    """What the reader thinks before the computer's view is shown."""
-
-    impression: str
-    confidence: str
-
-
-def record_first_read(
-    session: Session, submission_id: str, *, reader_id: str, blind: Impression
-) -> None:
-    """Store the blind impression; the first one stays."""
-    earlier = session.get(FirstRead, submission_id)
-    if earlier is not None and earlier.reader_id == reader_id:
-        return
-    if earlier is not None:
-        session.delete(earlier)
-        session.flush()
-    session.add(
-        FirstRead(
-            submission_id=submission_id,
-            reader_id=reader_id,
-            impression=blind.impression,
-            confidence=blind.confidence,
-            recorded_at=database_now(session),
-        )
-    )
-    session.flush()
-
-
-def first_read(session: Session, submission_id: str) -> FirstRead | None:
-    return session.get(FirstRead, submission_id)
 
 
 def result_of(session: Session, submission_id: str) -> ScreeningResult | None:
@@ -115,6 +82,7 @@ def sign(session: Session, row: Submission, *, reader_id: str, decision: Decisio
     )
     session.add(report)
     session.flush()
+    first_reads.decide(session, row.id, reader_id=reader_id)
     return report
 
 

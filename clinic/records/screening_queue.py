@@ -81,6 +81,7 @@ class Finding:
     prediction_sets: dict[str, list[str]] | None = None
     outlier_score: float | None = None
     explained_class: str | None = None
+    maps: list[dict[str, str]] | None = None
     analysed_view: str | None = None
     seven_point_score: int | None = None
     model_version: str | None = None
@@ -359,6 +360,7 @@ def _replace_result(session: Session, held: Claim, finding: Finding) -> None:
             prediction_sets=finding.prediction_sets,
             outlier_score=finding.outlier_score,
             explained_class=finding.explained_class,
+            maps=finding.maps,
             analysed_view=finding.analysed_view,
             quality_flags=list(finding.quality_flags),
             urgency=finding.urgency,

@@ -11,6 +11,7 @@ from clinic.access import CaseFacts
 from clinic.records.db import database_now
 from clinic.records.models import (
     FirstRead,
+    Reading,
     ScreeningResult,
     SealedObject,
     SignedReport,
@@ -80,7 +81,7 @@ def replace_photos(session: Session, row: Submission) -> None:
         .where(SealedObject.kind.in_(["photo", "rendition", "heatmap", "retake"]))
         .values(current=False)
     )
-    for kind in (ScreeningResult, FirstRead):
+    for kind in (ScreeningResult, FirstRead, Reading):
         session.execute(delete(kind).where(kind.submission_id == row.id))
     row.case_state = next_case_state(CaseState(row.case_state), CaseEvent.PHOTOS_REPLACED)
     row.screening_state = ScreeningState.QUEUED

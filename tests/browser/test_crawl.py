@@ -48,7 +48,8 @@ class DrawingAnalyst(FakeAnalyst):
     def analyse_one(self, pixels: np.ndarray) -> Analysis:
         out = io.BytesIO()
         Image.new("RGBA", (8, 8)).save(out, "PNG")
-        return replace(super().analyse_one(pixels), heatmap_png=out.getvalue())
+        found = super().analyse_one(pixels)
+        return replace(found, maps=tuple(replace(one, png=out.getvalue()) for one in found.maps))
 
 
 @pytest.fixture

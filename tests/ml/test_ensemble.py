@@ -6,6 +6,7 @@ import torch
 
 from ml.artifact import BundleError, load_bundle
 from ml.ensemble import Ensemble
+from ml.focus import Focus
 from ml.labels import CLASSES
 from ml.members import MEMBERS, build_member
 from ml.preprocess import to_input
@@ -27,11 +28,19 @@ def test_each_photo_gets_an_analysis_in_its_order_whatever_its_size(ensemble, le
     ]
     analyses = ensemble.analyse(photos)
     for photo, analysis in zip(photos, analyses, strict=True):
-        assert analysis.heatmap.shape == photo.shape[:2]
-        assert analysis.heatmap.dtype == np.float32
-        assert 0.0 <= analysis.heatmap.min() <= analysis.heatmap.max() <= 1.0
-        assert analysis.explained_class == analysis.prediction.top_class
+        for drawn in analysis.maps:
+            assert drawn.heatmap.shape == photo.shape[:2]
+            assert drawn.heatmap.dtype == np.float32
+            assert 0.0 <= drawn.heatmap.min() <= drawn.heatmap.max() <= 1.0
         assert set(analysis.prediction.members) == {"basic_cnn", "efficientnet_b0"}
+
+
+def test_the_two_likeliest_classes_are_explained_each_by_its_own_map(ensemble, lesion_photos):
+    for analysis in ensemble.analyse(lesion_photos):
+        ranked = [name for name, _ in analysis.prediction.ranked()]
+        assert [drawn.label for drawn in analysis.maps] == ranked[:2]
+        first, second = analysis.maps
+        assert np.abs(first.heatmap - second.heatmap).max() > 1e-3
 
 
 def test_a_batch_gives_what_single_photos_give(ensemble, lesion_photos):
@@ -41,7 +50,9 @@ def test_a_batch_gives_what_single_photos_give(ensemble, lesion_photos):
         for name in CLASSES:
             expected = alone.prediction.probabilities[name]
             assert one.prediction.probabilities[name] == pytest.approx(expected, abs=1e-5)
-        assert np.abs(one.heatmap - alone.heatmap).max() < 1e-4
+        for drawn, of_alone in zip(one.maps, alone.maps, strict=True):
+            assert (drawn.label, drawn.focus) == (of_alone.label, of_alone.focus)
+            assert np.abs(drawn.heatmap - of_alone.heatmap).max() < 1e-4
 
 
 def test_the_probabilities_are_the_mean_of_the_plain_members_at_the_temperature(
@@ -91,7 +102,9 @@ def test_an_empty_map_looks_empty(make_bundle, lesion_photos):
     for member in values["members"]:
         member["cam_scale"] = 1e6
     path.write_text(json.dumps(values))
-    assert max(one.heatmap.max() for one in Ensemble.load(folder).analyse(lesion_photos)) < 1e-3
+    drawn = [one for each in Ensemble.load(folder).analyse(lesion_photos) for one in each.maps]
+    assert max(one.heatmap.max() for one in drawn) < 1e-3
+    assert {one.focus for one in drawn} == {Focus.NOWHERE}
 
 
 @pytest.mark.parametrize("name", MEMBERS)

@@ -147,7 +147,11 @@ def test_predict_prints_json_and_writes_heat_maps(
     assert set(described[0]["sets"]) == {"0.90", "0.95"}
     assert isinstance(described[0]["outlier_score"], float)
     assert described[0]["quality"]["side"] == 150
-    assert len(list((tmp_path / "maps").glob("*.png"))) == 2
+    ranked = sorted(described[0]["probabilities"].items(), key=lambda item: -item[1])
+    likeliest = {name for name, _ in ranked[:2]}
+    assert set(described[0]["looked_at"]) == likeliest
+    drawn = {path.stem for path in (tmp_path / "maps").glob("P0_*.png")}
+    assert drawn == {f"P0_{name}" for name in likeliest}
 
 
 def test_predict_in_words_names_urgency_and_diagnoses(make_bundle, photos, monkeypatch, capsys):

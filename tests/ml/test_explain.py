@@ -102,7 +102,7 @@ def test_the_measured_map_of_the_ensemble_is_the_one_served_and_the_mean_of_the_
     maps = explain._draw_maps(ensemble, load_bundle(folder).members, held.photos)
     analyses = ensemble.analyse(held.photos)
     named = [CLASSES[label] for label in maps.classes]
-    assert named == [analysis.explained_class for analysis in analyses]
+    assert named == [analysis.maps[0].label for analysis in analyses]
     of_members = [maps.grad_cam[name] for name in ("basic_cnn", "efficientnet_b0")]
     served = maps.grad_cam["ensemble"]
     assert np.abs(served - np.mean(of_members, axis=0)).max() < 0.1 * served.max()

@@ -6,9 +6,11 @@ import torch
 from PIL import Image
 
 from ml.artifact import live_bundle, load_bundle
+from ml.focus import FOCUS_WORDS, Focus
 from ml.gradcam import (
     blend,
     evidence,
+    focus_of,
     logits_and_features,
     on_photo,
     overlay_png,
@@ -162,3 +164,40 @@ def test_the_packed_overlay_shows_the_very_colours():
     heat = np.linspace(0.0, 1.0, 40 * 30, dtype=np.float32).reshape(30, 40)
     with Image.open(io.BytesIO(overlay_png(heat))) as packed:
         assert (np.asarray(packed.convert("RGBA")) == overlay_rgba(heat)).all()
+
+
+def blob(row, column, *, grid=64, width=0.08, strength=0.5):
+    """A round patch of evidence; row and column as shares of the side."""
+    places = (np.indices((grid, grid)) + 0.5) / grid
+    distance = np.hypot(places[0] - row, places[1] - column)
+    return (strength * np.exp(-0.5 * (distance / width) ** 2)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("row", "column", "focus"),
+    [
+        (0.15, 0.15, Focus.UPPER_LEFT),
+        (0.15, 0.5, Focus.TOP),
+        (0.15, 0.85, Focus.UPPER_RIGHT),
+        (0.5, 0.15, Focus.LEFT),
+        (0.5, 0.5, Focus.CENTRE),
+        (0.5, 0.85, Focus.RIGHT),
+        (0.85, 0.15, Focus.LOWER_LEFT),
+        (0.85, 0.5, Focus.BOTTOM),
+        (0.85, 0.85, Focus.LOWER_RIGHT),
+    ],
+)
+def test_the_place_of_the_evidence_is_named_by_thirds_of_the_square(row, column, focus):
+    assert focus_of(blob(row, column)) is focus
+    # Faint evidence elsewhere moves nothing.
+    assert focus_of(blob(row, column) + 0.1) is focus
+
+
+def test_evidence_without_one_place_is_told_so():
+    assert focus_of(blob(0.5, 0.5, strength=0.09)) is Focus.NOWHERE
+    assert focus_of(blob(0.5, 0.5, width=0.5)) is Focus.ALL_OVER
+    assert focus_of(np.maximum(blob(0.1, 0.1), blob(0.9, 0.9))) is Focus.SEVERAL
+
+
+def test_every_place_has_words():
+    assert set(FOCUS_WORDS) == set(Focus)

@@ -17,7 +17,7 @@ def loaded_by(module):
     return set(done.stdout.split())
 
 
-@pytest.mark.parametrize("module", ["ml.labels", "ml.prediction", "ml.triage"])
+@pytest.mark.parametrize("module", ["ml.focus", "ml.labels", "ml.prediction", "ml.triage"])
 def test_rules_load_neither_torch_nor_numpy_nor_pillow(module):
     assert not loaded_by(module) & {"torch", "numpy", "PIL", "sklearn"}
 

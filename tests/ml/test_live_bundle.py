@@ -38,7 +38,7 @@ def test_the_live_bundle_judges_drawn_lesions():
     photos = [np.asarray(draw_lesion(seed, (600, 450))) for seed in range(3)]
     for analysis in ensemble.analyse(photos):
         assert sum(analysis.prediction.probabilities.values()) == pytest.approx(1.0)
-        assert analysis.explained_class in CLASSES
-        assert analysis.heatmap.shape == (450, 600)
-        assert analysis.heatmap.max() > 0.0
-        assert analysis.heatmap[:, :75].max() == 0.0
+        assert analysis.maps[0].label in CLASSES
+        assert analysis.maps[0].heatmap.shape == (450, 600)
+        assert analysis.maps[0].heatmap.max() > 0.0
+        assert analysis.maps[0].heatmap[:, :75].max() == 0.0

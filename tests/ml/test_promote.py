@@ -104,7 +104,7 @@ def test_a_rollback_restores_identical_outputs(weights, live, held_out):
     def outputs():
         """What the service would say, to the last bit."""
         analyses = Ensemble.load(live_bundle(weights)).analyse(held_out.held.photos)
-        return [(repr(each.prediction), each.heatmap.tobytes()) for each in analyses]
+        return [(repr(each.prediction), each.maps[0].heatmap.tobytes()) for each in analyses]
 
     bundle(weights, "two", temperature=2.0)
     before = outputs()

@@ -165,6 +165,7 @@ TABLE = """
     POST   /service-times/contacts                302 403 403 403 403 302 403 403 403
     POST   /service-times/holidays                302 403 403 403 403 422 403 403 403
     POST   /service-times/holidays/remove         302 403 403 403 403 422 403 403 403
+    GET    /reading                               302 403 403 200 200 200 403 200 302
     GET    /audit                                 302 403 403 403 403 403 200 403 403
     GET    /people                                302 403 403 403 403 200 403 403 403
     POST   /people/invite                         302 403 403 403 403 422 403 403 403

@@ -2,16 +2,16 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 from clinic.records import review
 from ml.labels import CLINICAL_NAMES
 from ml.quality_flag import FLAG_WORDS, QualityFlag
 from tests.browser_session import BrowserSession
-from tests.fakes import FakeAnalyst, prediction
+from tests.fakes import FakeAnalyst
 from tests.portal_tools import both_databases
 from tests.world import World, history
-from worker.analysis import Analysis
 from worker.finding import AI_REFUSED, rule_reasons
 
 SignedIn = Callable[[str], BrowserSession]
@@ -32,7 +32,7 @@ def test_queue_and_case_page_say_only_what_the_rules_say(world: World, signed_in
         assert not [reason for reason in spoken if reason in page]
         assert "The AI" not in page
 
-    form = {"impression": "nv", "confidence": "low"}
+    form = {"impression": "nv", "confidence": "low", "urgency": "routine"}
     assert bob.post(f"/review/{case}/first-read", form).status_code == 302
     revealed = bob.get(f"/review/{case}").text
     assert CLINICAL_NAMES["mel"] in revealed
@@ -41,7 +41,7 @@ def test_queue_and_case_page_say_only_what_the_rules_say(world: World, signed_in
 
 @pytest.mark.parametrize("flags", [(), (QualityFlag.BLURRED,), (QualityFlag.NOT_SKIN_LIKE,)])
 def test_the_rules_speak_of_the_photo_but_never_of_a_class(flags: tuple[QualityFlag, ...]) -> None:
-    found = Analysis(prediction("mel"), "mel", flags, b"")
+    found = FakeAnalyst(top="mel", flags=flags).analyse_one(np.zeros((2, 2, 3), np.uint8))
 
     assert rule_reasons(history(), found) == tuple(FLAG_WORDS[flag] for flag in flags)
 

@@ -40,6 +40,11 @@ LIVE = """
     live.workers.last_seen live.workers.model live.workers.started
 """
 SITES = " ".join(site for site in BodySite if not site.is_intimate)
+READING = """
+    capped fewest n own period periods.30 periods.365 periods.90 sections.columns
+    sections.rows.cells.n sections.rows.cells.words sections.rows.n sections.rows.name
+    sections.title sections.words
+"""
 DRIFT = """
     drift.charts drift.colour drift.reference_size drift.sentence drift.version drift.window_size
     drift.words
@@ -70,10 +75,11 @@ PAGES = {
     """,
     ("bob", "/review/{read}"): f"""
         {within("case", DESK)}
-        {within("computer", "agreement_words explained_label fingerprint heatmap_words")}
-        {within("computer", "model_version reasons set_words warnings")}
+        {within("computer", "agreement_words fingerprint model_version reasons set_words warnings")}
+        {within("computer.maps", "label words")}
+        {within("computer.members", "label name probability")}
         {within("computer.probabilities", "label malignant probability words")}
-        {within("first_read", "confidence impression_label recorded_at")}
+        {within("first_read", "alternatives confidence impression_label recorded_at urgency")}
         {within("owner", "left mine name until")} passed_on
         {within("patient", "age name record_number sex")}
         decision_form first_read_form grant_url history history_lost icd10_suggestions photos.label
@@ -82,6 +88,8 @@ PAGES = {
     ("bob", "/review/{signed}"): f"""
         {within("case", DESK)} {within("result", LETTER)} result.status computer_line decision
     """,
+    ("bob", "/reading"): READING,
+    ("erin", "/reading"): READING,
     ("erin", "/operations"): f"""
         {LIVE} {DRIFT} {within("dead_cases", "attempts free id reason reference since")}
         care_withdrawn escalated
@@ -192,7 +200,7 @@ def test_administrators_and_auditors_get_no_clinical_field_of_a_case(
     given: dict[tuple[str, str], set[str]],
 ) -> None:
     # Of machines; what the auditor typed; who acted: staff by name, patients by number.
-    no_case = {"live.tiles.name", "filters.patient", "entries.name"}
+    no_case = {"live.tiles.name", "filters.patient", "entries.name", "sections.rows.name"}
     for (name, path), names in given.items():
         if name in {"erin", "grace"}:
             parts = {part for one in names - no_case for part in one.split(".")}

@@ -11,7 +11,14 @@ import pytest
 
 from clinic.audit_event import AuditAction
 from clinic.keeper_protocol import ObjectKind
-from clinic.records import review, review_queue, screening_queue, sealed_objects, submissions
+from clinic.records import (
+    first_reads,
+    review,
+    review_queue,
+    screening_queue,
+    sealed_objects,
+    submissions,
+)
 from clinic.records.db import database_now
 from clinic.records.models import SignedReport, Submission
 from clinic.submission import CaseState
@@ -32,12 +39,12 @@ from tests.portal_tools import (
     words,
 )
 from tests.world import World
-from web.portal import case_view
+from web.portal import computer_view
 from worker.screen_submission import screen
 
 SignedIn = Callable[[str], BrowserSession]
 ACTIONS = ("first-read", "sign", "retake", "release")
-COMPUTER = ("Computer's view", "fake-1", "0.820", "82 in 100", "ffffffffffff", "The AI gives")
+COMPUTER = ("Computer's view", "fake-1", "0.820", "about 82 in 100", "ffffffffffff", "The AI gives")
 
 
 @pytest.fixture
@@ -157,10 +164,10 @@ def test_the_first_read_cannot_be_changed_after_the_reveal(
 ) -> None:
     case = world.first_read(world.alice, world.bob)
 
-    bob.post(f"/review/{case}/first-read", {"impression": "mel", "confidence": "high"})
+    bob.post(f"/review/{case}/first-read", {**FIRST_READ, "impression": "mel"})
 
     with world.sessions() as session:
-        kept = review.first_read(session, case)
+        kept = first_reads.find(session, case)
     assert kept is not None
     assert (kept.impression, kept.confidence) == ("nv", "medium")
 
@@ -453,6 +460,6 @@ def test_a_second_request_for_photos_shows_its_own_words_alone(
 
 
 def test_the_prediction_set_is_told_in_words_and_nothing_where_none_was_made() -> None:
-    words = case_view._set_words({"0.90": ["mel", "nv"], "0.95": ["mel", "nv", "bkl"]})
+    words = computer_view._set_words({"0.90": ["mel", "nv"], "0.95": ["mel", "nv", "bkl"]})
     assert words == "In 90 of 100 cases the true class is among: Melanoma, Melanocytic nevus."
-    assert case_view._set_words({}) == ""
+    assert computer_view._set_words({}) == ""

@@ -19,7 +19,8 @@ from clinic.access import Role
 from clinic.audit_event import AuditAction
 from clinic.keeper_protocol import ObjectKind
 from clinic.notices import NoticeKind
-from clinic.records import audit_log, recovery_codes, review, review_queue
+from clinic.records import audit_log, first_reads, recovery_codes, review_queue
+from clinic.records.first_reads import Impression
 from clinic.records.keeper_client import KeeperClient
 from clinic.records.models import (
     Account,
@@ -31,7 +32,6 @@ from clinic.records.models import (
     SealedObject,
     SignedReport,
 )
-from clinic.records.review import Impression
 from ml.training_manifest import MANIFEST_FILE, TrainingCase, read_training_manifest
 from tests import world as cast
 from tests.browser_session import BrowserSession
@@ -102,7 +102,7 @@ def signed(
         reader = world.bob.account_id
         assert review_queue.claim(session, case, reader_id=reader)
         blind = Impression("nv", "medium")
-        review.record_first_read(session, case, reader_id=reader, blind=blind)
+        first_reads.record(session, case, reader_id=reader, blind=blind)
     world.sign(case, world.bob, diagnosis=diagnosis)
     return case
 

@@ -21,7 +21,7 @@ from clinic.access import Role
 from clinic.audit_event import AuditAction
 from clinic.consent import ConsentDecision, Purpose
 from clinic.envelope import Context, PublicKey, seal
-from clinic.records import clinics, consents, keys, review, submissions
+from clinic.records import clinics, consents, first_reads, keys, review, submissions
 from clinic.records.db import database_now, new_id
 from clinic.records.models import Account, Clinic, EpochKeyRow, SealedObject, Submission
 from clinic.submission import CaseState, ScreeningState
@@ -657,7 +657,7 @@ def test_a_replaced_photo_is_read_blind_again(world: World, signed_in: SignedIn)
     ask_for_retake(signed_in("bob"), case)
     with world.sessions() as session, session.begin():
         submissions.replace_photos(session, session.get_one(Submission, case))
-        assert review.first_read(session, case) is None
+        assert first_reads.find(session, case) is None
         assert review.result_of(session, case) is None
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 from clinic.records import review
 from ml.artifact import LIVE_FILE, BundleError
 from ml.labels import CLASSES
-from ml.triage import Urgency
+from ml.triage import Doubt, Urgency
 from tests.bundles import small_bundle
 from tests.world import World
 from worker.analyst import MAKESHIFT, EnsembleAnalyst
@@ -40,10 +40,12 @@ def test_pixels_become_probabilities_and_an_overlay_of_their_size(
 
     assert set(found.prediction.probabilities) == set(CLASSES)
     assert sum(found.prediction.probabilities.values()) == pytest.approx(1.0)
-    assert found.explained_class == found.prediction.top_class
-    with Image.open(io.BytesIO(found.heatmap_png)) as overlay:
-        assert (overlay.format, overlay.size) == ("PNG", (120, 90))
-        assert overlay.convert("RGBA").getchannel("A").getextrema()[0] < 255
+    ranked = [name for name, _ in found.prediction.ranked()]
+    assert [one.label for one in found.maps] == ranked[:2]
+    for one in found.maps:
+        with Image.open(io.BytesIO(one.png)) as overlay:
+            assert (overlay.format, overlay.size) == ("PNG", (120, 90))
+            assert overlay.convert("RGBA").getchannel("A").getextrema()[0] < 255
 
 
 def test_the_same_pixels_give_the_same_answer(analyst: EnsembleAnalyst, weights: Path) -> None:
@@ -54,15 +56,26 @@ def test_the_same_pixels_give_the_same_answer(analyst: EnsembleAnalyst, weights:
 
 
 def test_without_an_analysis_nothing_is_invented(analyst: EnsembleAnalyst) -> None:
-    found = analyst.triage(None, score=0, strong_concern=False)
+    found = analyst.triage(None, score=0, strong_concern=False, tone_doubt=None)
     assert found.urgency is Urgency.SUSPICIOUS
     assert "refused" in found.reasons[0]
-    assert analyst.triage(None, score=3, strong_concern=False).urgency is Urgency.URGENT
+    assert (
+        analyst.triage(None, score=3, strong_concern=False, tone_doubt=None).urgency
+        is Urgency.URGENT
+    )
 
 
 def test_the_history_raises_the_urgency_of_any_prediction(analyst: EnsembleAnalyst) -> None:
     (found,) = analyst.analyse([PIXELS])
-    assert analyst.triage(found, score=0, strong_concern=True).urgency is Urgency.URGENT
+    decided = analyst.triage(found, score=0, strong_concern=True, tone_doubt=None)
+    assert decided.urgency is Urgency.URGENT
+
+
+def test_a_tone_outside_the_evidence_is_told_among_the_reasons(analyst: EnsembleAnalyst) -> None:
+    (found,) = analyst.analyse([PIXELS])
+    decided = analyst.triage(found, score=0, strong_concern=False, tone_doubt="A tone.")
+    assert "A tone." in decided.reasons
+    assert Doubt.SKIN_TONE in decided.doubts
 
 
 def test_a_case_goes_through_the_real_ensemble(world: World, analyst: EnsembleAnalyst) -> None:

@@ -101,11 +101,15 @@ def test_a_photo_becomes_a_screened_case_with_a_sealed_heat_map(world: World) ->
     assert screen(world.screening(), case) == 1
 
     assert states(world, case) == AWAITING
-    assert kinds(world, case) == ["heatmap", "history", "photo", "rendition"]
+    assert kinds(world, case) == ["heatmap", "heatmap", "history", "photo", "rendition"]
     found = result(world, case)
     assert found.ai_used
     assert found.probabilities is not None
     assert (found.explained_class, found.analysed_view) == ("nv", "close_up")
+    assert found.maps == [
+        {"label": "nv", "focus": "upper left"},
+        {"label": "bkl", "focus": "centre"},
+    ]
     assert (found.model_version, found.model_fingerprint) == ("fake-1", "f" * 64)
     assert (found.engine, found.device) == ("fake engine", "fake device")
     assert set(found.stage_seconds) == {"open", "decode", "analyse", "seal"}
@@ -171,8 +175,9 @@ def test_the_best_view_is_the_one_that_is_analysed(
     assert len(world.analyst.seen) == 1
     assert kinds(world, case).count("rendition") == len(views)
     with world.sessions() as session:
-        (heat_map,) = sealed_objects.of_submission(session, case, [ObjectKind.HEATMAP])
-    assert (heat_map.view, heat_map.slot) == (analysed, views.index(analysed))
+        maps = sealed_objects.of_submission(session, case, [ObjectKind.HEATMAP])
+    slot = views.index(analysed)
+    assert [(one.view, one.slot) for one in maps] == [(analysed, slot), (analysed, slot + 500)]
 
 
 def test_the_model_sees_the_very_pixels_of_the_rendition(world: World) -> None:
@@ -571,7 +576,7 @@ def test_new_photos_are_analysed_again_and_replace_the_result(world: World) -> N
     screen(services, case)
 
     assert states(world, case) == AWAITING
-    assert kinds(world, case) == ["heatmap", "history", "photo", "rendition"]
+    assert kinds(world, case) == ["heatmap", "heatmap", "history", "photo", "rendition"]
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """What a case's page shows, as plain values: rows in, words out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -14,9 +14,6 @@ from clinic.records.models import (
 )
 from clinic.submission import ScreeningState
 from clinic.terminology import LESION_CLASSES
-from ml.labels import MALIGNANT
-from ml.quality_flag import FLAG_WORDS, QualityFlag
-from ml.triage import SET_LEVEL
 from web.portal.forms import (
     AGREEMENTS,
     CONFIDENCES,
@@ -28,8 +25,6 @@ from web.portal.forms import (
 )
 from web.portal.wording import (
     VIEW_LABELS,
-    class_name,
-    probability_rows,
     reference,
     site_words,
     urgency_word,
@@ -96,64 +91,11 @@ def photos(rows: Sequence[SealedObject]) -> list[dict[str, str]]:
 def first_read(row: FirstRead) -> dict[str, Any]:
     return {
         "impression_label": dict(DIAGNOSIS_GROUPS)[row.impression],
+        "alternatives": [dict(DIAGNOSIS_GROUPS)[one] for one in row.alternatives],
         "confidence": dict(CONFIDENCES)[row.confidence],
+        "urgency": urgency_word(row.urgency),
         "recorded_at": row.recorded_at,
     }
-
-
-def computer(result: ScreeningResult, read: FirstRead | None) -> dict[str, Any] | None:
-    """The computer's view; None where no analysis was made."""
-    if result.probabilities is None:
-        return None
-    top = max(result.probabilities, key=lambda label: (result.probabilities or {})[label])
-    return {
-        "probabilities": probability_rows(result.probabilities),
-        "set_words": _set_words(result.prediction_sets or {}),
-        "reasons": result.reasons,
-        "warnings": _warnings(result),
-        "explained_label": class_name(result.explained_class or top),
-        "heatmap_words": "Green and yellow mark what spoke for this class.",
-        "agreement_words": _agreement(top, read),
-        "model_version": result.model_version,
-        "fingerprint": result.model_fingerprint or "",
-    }
-
-
-def _set_words(sets: Mapping[str, Sequence[str]]) -> str:
-    """The classes that hold the true one in most cases; empty for results of older models."""
-    if SET_LEVEL not in sets:
-        return ""
-    names = ", ".join(class_name(label) for label in sets[SET_LEVEL])
-    return f"In {round(100 * float(SET_LEVEL))} of 100 cases the true class is among: {names}."
-
-
-def _warnings(result: ScreeningResult) -> list[str]:
-    found = [f"Image quality: {FLAG_WORDS[QualityFlag(flag)]}." for flag in result.quality_flags]
-    if result.analysed_view != "dermoscopic":
-        found.append(
-            "The networks learned from photos through a skin lens; this one was taken without."
-        )
-    return found
-
-
-def _agreement(top: str, read: FirstRead | None) -> str:
-    if read is None:
-        return ""
-    if read.impression == top:
-        return "It agrees with your first read."
-    risk = (read.impression in MALIGNANT) != (top in MALIGNANT)
-    extra = " Benign and malignant differ: look again." if risk else ""
-    return f"It differs from your first read.{extra}"
-
-
-def computer_line(result: ScreeningResult | None) -> str:
-    """One line for the signed record."""
-    if result is None or result.probabilities is None:
-        return "No computer's view was available for this case."
-    probabilities = result.probabilities
-    top = max(probabilities, key=lambda label: probabilities[label])
-    percent = round(100 * probabilities[top])
-    return f"{class_name(top)}, {percent} % (model {result.model_version})"
 
 
 def icd10_suggestions() -> list[tuple[str, str]]:

@@ -539,15 +539,6 @@ class ReleaseForm(PortalForm):
         self.to.choices = _choices([("", "Any reader"), *colleagues])
 
 
-class FirstReadForm(PortalForm):
-    """The reader's own impression, stored before the computer's view is shown."""
-
-    impression = ChoiceField(
-        "Your impression", DIAGNOSIS_GROUPS, missing="Choose the most likely group."
-    )
-    confidence = ChoiceField("Confidence", CONFIDENCES, missing="Choose your confidence.")
-
-
 class DecisionForm(PortalForm):
     diagnosis = ChoiceField("Diagnosis", DIAGNOSIS_GROUPS, missing="Choose a diagnosis.")
     diagnosis_text = StringField(

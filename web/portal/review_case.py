@@ -10,7 +10,7 @@ from clinic.access import CaseFacts, Permission, may
 from clinic.audit_event import AuditAction
 from clinic.keeper_protocol import ObjectKind
 from clinic.reading_grade import reading_grade
-from clinic.records import keys, review, sealed_objects, submissions
+from clinic.records import first_reads, keys, review, sealed_objects, submissions
 from clinic.records.db import database_now
 from clinic.records.models import (
     Account,
@@ -20,15 +20,16 @@ from clinic.records.models import (
     SignedReport,
     Submission,
 )
-from clinic.records.review import Decision, Impression, NotOwnerError
+from clinic.records.review import Decision, NotOwnerError
 from clinic.records.sealed_objects import Place
 from clinic.submission import CaseState, ScreeningState
 from web.database import db
 from web.guard import audit, case_for, deny, me
 from web.permission import allowed
-from web.portal import case_view
+from web.portal import case_view, computer_view
 from web.portal.blueprint import portal
-from web.portal.forms import DecisionForm, FirstReadForm, ReleaseForm, RetakeForm
+from web.portal.first_read_form import FirstReadForm
+from web.portal.forms import DecisionForm, ReleaseForm, RetakeForm
 from web.portal.hand_over import passed_on, release_form
 from web.portal.login import page
 from web.portal.texts import CaseTexts, case_texts
@@ -45,21 +46,7 @@ def review_case(case_id: str) -> AnyResponse:
     row, facts = case_for(case_id, Permission.SEE_IN_QUEUE)
     if facts.signed:
         return _signed(row, facts)
-    return _desk(row, facts)
-
-
-@portal.post("/review/<case_id>/first-read")
-@allowed(Permission.SEE_QUEUE)
-def record_first_read(case_id: str) -> AnyResponse:
-    row, facts = case_for(case_id, Permission.READ_CASE)
-    form = FirstReadForm()
-    if not form.validate_on_submit():
-        return _desk(row, facts, first_read_form=form)
-    blind = Impression(form.impression.data, form.confidence.data)
-    review.record_first_read(db.session(), row.id, reader_id=me().actor.user_id, blind=blind)
-    audit(AuditAction.FIRST_READ_RECORDED, row)
-    db.session.commit()
-    return redirect(url_for("portal.review_case", case_id=row.id))
+    return desk(row, facts)
 
 
 @portal.route("/review/<case_id>/sign", methods=["POST"])
@@ -68,8 +55,8 @@ def sign_case(case_id: str) -> AnyResponse:
     """First the preview, then, with a fresh proof of identity, the signature."""
     row, facts = case_for(case_id, Permission.SIGN)
     form = DecisionForm()
-    if not form.validate_on_submit() or _wanted("change"):
-        return _desk(row, facts, decision_form=form)
+    if not _fits(row, form) or _wanted("change"):
+        return desk(row, facts, decision_form=form)
     if not _wanted("sign"):
         return _preview(row, form)
     require_step_up(url_for("portal.review_case", case_id=row.id))
@@ -84,7 +71,7 @@ def request_retake(case_id: str) -> AnyResponse:
     row, facts = case_for(case_id, Permission.READ_CASE)
     form = RetakeForm()
     if not form.validate_on_submit():
-        return _desk(row, facts, retake_form=form)
+        return desk(row, facts, retake_form=form)
     reason, message = case_view.retake_words(form.reasons.data), (form.message.data or "").strip()
     if not review.request_retake(db.session(), row.id, reader_id=me().actor.user_id, reason=reason):
         db.session.rollback()
@@ -97,21 +84,39 @@ def request_retake(case_id: str) -> AnyResponse:
     return redirect(url_for("portal.review_queue"))
 
 
+def _fits(row: Submission, form: DecisionForm) -> bool:
+    """Whether the form is right, also in what it says of the computer's view."""
+    if not form.validate_on_submit():
+        return False
+    problem = computer_view.agreement_problem(
+        review.result_of(db.session(), row.id),
+        agreement=form.agreement.data,
+        diagnosis=form.diagnosis.data,
+    )
+    if problem is not None:
+        form.agreement.errors = [problem]
+    return problem is None
+
+
 def _wanted(action: str) -> bool:
     return request.form.get("action") == action
 
 
-def _desk(row: Submission, facts: CaseFacts, **forms: Any) -> AnyResponse:
+def desk(row: Submission, facts: CaseFacts, **forms: Any) -> AnyResponse:
     """The page of a case in review; what a form got wrong stays in it."""
     if not may(me().actor, Permission.READ_CASE, facts):
         return _closed_desk(row, facts)
-    first_read = review.first_read(db.session(), row.id)
+    first_reads.start(db.session(), row.id, reader_id=me().actor.user_id)
+    first_read = first_reads.find(db.session(), row.id)
     revealed = may(me().actor, Permission.SEE_COMPUTER_VIEW, facts)
     result = review.result_of(db.session(), row.id)
     photos = [one for one in pictures_of(row) if one.kind != ObjectKind.HEATMAP]
     audit(AuditAction.CASE_READ, row, detail="computer's view" if revealed else "blind")
     texts = case_texts(row, TEXTS)
-    computer = case_view.computer(result, first_read) if revealed and result else None
+    computer = computer_view.computer(result, first_read, texts.history) if revealed else None
+    if computer is not None:
+        first_reads.reveal(db.session(), row.id, reader_id=me().actor.user_id)
+        db.session.commit()
     shown = _forms(row, forms)
     return page(
         "review_case.html",
@@ -295,5 +300,5 @@ def _signed_page(
         case=_case(row, None),
         decision=case_view.decision_of_report(report, texts.finding or {}),
         result=letter,
-        computer_line=case_view.computer_line(result),
+        computer_line=computer_view.line(result),
     )

@@ -13,6 +13,12 @@ VIEW_LABELS = {
     "dermoscopic": "Through the skin lens",
 }
 
+_MEMBERS = {
+    "basic_cnn": "Basic CNN",
+    "efficientnet_b0": "EfficientNet-B0",
+    "inception_v3": "Inception-v3",
+}
+
 
 def reference(submission_id: str) -> str:
     """The short case number that people read out on the phone."""
@@ -46,6 +52,11 @@ def probability_words(probability: float) -> str:
 
 def class_name(label: str) -> str:
     return CLINICAL_NAMES.get(label, "Other diagnosis")
+
+
+def member_name(member: str) -> str:
+    """A network of the ensemble, by its name in the manifest."""
+    return _MEMBERS.get(member, member)
 
 
 def probability_rows(probabilities: dict[str, float]) -> list[dict[str, object]]:

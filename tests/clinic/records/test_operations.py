@@ -9,15 +9,16 @@ from clinic.audit_event import AuditAction
 from clinic.photo_reject import RejectReason
 from clinic.records import (
     audit_log,
+    first_reads,
     key_requests,
     keys,
     operations,
-    review,
     review_queue,
     screening_queue,
 )
 from clinic.records.audit_log import Walk
 from clinic.records.db import database_now
+from clinic.records.first_reads import Impression
 from clinic.records.key_requests import NewKeyRequest
 from clinic.records.models import (
     AuditEntry,
@@ -27,7 +28,6 @@ from clinic.records.models import (
     ScreeningResult,
 )
 from clinic.records.operations import OTHER_REASON, Depth, Promise, Snapshot, snapshot
-from clinic.records.review import Impression
 from clinic.submission import CaseState, ScreeningState
 from tests.portal_tools import change_row, row_of
 from tests.world import World
@@ -103,7 +103,7 @@ def test_due_times_that_passed_or_come_soon_are_counted_until_the_signature(worl
 
     assert look(world).promises == (Promise(0, 0, 0), Promise(1, 0, 0), Promise(2, 1, 1))
     with world.sessions() as session, session.begin():
-        review.record_first_read(
+        first_reads.record(
             session, late, reader_id=world.bob.account_id, blind=Impression("nv", "low")
         )
     world.sign(late, world.bob)
@@ -255,7 +255,7 @@ def test_a_case_in_a_readers_hands_is_not_retried(world: World) -> None:
         past = database_now(session) - timedelta(seconds=1)
     change_row(world, case, claim_until=past)
     with world.sessions() as session, session.begin():
-        review.record_first_read(
+        first_reads.record(
             session, case, reader_id=world.bob.account_id, blind=Impression("nv", "low")
         )
     assert not retry(world, case)

@@ -6,10 +6,11 @@ from functools import partial
 from sqlalchemy import func, select
 
 from clinic.hand_over import HandOverReason
-from clinic.records import review, review_queue, sealed_objects, submissions
+from clinic.records import first_reads, review, review_queue, sealed_objects, submissions
 from clinic.records.db import database_now
+from clinic.records.first_reads import Impression
 from clinic.records.models import SignedReport, Submission
-from clinic.records.review import Decision, Impression, NotOwnerError
+from clinic.records.review import Decision, NotOwnerError
 from clinic.submission import CaseState
 from tests.threads import at_once
 from tests.waiting_cases import claim, claim_ran_out, now, waiting
@@ -20,14 +21,14 @@ def test_the_first_blind_impression_stays(world: World) -> None:
     case = waiting(world)
     for impression in ("nv", "mel"):
         with world.sessions() as session, session.begin():
-            review.record_first_read(
+            first_reads.record(
                 session,
                 case,
                 reader_id=world.bob.account_id,
                 blind=Impression(impression, "low"),
             )
     with world.sessions() as session:
-        found = review.first_read(session, case)
+        found = first_reads.find(session, case)
     assert found is not None
     assert found.impression == "nv"
 
@@ -37,9 +38,9 @@ def test_another_reader_reads_blind_for_themselves(world: World) -> None:
     for reader, impression in ((world.bob, "nv"), (world.dan, "mel")):
         with world.sessions() as session, session.begin():
             blind = Impression(impression, "low")
-            review.record_first_read(session, case, reader_id=reader.account_id, blind=blind)
+            first_reads.record(session, case, reader_id=reader.account_id, blind=blind)
     with world.sessions() as session:
-        found = review.first_read(session, case)
+        found = first_reads.find(session, case)
     assert found is not None
     assert (found.reader_id, found.impression) == (world.dan.account_id, "mel")
 

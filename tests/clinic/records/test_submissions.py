@@ -7,7 +7,7 @@ from sqlalchemy import update
 from sqlalchemy.exc import IntegrityError
 
 from clinic.keeper_protocol import ObjectKind
-from clinic.records import review, sealed_objects, submissions
+from clinic.records import first_reads, review, sealed_objects, submissions
 from clinic.records.db import database_now, new_id
 from clinic.records.models import Submission
 from clinic.records.submissions import NewSubmission, NotYourSubmissionError
@@ -103,7 +103,7 @@ def test_new_photos_send_the_case_through_screening_again(world: World) -> None:
     with world.sessions() as session:
         row = submissions.find(session, case)
         left = sealed_objects.of_submission(session, case, ObjectKind)
-        first_read = review.first_read(session, case)
+        first_read = first_reads.find(session, case)
     assert row is not None
     assert (row.screening_state, row.case_state) == (ScreeningState.QUEUED, CaseState.RECEIVED)
     assert (row.attempt, row.hinted_at, row.retake_reason) == (0, None, None)

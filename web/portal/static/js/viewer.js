@@ -36,7 +36,8 @@ async function show(section, object, keyPair) {
     const layer = object.type === "heatmap" ? "heatmap" : "photo";
     const figure = section.querySelector(`figure[data-view="${CSS.escape(object.view)}"]`);
     const canvas = figure?.querySelector(`canvas[data-layer="${layer}"]`);
-    if (!canvas) {
+    if (!canvas || canvas.dataset.shown) {
+        // One canvas shows one picture: of several heat-maps the first, for the likeliest class.
         return;
     }
     const { submission } = section.dataset;
