@@ -19,7 +19,6 @@ from clinic.records.models import (
 )
 from clinic.submission import CaseEvent, CaseState, ScreeningState, next_case_state
 
-
 _Found = TypeVar("_Found")
 
 
