@@ -22,6 +22,7 @@ class Permission(StrEnum):
     SEND_SUBMISSION = "send submission"
     SEE_OWN_STATUS = "see own status"
     SEE_OWN_PHOTOS = "see own photos"
+    SEE_PHOTOS = "see photos"
     REPLACE_PHOTOS = "replace photos"
     ASK_FOR_PICTURES = "ask for pictures"
     SEE_QUEUE = "see queue"
@@ -54,13 +55,17 @@ class Actor:
 
 @dataclass(frozen=True)
 class CaseFacts:
-    """What the policy needs to know of one submission."""
+    """What the policy needs to know of one submission.
+
+    `compared_by`: who reads a later case of the same patient at the same body site now.
+    """
 
     patient_id: str
     clinic_id: str
     claimed_by: str | None
     first_read_by: str | None
     signed: bool
+    compared_by: frozenset[str] = frozenset()
 
 
 def may(
@@ -134,6 +139,10 @@ def _holds(actor: Actor, case: CaseFacts) -> bool:
     return case.claimed_by == actor.user_id
 
 
+def _holds_or_compares(actor: Actor, case: CaseFacts) -> bool:
+    return _holds(actor, case) or actor.user_id in case.compared_by
+
+
 def _has_read_blind(actor: Actor, case: CaseFacts) -> bool:
     return _holds(actor, case) and (case.first_read_by == actor.user_id or case.signed)
 
@@ -160,6 +169,7 @@ _ON_A_CASE: dict[Role, dict[Permission, Callable[[Actor, CaseFacts], bool]]] = {
     Role.DERMATOLOGIST: {
         Permission.SEE_IN_QUEUE: _works_here,
         Permission.READ_CASE: _holds,
+        Permission.SEE_PHOTOS: _holds_or_compares,
         Permission.SEE_COMPUTER_VIEW: _has_read_blind,
         Permission.SIGN: _may_sign,
     },

@@ -162,8 +162,8 @@ _PATIENT_NEEDS = {
 }
 
 _STAFF_NEEDS = {
-    ObjectKind.PHOTO: Permission.READ_CASE,
-    ObjectKind.RENDITION: Permission.READ_CASE,
+    ObjectKind.PHOTO: Permission.SEE_PHOTOS,
+    ObjectKind.RENDITION: Permission.SEE_PHOTOS,
     ObjectKind.HEATMAP: Permission.SEE_COMPUTER_VIEW,
     ObjectKind.HISTORY: Permission.READ_CASE,
     ObjectKind.IDENTITY: Permission.READ_CASE,

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import Select, delete, select, update
 from sqlalchemy.orm import Session
 
 from clinic.access import CaseFacts
@@ -18,6 +19,8 @@ from clinic.records.models import (
     Submission,
 )
 from clinic.submission import CaseEvent, CaseState, ScreeningState, next_case_state
+
+_Found = TypeVar("_Found")
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,32 @@ def facts(session: Session, row: Submission) -> CaseFacts:
         claimed_by=row.claimed_by if alive else None,
         first_read_by=first_read.reader_id if first_read else None,
         signed=signed,
+        compared_by=_readers_of_later_visits(session, row),
+    )
+
+
+def _readers_of_later_visits(session: Session, row: Submission) -> frozenset[str]:
+    query = (
+        _same_place(select(Submission.claimed_by), row)
+        .where(Submission.received_at > row.received_at)
+        .where(Submission.case_state == CaseState.AWAITING_REVIEW)
+        .where(Submission.claim_until > database_now(session))
+    )
+    return frozenset(reader for reader in session.scalars(query) if reader is not None)
+
+
+def earlier_visits(session: Session, row: Submission) -> Sequence[Submission]:
+    """The same patient's earlier cases at the same body site in this clinic, the newest first."""
+    query = _same_place(select(Submission), row).where(Submission.received_at < row.received_at)
+    return session.scalars(query.order_by(Submission.received_at.desc())).all()
+
+
+def _same_place(query: Select[_Found], row: Submission) -> Select[_Found]:
+    """Without the side: patients call a spot on the back left one time and middle the next."""
+    return query.where(
+        Submission.patient_id == row.patient_id,
+        Submission.clinic_id == row.clinic_id,
+        Submission.body_site == row.body_site,
     )
 
 

@@ -33,7 +33,7 @@ SIGNED = replace(READ, signed=True)
 CASES = {"free": FREE, "claimed": CLAIMED, "read": READ, "signed": SIGNED}
 
 OWN_CASE = {Permission.SEE_OWN_STATUS, Permission.SEE_OWN_PHOTOS, Permission.REPLACE_PHOTOS}
-HOLDS = {Permission.SEE_IN_QUEUE, Permission.READ_CASE}
+HOLDS = {Permission.SEE_IN_QUEUE, Permission.READ_CASE, Permission.SEE_PHOTOS}
 ALLOWED = {
     ("alice", "free"): OWN_CASE,
     ("alice", "claimed"): OWN_CASE,
@@ -93,6 +93,18 @@ def test_another_clinic_sees_nothing(name: str, case: str) -> None:
 def test_a_patient_without_a_record_has_no_case() -> None:
     nobody = replace(ALICE, patient_id=None)
     assert not any(may(nobody, one, FREE) for one in Permission)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_who_reads_a_later_visit_sees_the_photos_of_an_earlier_one_and_nothing_else_of_it(
+    case: str,
+) -> None:
+    earlier = replace(CASES[case], compared_by=frozenset({DAN.user_id}))
+    allowed = {one for one in Permission if may(DAN, one, earlier)}
+    assert allowed == {Permission.SEE_IN_QUEUE, Permission.SEE_PHOTOS}
+    for name in ("carol", "erin", "frank", "grace"):
+        watched = replace(earlier, compared_by=frozenset({CAST[name].user_id}))
+        assert not may(CAST[name], Permission.SEE_PHOTOS, watched)
 
 
 def test_the_computer_s_view_needs_this_reader_s_own_first_read() -> None:

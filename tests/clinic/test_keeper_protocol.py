@@ -233,6 +233,13 @@ def test_a_reader_without_the_claim_opens_nothing() -> None:
             assert refusal(replace(READER, case=case, objects=wanted(kind))) is not None
 
 
+def test_a_reader_of_a_later_visit_opens_the_photos_of_an_earlier_one_alone() -> None:
+    earlier = replace(SIGNED, claimed_by="account-dan", compared_by=frozenset({BOB.user_id}))
+    for kind in set(ObjectKind) - {ObjectKind.PHOTO}:
+        asked = replace(READER, case=earlier, objects=wanted(kind))
+        assert (refusal(asked) is None) is (kind is ObjectKind.RENDITION), kind
+
+
 def test_a_reader_sees_the_original_only_where_no_rendition_can_be() -> None:
     original = replace(READER, objects=wanted(ObjectKind.PHOTO))
     assert refusal(original) is not None
@@ -310,6 +317,7 @@ cases = st.builds(
     claimed_by=mostly("u1", "u2", None),
     first_read_by=mostly("u1", "u2", None),
     signed=st.booleans(),
+    compared_by=mostly(frozenset(), frozenset({"u1"})),
 )
 objects = st.builds(
     WantedObject, st.sampled_from(ObjectKind), mostly("a", "b"), mostly("s1", "s2", None)
@@ -376,8 +384,10 @@ def test_nobody_without_a_rule_gets_a_key(facts: RequestFacts) -> None:
         assert ObjectKind.LETTER not in opened or (facts.case is not None and facts.case.signed)
     else:
         assert facts.case is not None
-        assert facts.case.claimed_by == actor.user_id
         assert facts.case.clinic_id == actor.clinic_id
+        if facts.case.claimed_by != actor.user_id:
+            assert actor.user_id in facts.case.compared_by
+            assert {one.kind for one in facts.objects} <= {ObjectKind.PHOTO, ObjectKind.RENDITION}
 
 
 def test_an_enrolment_is_bound_to_process_program_and_key() -> None:

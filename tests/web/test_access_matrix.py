@@ -40,8 +40,8 @@ from web.rate_limits import limiter
 PEOPLE = ("nobody", "alice", "carol", "bob", "dan", "erin", "grace", "frank", "half")
 
 # Alice owns every case below; Carol is a patient too, but a stranger to them. Bob reads the cases
-# that are claimed; Dan is of the same clinic and claimed nothing; Erin administers and Grace audits
-# this clinic; Frank is of another clinic, so that nothing of this one is there for him.
+# that are claimed; Dan is of the same clinic and reads the earlier one; Erin administers and Grace
+# audits this clinic; Frank is of another clinic, so that nothing of this one is there for him.
 # "half" is Dan in a browser that proved the password alone: 302 leads to the second factor.
 # For nobody 302 leads to the sign-in page.
 #
@@ -123,6 +123,7 @@ TABLE = """
     POST   /cases/{claimed}/grants                302 202 403 202 403 403 403 404 302
     POST   /cases/{read}/grants                   302 202 403 202 403 403 403 404 302
     POST   /cases/{signed}/grants                 302 202 403 202 403 403 403 404 302
+    POST   /cases/{earlier}/grants                302 202 403 202 202 403 403 404 302
     POST   /cases/{erased}/grants                 302 410 410 410 410 403 403 404 302
     GET    /grants/{unknown}                      302 404 404 404 404 403 403 404 302
     GET    /grants/{alices_grant}                 302 200 404 404 404 403 403 404 302
@@ -131,6 +132,8 @@ TABLE = """
     GET    /objects/{photo_fresh}                 302 200 403 403 403 403 403 404 302
     GET    /objects/{photo_claimed}               302 200 403 200 403 403 403 404 302
     GET    /objects/{photo_signed}                302 200 403 200 403 403 403 404 302
+    GET    /objects/{photo_earlier}               302 200 403 200 200 403 403 404 302
+    GET    /objects/{map_earlier}                 302 403 403 403 200 403 403 404 302
     GET    /objects/{map_fresh}                   302 403 403 403 403 403 403 404 302
     GET    /objects/{map_claimed}                 302 403 403 403 403 403 403 404 302
     GET    /objects/{map_read}                    302 403 403 200 403 403 403 404 302
@@ -188,6 +191,7 @@ TABLE = """
     GET    /review/{claimed}                      302 403 403 200 200 403 403 404 302
     GET    /review/{read}                         302 403 403 200 200 403 403 404 302
     GET    /review/{signed}                       302 403 403 200 403 403 403 404 302
+    GET    /review/{earlier}                      302 403 403 200 200 403 403 404 302
     GET    /review/{erased}                       302 403 403 410 410 403 403 404 302
     POST   /review/{claimable}/claim              302 403 403 302 302 403 403 404 302
     POST   /review/{claimed}/claim                302 403 403 302 409 403 403 404 302
@@ -303,6 +307,7 @@ class Stage:
         alice, bob = world.alice, world.bob
         self.ids |= {
             "unknown": new_id(),
+            "earlier": world.first_read(alice, world.dan),  # Bob reads later cases of the same site
             "fresh": world.screened(alice),
             "claimed": world.claimed(alice, bob),
             "read": world.first_read(alice, bob),
@@ -314,9 +319,10 @@ class Stage:
         change_row(
             world, self.ids["retake"], case_state=CaseState.UNREADABLE, retake_reason="Not sharp."
         )
+        change_row(world, self.ids["fresh"], body_site="scalp")  # no earlier visit to compare with
         self.ids["letter_signed"] = object_of(world, self.ids["signed"], ObjectKind.LETTER)
         self.ids["history_read"] = object_of(world, self.ids["read"], ObjectKind.HISTORY)
-        for name in ("fresh", "claimed", "read", "signed"):
+        for name in ("earlier", "fresh", "claimed", "read", "signed"):
             case = self.ids[name]
             self.ids[f"photo_{name}"] = object_of(world, case, ObjectKind.RENDITION)
             self.ids[f"map_{name}"] = object_of(world, case, ObjectKind.HEATMAP)

@@ -82,8 +82,10 @@ PAGES = {
         {within("first_read", "alternatives confidence impression_label recorded_at urgency")}
         {within("owner", "left mine name until")} passed_on
         {within("patient", "age name record_number sex")}
-        decision_form first_read_form grant_url history history_lost icd10_suggestions photos.label
-        photos.view release_form retake_form rule_reasons
+        {within("abcde", "Asymmetry Border Colour Diameter Evolving")}
+        {within("photos", "label layers.label layers.object object view")}
+        decision_form earlier_visits first_read_form history history_lost icd10_suggestions
+        image_quality release_form retake_form rule_reasons
     """,
     ("bob", "/review/{signed}"): f"""
         {within("case", DESK)} {within("result", LETTER)} result.status computer_line decision

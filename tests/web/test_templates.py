@@ -20,6 +20,7 @@ from jinja2 import StrictUndefined
 from markupsafe import Markup
 from werkzeug.datastructures import MultiDict
 
+from clinic.abcde import abcde
 from clinic.body_site import BodyLocation, BodySite, Side
 from clinic.due_time import WORKING_DAYS
 from clinic.erasure_certificate import ErasureCertificate
@@ -160,6 +161,7 @@ ENDPOINTS = {
     "remove_holiday": "/service-times/holidays/remove",
     "claim_next": "/review/next",
     "review_case": "/review/<case_id>",
+    "ask_for_pictures": "/cases/<case_id>/grants",
     "claim_case": "/review/<case_id>/claim",
     "release_case": "/review/<case_id>/release",
     "record_first_read": "/review/<case_id>/first-read",
@@ -324,6 +326,15 @@ def filled(kind: type, **values: str) -> Any:
     return form
 
 
+DESK_PHOTOS = [{"object": f"o{place}", "layers": [], **one} for place, one in enumerate(PHOTOS)]
+LAYERS = [{"label": "Melanoma", "object": "m1"}, {"label": "Melanocytic nevus", "object": "m2"}]
+EXPLAINED: dict[str, Any] = {
+    "photos": [DESK_PHOTOS[0] | {"layers": LAYERS}, *DESK_PHOTOS[1:]],
+    "earlier_visits": [],
+}
+EARLIER_VISIT = {"id": "c0", "sent_at": EARLIER, "site": "back, left", "photos": DESK_PHOTOS[:1]}
+
+
 def review(**change: Any) -> dict[str, Any]:
     return {
         "case": case("awaiting_review"),
@@ -333,8 +344,10 @@ def review(**change: Any) -> dict[str, Any]:
         "history_lost": False,
         "owner": {"name": READER.name, "mine": True, "until": LATER, "left": 1800},
         "passed_on": None,
-        "photos": PHOTOS,
-        "grant_url": "/review/c1/grant",
+        "photos": DESK_PHOTOS,
+        "earlier_visits": [EARLIER_VISIT],
+        "image_quality": "no fault found",
+        "abcde": abcde(HISTORY),
         "first_read": None,
         "computer": None,
         "first_read_form": FirstReadForm(formdata=None),
@@ -910,7 +923,10 @@ SAMPLES: dict[str, tuple[Any, Callable[[], dict[str, Any]]]] = {
     "service_times+nobody": (ADMINISTRATOR, lambda: service_times(holidays=[], told=[])),
     "review_queue+empty": (READER, lambda: queue(rows=[], next_cursor=None)),
     "review_case": (READER, review),
-    "review_case+computer": (READER, lambda: review(first_read=FIRST_READ, computer=COMPUTER)),
+    "review_case+computer": (
+        READER,
+        lambda: review(first_read=FIRST_READ, computer=COMPUTER, **EXPLAINED),
+    ),
     "review_case+errors": (
         READER,
         lambda: review(
@@ -1271,7 +1287,7 @@ def test_the_computers_view_is_not_on_the_page_before_the_first_read(state: str)
     assert "Computer's view</h2>" not in html
     assert "in 100" not in html
     assert "dq-bar__" not in html
-    assert 'data-layer="heatmap"' not in html
+    assert "data-layers" not in html
     assert "data-opacity" not in html
 
 
@@ -1287,7 +1303,7 @@ def test_after_the_first_read_probabilities_stand_as_words_and_numbers() -> None
 def test_a_reader_who_does_not_hold_the_case_gets_no_form_and_no_photo() -> None:
     html = render("review_case+colleague")
 
-    assert "data-sealed-viewer" not in html
+    assert "data-desk-viewer" not in html
     assert "Your first read</h2>" not in html
     assert "You can look; you cannot change it." in html
 
@@ -1301,19 +1317,24 @@ def test_an_unavailable_computer_is_named_and_nothing_is_invented() -> None:
     assert "Your decision" in html
 
 
-def test_the_viewer_offers_buttons_beside_drag_and_an_off_switch() -> None:
+def test_the_desks_viewer_offers_buttons_beside_drag_and_an_off_switch() -> None:
     html = render("review_case+computer")
 
-    for hook in (
-        'data-zoom="in"',
-        'data-zoom="out"',
-        'data-zoom="fit"',
-        "data-opacity",
-        "<noscript>",
-    ):
-        assert hook in html
-    assert 'data-layer="photo"' in html
-    assert "data-heatmap checked" in html
+    for action in ("zoom-in", "zoom-out", "fit", "left", "right", "up", "down", "turn", "reset"):
+        assert f'data-do="{action}"' in html
+    assert "<noscript>" in html
+    assert html.count("data-layers") == 1
+    assert 'value="" data-layer-choice> Off' in html
+    assert 'value="m1" data-layer-choice checked> Melanoma' in html
+    assert 'value="m2" data-layer-choice> Melanocytic nevus' in html
+
+
+def test_an_earlier_visit_names_its_own_grant_and_its_date() -> None:
+    (template,) = Page("review_case").all("template")
+
+    assert template["data-grant-url"] == "/cases/c0/grants"
+    assert "Earlier visits" in render("review_case")
+    assert "Earlier visits" not in render("review_case+computer")
 
 
 def test_the_preview_carries_the_whole_decision_on() -> None:

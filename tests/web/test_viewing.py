@@ -97,6 +97,30 @@ def test_who_takes_the_record_along_gets_replaced_photos_too_and_the_reader_none
         assert not session.get_one(KeyRequest, by_the_reader).object_ids
 
 
+@both_databases
+def test_the_reader_of_a_later_visit_opens_the_photos_of_an_earlier_one(
+    world: World, signed_in: SignedIn
+) -> None:
+    earlier, bob = world.signed(world.alice, world.dan), signed_in("bob")
+    _, body = viewer_key()
+    assert ask(bob, earlier, body).status_code == 403
+
+    later = world.claimed(world.alice, world.bob)
+    found = opened(bob, earlier)
+
+    assert found.keys() == {"rendition"}
+    assert found["rendition"].startswith(b"\xff\xd8\xff")
+    assert bob.get(f"/objects/{object_of(world, earlier, ObjectKind.HEATMAP)}").status_code == 403
+    assert bob.get(f"/review/{earlier}").status_code == 403
+    assert f'data-visit="{earlier}"' in bob.get(f"/review/{later}").text
+    asked = [one for one in entries(world, AuditAction.KEYS_ASKED) if one.allowed]
+    assert [(one.submission_id, one.actor) for one in asked] == [(earlier, world.bob.account_id)]
+
+    with world.sessions() as session, session.begin():
+        session.get_one(Submission, later).claim_until = database_now(session)
+    assert ask(bob, earlier, body).status_code == 403
+
+
 def test_the_answer_opens_with_the_pages_own_key_alone(world: World, signed_in: SignedIn) -> None:
     case, bob = world.claimed(world.alice, world.bob), signed_in("bob")
     _, body = viewer_key()

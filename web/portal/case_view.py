@@ -8,7 +8,6 @@ from clinic.intake import History, urgent_reasons
 from clinic.records.models import (
     FirstRead,
     ScreeningResult,
-    SealedObject,
     SignedReport,
     Submission,
 )
@@ -24,7 +23,6 @@ from web.portal.forms import (
     DecisionForm,
 )
 from web.portal.wording import (
-    VIEW_LABELS,
     reference,
     site_words,
     urgency_word,
@@ -79,13 +77,6 @@ def rule_reasons(
     if row.screening_state != ScreeningState.DEAD:
         return said
     return [*said, f"AI unavailable: {row.last_failure}"]
-
-
-def photos(rows: Sequence[SealedObject]) -> list[dict[str, str]]:
-    return [
-        {"view": row.view or "close_up", "label": VIEW_LABELS.get(row.view or "", "Photo")}
-        for row in rows
-    ]
 
 
 def first_read(row: FirstRead) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 from flask import abort, flash, redirect, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
+from clinic.abcde import abcde
 from clinic.access import CaseFacts, Permission, may
 from clinic.audit_event import AuditAction
 from clinic.keeper_protocol import ObjectKind
@@ -26,7 +27,7 @@ from clinic.submission import CaseState, ScreeningState
 from web.database import db
 from web.guard import audit, case_for, deny, me
 from web.permission import allowed
-from web.portal import case_view, computer_view
+from web.portal import case_view, computer_view, desk_photos
 from web.portal.blueprint import portal
 from web.portal.first_read_form import FirstReadForm
 from web.portal.forms import DecisionForm, ReleaseForm, RetakeForm
@@ -110,7 +111,7 @@ def desk(row: Submission, facts: CaseFacts, **forms: Any) -> AnyResponse:
     first_read = first_reads.find(db.session(), row.id)
     revealed = may(me().actor, Permission.SEE_COMPUTER_VIEW, facts)
     result = review.result_of(db.session(), row.id)
-    photos = [one for one in pictures_of(row) if one.kind != ObjectKind.HEATMAP]
+    pictures = pictures_of(row)
     audit(AuditAction.CASE_READ, row, detail="computer's view" if revealed else "blind")
     texts = case_texts(row, TEXTS)
     computer = computer_view.computer(result, first_read, texts.history) if revealed else None
@@ -128,8 +129,10 @@ def desk(row: Submission, facts: CaseFacts, **forms: Any) -> AnyResponse:
         rule_reasons=case_view.rule_reasons(row, result, texts.history),
         owner=_owner(row, facts),
         passed_on=passed_on(row),
-        photos=case_view.photos(photos),
-        grant_url=f"/cases/{row.id}/grants",
+        photos=desk_photos.photos(pictures, computer_view.layer_labels(pictures, result)),
+        earlier_visits=desk_photos.earlier_visits(row),
+        image_quality=desk_photos.image_quality(result),
+        abcde=abcde(texts.history) if texts.history else None,
         first_read=case_view.first_read(first_read) if revealed and first_read else None,
         computer=computer,
         icd10_suggestions=case_view.icd10_suggestions(),
@@ -152,7 +155,9 @@ def _closed_desk(row: Submission, facts: CaseFacts) -> AnyResponse:
         owner=_owner(row, facts),
         passed_on=passed_on(row),
         photos=[],
-        grant_url="",
+        earlier_visits=[],
+        image_quality="",
+        abcde=None,
         first_read=None,
         computer=None,
         icd10_suggestions=[],

@@ -156,3 +156,47 @@ def test_the_facts_name_the_first_reader_and_the_signature(world: World) -> None
         facts = submissions.facts(session, row)
     assert (facts.first_read_by, facts.signed) == (world.bob.account_id, True)
     assert (facts.patient_id, facts.clinic_id) == (world.alice.patient_id, world.clinic_id)
+
+
+def test_the_facts_name_who_reads_a_later_visit_of_the_same_place_now(world: World) -> None:
+    earlier = world.signed(world.alice, world.bob)
+    elsewhere = world.claimed(world.alice, world.bob)
+    with world.sessions() as session, session.begin():
+        session.get_one(Submission, elsewhere).body_site = "scalp"
+    world.claimed(world.carol, world.bob)
+    assert readers_of_later_visits(world, earlier) == set()
+
+    later = world.claimed(world.alice, world.dan)
+    assert readers_of_later_visits(world, earlier) == {world.dan.account_id}
+    assert readers_of_later_visits(world, later) == set()
+    assert readers_of_later_visits(world, elsewhere) == set()
+
+    with world.sessions() as session, session.begin():
+        session.get_one(Submission, later).claim_until = database_now(session)
+    assert readers_of_later_visits(world, earlier) == set()
+
+
+def test_a_reader_of_a_later_visit_is_named_no_longer_once_that_is_signed(world: World) -> None:
+    earlier = world.submit(world.alice)
+    world.signed(world.alice, world.dan)
+    assert readers_of_later_visits(world, earlier) == set()
+
+
+def readers_of_later_visits(world: World, case: str) -> set[str]:
+    with world.sessions() as session:
+        row = submissions.find(session, case)
+        assert row is not None
+        return set(submissions.facts(session, row).compared_by)
+
+
+def test_earlier_visits_are_of_the_same_patient_and_place_the_newest_first(world: World) -> None:
+    first, second = world.submit(world.alice), world.submit(world.alice)
+    elsewhere, _ = world.submit(world.alice), world.submit(world.carol)
+    now, _ = world.submit(world.alice), world.submit(world.alice)
+    with world.sessions() as session, session.begin():
+        session.get_one(Submission, elsewhere).body_site = "scalp"
+        session.get_one(Submission, second).body_side = "right"
+    with world.sessions() as session:
+        row = submissions.find(session, now)
+        assert row is not None
+        assert [one.id for one in submissions.earlier_visits(session, row)] == [second, first]

@@ -1,18 +1,10 @@
 // Shows sealed photos and heat-maps: makes a key that dies with the page, asks for the file keys
 // to be wrapped to it, opens the ciphertext here and draws it. No plaintext comes from the server.
 
-import { generateViewerKey, SealError } from "./dseal.js";
-import { askForObjects, openObject, Refusal } from "./grant.js";
+import { generateViewerKey } from "./dseal.js";
+import { askForObjects, openObject } from "./grant.js";
+import { explain, say, WORDS } from "./viewer-status.js";
 import { startZoom } from "./zoom.js";
-
-const WORDS = {
-    asking: "Opening the photos…",
-    shown: "The photos are open.",
-    none: "There are no photos to show.",
-    broken: "A photo failed its safety check and is not shown. Please tell your administrator.",
-    unsupported: "This browser cannot open encrypted photos. Please use a newer one.",
-    tryAgain: "Try again",
-};
 
 async function open(section) {
     const status = section.querySelector("[data-viewer-status]");
@@ -28,7 +20,7 @@ async function open(section) {
         }
         say(status, objects.length ? WORDS.shown : WORDS.none);
     } catch (error) {
-        explain(section, status, error);
+        explain(status, error, () => open(section));
     }
 }
 
@@ -57,32 +49,6 @@ async function draw(canvas, bytes, photo) {
     canvas.height = size.height;
     canvas.getContext("2d").drawImage(bitmap, 0, 0, canvas.width, canvas.height);
     bitmap.close();
-}
-
-function explain(section, status, error) {
-    if (error instanceof Refusal) {
-        say(status, error.words, () => open(section));
-    } else if (error instanceof SealError && error.reason === "unsupported") {
-        say(status, WORDS.unsupported);
-    } else {
-        // Refused by its seal or not a picture: the reason is for the log, the words for people.
-        say(status, WORDS.broken);
-        console.error(`sealed object refused: ${error.reason ?? error.name}`);
-    }
-}
-
-function say(status, text, retry) {
-    const words = document.createElement("span");
-    words.textContent = text;
-    status?.replaceChildren(words);
-    if (status && retry) {
-        const button = document.createElement("button");
-        button.type = "button";
-        button.className = "nhsuk-button nhsuk-button--secondary";
-        button.textContent = WORDS.tryAgain;
-        button.addEventListener("click", retry);
-        status.append(" ", button);
-    }
 }
 
 function startOpacity(section) {
