@@ -29,6 +29,8 @@ class Permission(StrEnum):
     READ_CASE = "read case"
     SEE_COMPUTER_VIEW = "see computer view"
     SIGN = "sign"
+    CHANGE_REPORT = "change report"
+    ADD_PATHOLOGY = "add pathology"
     SEE_SIGNED_RESULT = "see signed result"
     SEE_OPERATIONS = "see operations"
     OPERATE = "operate"
@@ -136,6 +138,10 @@ def _may_sign(actor: Actor, case: CaseFacts) -> bool:
     return _holds(actor, case) and case.first_read_by == actor.user_id and not case.signed
 
 
+def _holds_signed(actor: Actor, case: CaseFacts) -> bool:
+    return _holds(actor, case) and case.signed
+
+
 def _nobody_is_at_it(_actor: Actor, case: CaseFacts) -> bool:
     return not case.signed and case.claimed_by is None
 
@@ -156,6 +162,8 @@ _ON_A_CASE: dict[Role, dict[Permission, Callable[[Actor, CaseFacts], bool]]] = {
         Permission.READ_CASE: _holds,
         Permission.SEE_COMPUTER_VIEW: _has_read_blind,
         Permission.SIGN: _may_sign,
+        Permission.CHANGE_REPORT: _holds_signed,
+        Permission.ADD_PATHOLOGY: _is_closed,
     },
     Role.ADMINISTRATOR: {
         Permission.RETRY_SCREENING: _nobody_is_at_it,

@@ -338,8 +338,8 @@ def to_document_reference(values: ReportValues, *, export: Export) -> Resource:
     """Give the report as a document, for the clients that know no DiagnosticReport."""
     sign_off = require_signed(values)
     withdrawn = sign_off.status is ReportStatus.ENTERED_IN_ERROR
-    amended = sign_off.status in {ReportStatus.AMENDED, ReportStatus.CORRECTED}
-    doc_status = "amended" if amended else sign_off.status.value
+    unchanged = sign_off.status in {ReportStatus.FINAL, ReportStatus.ENTERED_IN_ERROR}
+    doc_status = sign_off.status.value if unchanged else "amended"
     return checked(
         {
             "resourceType": "DocumentReference",

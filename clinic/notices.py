@@ -19,6 +19,7 @@ class NoticeKind(StrEnum):
     EMAIL_CHANGE = "email change"
     REGISTRATION = "registration"
     ADDRESS_TAKEN = "address taken"  # in place of the two above; never written by itself
+    NEWS = "news"  # there is something new to read in the account
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ _SUBJECTS = {
     NoticeKind.EMAIL_CHANGE: "Confirm your new email address",
     NoticeKind.REGISTRATION: "Go on with your account",
     NoticeKind.ADDRESS_TAKEN: "You have an account already",
+    NoticeKind.NEWS: "There is something new for you",
 }
 
 _BODIES = {
@@ -73,6 +75,7 @@ _BODIES = {
     NoticeKind.REGISTRATION: "Open this link to make your account. It works once, for 2 hours.",
     NoticeKind.ADDRESS_TAKEN: "Somebody wanted to make or change an account with this address. "
     "It has one already. You can sign in, or ask for a new password there.",
+    NoticeKind.NEWS: "There is something new in your account. Sign in to read it.",
 }
 
 _ASKED_FOR = frozenset(
@@ -84,11 +87,18 @@ _ASKED_FOR = frozenset(
     }
 )
 _NOT_ASKED = "Was it not you? Then you need to do nothing."
+_QUESTIONS = "Do you have questions? Call us: {phone}."
 _NOT_YOU = "Was it you? Then you need to do nothing. If not, call us at once: {phone}."
+
+
+def _after(kind: NoticeKind) -> str:
+    if kind is NoticeKind.NEWS:
+        return _QUESTIONS
+    return _NOT_ASKED if kind in _ASKED_FOR else _NOT_YOU
 
 
 def message(kind: NoticeKind, *, clinic_name: str, phone: str, link: str | None) -> Message:
     """The words of a notice, for people who may share their mailbox with others."""
-    after = _NOT_ASKED if kind in _ASKED_FOR else _NOT_YOU.format(phone=phone)
+    after = _after(kind).format(phone=phone)
     parts = ["Hello,", _BODIES[kind], *([link] if link else []), after, clinic_name]
     return Message(f"{_SUBJECTS[kind]} - DermQueue", "\n\n".join(parts) + "\n")
