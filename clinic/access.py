@@ -28,6 +28,7 @@ class Permission(StrEnum):
     SEE_IN_QUEUE = "see in queue"
     READ_CASE = "read case"
     SEE_COMPUTER_VIEW = "see computer view"
+    WRITE_DRAFT = "write draft"
     SIGN = "sign"
     CHANGE_REPORT = "change report"
     ADD_PATHOLOGY = "add pathology"
@@ -138,6 +139,11 @@ def _may_sign(actor: Actor, case: CaseFacts) -> bool:
     return _holds(actor, case) and case.first_read_by == actor.user_id and not case.signed
 
 
+def _decides(actor: Actor, case: CaseFacts) -> bool:
+    """Whoever signs this case, or signed it and may change the report."""
+    return _may_sign(actor, case) or _holds_signed(actor, case)
+
+
 def _holds_signed(actor: Actor, case: CaseFacts) -> bool:
     return _holds(actor, case) and case.signed
 
@@ -161,6 +167,7 @@ _ON_A_CASE: dict[Role, dict[Permission, Callable[[Actor, CaseFacts], bool]]] = {
         Permission.SEE_IN_QUEUE: _works_here,
         Permission.READ_CASE: _holds,
         Permission.SEE_COMPUTER_VIEW: _has_read_blind,
+        Permission.WRITE_DRAFT: _decides,
         Permission.SIGN: _may_sign,
         Permission.CHANGE_REPORT: _holds_signed,
         Permission.ADD_PATHOLOGY: _is_closed,

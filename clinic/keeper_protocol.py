@@ -176,7 +176,7 @@ _STAFF_NEEDS = {
     ObjectKind.FINDING: Permission.READ_CASE,
     ObjectKind.LETTER: Permission.READ_CASE,
     ObjectKind.RETAKE: Permission.READ_CASE,
-    ObjectKind.DRAFT: Permission.SEE_COMPUTER_VIEW,  # it may repeat what the computer said
+    ObjectKind.DRAFT: Permission.WRITE_DRAFT,
     ObjectKind.GP_LETTER: Permission.READ_CASE,
     ObjectKind.ATTACHMENT: Permission.READ_CASE,
     ObjectKind.PATHOLOGY: Permission.READ_CASE,

@@ -108,9 +108,7 @@ def _computer_is_right(case: ProvenCase) -> bool | None:
     return None if case.computer is None else case.computer == case.pathology
 
 
-def _against(
-    cases: Sequence[ProvenCase], answer: Callable[[ProvenCase], str | None]
-) -> Against:
+def _against(cases: Sequence[ProvenCase], answer: Callable[[ProvenCase], str | None]) -> Against:
     said = [(one.pathology, answer(one)) for one in cases]
     pairs = [(truth, given) for truth, given in said if given is not None]
     malignant = [given for truth, given in pairs if truth in MALIGNANT]

@@ -83,9 +83,7 @@ def _replace(session: Session, row: Submission, draft: Draft, stored: SealedObje
         update(CaseDraft)
         .where(CaseDraft.submission_id == row.id, CaseDraft.reader_id == draft.reader_id)
         .where(CaseDraft.revision == draft.revision)
-        .values(
-            object_id=stored.id, revision=draft.revision + 1, saved_at=database_now(session)
-        ),
+        .values(object_id=stored.id, revision=draft.revision + 1, saved_at=database_now(session)),
         execution_options={"synchronize_session": False},
     )
     assert isinstance(result, CursorResult)  # noqa: S101 - tells the type checker what UPDATE gives

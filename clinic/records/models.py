@@ -499,9 +499,7 @@ class SignedReport(Base):
             "agreement <> 'override' OR override_reason IS NOT NULL",
             name="signed_report_override_has_reason",
         ),
-        CheckConstraint(
-            _one_of("status", SIGNED_STATUSES), name="signed_report_status_is_known"
-        ),
+        CheckConstraint(_one_of("status", SIGNED_STATUSES), name="signed_report_status_is_known"),
         CheckConstraint(
             "(version = 1) = (status = 'final')", name="signed_report_first_version_is_final"
         ),
