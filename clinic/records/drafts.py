@@ -1,4 +1,4 @@
-"""Drafts of decisions: one for each case, sealed, replaced by each save and gone with the signature.
+"""Drafts of decisions: one for each case, sealed, replaced by each save, gone once signed.
 
 Two tabs do not overwrite each other: a save names the revision that it knows.
 """

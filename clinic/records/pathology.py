@@ -1,4 +1,4 @@
-"""Histology results of signed cases: added, never changed, and read as what the model is held to."""
+"""Histology results of signed cases: added, never changed; what the model is held to."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ from clinic.records.models import (
     SignedReport,
     Submission,
 )
+from clinic.records.report_versions import is_newest
 
 AWAITED_PLANS = ("biopsy",)
 
@@ -81,7 +82,7 @@ def awaited(session: Session, *, clinic_id: str, limit: int) -> list[Awaited]:
     query = (
         select(SignedReport, Submission)
         .join(Submission, Submission.id == SignedReport.submission_id)
-        .where(SignedReport.clinic_id == clinic_id, SignedReport.version == 1)
+        .where(SignedReport.clinic_id == clinic_id, is_newest())
         .where(SignedReport.plan.in_(AWAITED_PLANS), ~known)
         .order_by(SignedReport.signed_at, SignedReport.id)
         .limit(limit)
@@ -99,8 +100,8 @@ def proven_cases(session: Session, *, clinic_id: str) -> list[ProvenCase]:
         .where(PathologyResult.clinic_id == clinic_id, SignedReport.version == 1)
         .order_by(PathologyResult.added_at, PathologyResult.id)
     )
-    rows = {one.submission_id: (one, *rest) for one, *rest in session.execute(query)}
-    return [_proven(*row) for row in rows.values()]
+    found = {row[0].submission_id: _proven(*row) for row in session.execute(query)}
+    return list(found.values())
 
 
 def _proven(

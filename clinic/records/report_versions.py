@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, exists, select, update
+from sqlalchemy.orm import Session, aliased
 
 from clinic.keeper_protocol import ObjectKind
 from clinic.records.db import database_now
@@ -25,6 +25,14 @@ class Change:
 
     status: ReportStatus
     reason: str
+
+
+def is_newest() -> ColumnElement[bool]:
+    """Of the rows of SignedReport those that count: no later version follows."""
+    later = aliased(SignedReport)
+    return ~exists().where(
+        later.submission_id == SignedReport.submission_id, later.version > SignedReport.version
+    )
 
 
 def versions(session: Session, submission_id: str) -> Sequence[SignedReport]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import date
+from itertools import pairwise
 from typing import Any
 
 from clinic.diagnosis_codes import diagnosis_codes
@@ -20,6 +21,16 @@ from web.portal.desk_forms import (
 from web.portal.forms import CONFIDENCES, DIAGNOSIS_GROUPS
 from web.portal.wording import day_words
 
+PATIENT_REASONS = {
+    "pathology": "The result of your skin test came.",
+    "new_information": "We learned something new.",
+    "second_read": "A second doctor read your case too.",
+    "seen_in_person": "A doctor has seen you.",
+    "wrong_diagnosis": "What we wrote before was not right. We are sorry.",
+    "wrong_plan": "What we told you to do was not right. We are sorry.",
+    "wrong_words": "We wrote it in better words.",
+    ADDENDUM: "The doctor added something.",
+}
 Rows = list[tuple[str, str]]
 _STATUS_WORDS = {"amended": "Amended", "corrected": "Corrected", "appended": "Addendum"}
 _REASON_WORDS = {**dict(CHANGE_REASONS), ADDENDUM: "Something was added"}
@@ -94,6 +105,25 @@ def version_lines(reports: Sequence[SignedReport]) -> list[dict[str, Any]]:
         }
         for one in reversed(reports)
     ]
+
+
+def patient_changes(reports: Sequence[SignedReport]) -> list[dict[str, Any]]:
+    """What each later version changed, newest first, in a patient's words; no class, no code."""
+    return [_patient_change(before, after) for before, after in reversed([*pairwise(reports)])]
+
+
+def _patient_change(before: SignedReport, after: SignedReport) -> dict[str, Any]:
+    what = [
+        words
+        for changed, words in (
+            (before.diagnosis != after.diagnosis, "What the doctor thinks it is."),
+            (before.plan != after.plan, "What to do now."),
+            (before.follow_up_on != after.follow_up_on, "When we look at it again."),
+        )
+        if changed
+    ]
+    why = PATIENT_REASONS[after.change_reason or ""]
+    return {"signed_at": after.signed_at, "why": why, "what": [*what, "The doctor's text."]}
 
 
 def pathology_rows(result: PathologyResult, note: str) -> Rows:

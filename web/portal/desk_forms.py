@@ -44,7 +44,7 @@ PLANS: Final = (
     ("second_opinion", "Second opinion"),
 )
 RETAKE: Final = "retake"
-SECOND_OPINION: Final = "second_opinion"
+SECOND_OPINION: Final[str] = "second_opinion"
 # Choices that decide nothing yet: they lead to the form that they name.
 LEADS_ON: Final = frozenset({RETAKE, SECOND_OPINION})
 MANAGEMENT: Final = (

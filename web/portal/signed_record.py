@@ -91,7 +91,7 @@ def _opened(
 
 
 def _finding(report: SignedReport, texts: dict[str, str]) -> dict[str, Any]:
-    said: dict[str, Any] = json.loads(texts[report.finding_object_id])
+    said: dict[str, Any] = json.loads(texts.get(report.finding_object_id, "{}"))
     return said
 
 
@@ -101,7 +101,7 @@ def _letter(
     signer = db.session.get_one(Account, report.signer_id)
     return {
         "plan": report.plan,
-        "text": texts[report.letter_object_id],
+        "text": texts.get(report.letter_object_id, ""),
         "follow_up_on": report.follow_up_on,
         "ai_used": result is not None and result.ai_used,
         "image_quality": report.image_quality,

@@ -88,7 +88,9 @@ def _wish(row: Submission, rows: Sequence[SealedObject]) -> NewKeyRequest:
 
 
 def open_each(row: Submission, rows: Sequence[SealedObject]) -> dict[str, str]:
-    """Texts of one case by object, for several of a kind. The request's transaction ends here.
+    """Texts of one case by object, for several of a kind; those that are damaged are left out.
+
+    The request's transaction ends here.
 
     Raises:
         KeeperUnavailableError, KeeperRefusedError: nothing is shown.
@@ -97,8 +99,13 @@ def open_each(row: Submission, rows: Sequence[SealedObject]) -> dict[str, str]:
     db.session.commit()
     if not rows:
         return {}
-    file_keys = services().keeper.file_keys(_wish(row, rows))
-    return {one.id: _opened(one, file_keys[one.id]) for one in rows}
+    try:
+        file_keys = services().keeper.file_keys(_wish(row, rows))
+        return {one.id: _opened(one, file_keys[one.id]) for one in rows}
+    except CANNOT_OPEN:
+        if len(rows) == 1:
+            return {}
+        return {name: text for one in rows for name, text in open_each(row, [one]).items()}
 
 
 def open_texts(rows: Sequence[SealedObject], wanted: NewKeyRequest) -> dict[ObjectKind, str]:
