@@ -17,6 +17,7 @@ from typing import Final
 from clinic.terminology import LESION_CLASSES, class_of_code
 
 MOST_FOUND: Final = 20
+SHORTEST_SYNONYM: Final = 3  # letters of a word that may be one of those below
 # What people type, as the classification spells it.
 _SYNONYMS: Final = MappingProxyType(
     {
@@ -91,10 +92,7 @@ def code_problem(code: str, *, diagnosis: str) -> str | None:
 
 
 def search_codes(text: str, *, limit: int = MOST_FOUND) -> list[DiagnosisCode]:
-    """The codes that begin with `text`, then those whose titles hold every word of it.
-
-    A word counts where a word of the title begins with it, or with what it is called there.
-    """
+    """The codes that begin with `text`, then those whose titles hold every word of it."""
     words = text.lower().split()
     if not words:
         return []
@@ -110,7 +108,13 @@ def _beginning_with(prefix: str) -> list[DiagnosisCode]:
 
 def _names(title: str, words: list[str]) -> bool:
     said = " " + title.lower().replace("(", " ").replace("-", " ").replace(",", " ")
-    return all(f" {word}" in said or f" {_SYNONYMS.get(word, word)}" in said for word in words)
+    return all(any(f" {form}" in said for form in _forms(word)) for word in words)
+
+
+def _forms(word: str) -> list[str]:
+    """A word as it is typed, perhaps not to its end, and what the classification calls it."""
+    known = [there for here, there in _SYNONYMS.items() if here.startswith(word)]
+    return [word, *known] if len(word) >= SHORTEST_SYNONYM else [word]
 
 
 def suggested_codes(diagnosis: str) -> list[DiagnosisCode]:

@@ -20,7 +20,7 @@ from typing import Final
 _HEAD: Final = re.compile(r"\A---\n(.*?)\n---\n", re.DOTALL)
 _FIELD: Final = re.compile(r"\{(\w+)\}")
 FIELDS: Final = frozenset(
-    {"patient", "doctor", "registration", "clinic", "phone", "site", "case", "today"}
+    {"patient", "doctor", "registration", "clinic", "phone", "site", "place", "case", "today"}
     | {"diagnosis", "plain_diagnosis", "code", "confidence", "follow_up", "note"}
 )
 

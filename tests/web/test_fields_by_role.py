@@ -29,7 +29,9 @@ FRAME = frozenset(
 
 CARD = "id late promised_at reference sent_at site state"
 DESK = "ai_state due_at id left reference sent_at site site_detail urgency"
-LETTER = "ai_used image_quality plan registration_number signed_at signer_name text version"
+LETTER = (
+    "ai_used follow_up_on image_quality plan registration_number signed_at signer_name text version"
+)
 LIVE = """
     live.attempts live.promises.due_soon live.promises.overdue live.promises.urgency
     live.queue.counts.count live.queue.counts.oldest live.queue.state live.queue.total live.retakes
@@ -55,7 +57,10 @@ PAGES = {
         submission_id
     """,
     ("alice", "/cases/{read}"): f"{PATIENT_S_CASE} result",
-    ("alice", "/cases/{signed}"): f"{PATIENT_S_CASE} {within('result', LETTER)}",
+    ("alice", "/cases/{signed}"): f"""
+        {PATIENT_S_CASE} {within("result", LETTER)}
+        {within("result", "changes earlier files gp_letter")}
+    """,
     ("alice", "/my-record/access"): "entries next_cursor",
     ("bob", "/review"): f"""
         active {within("counts", "all mine overdue unclaimed urgent")} next_cursor
@@ -68,11 +73,14 @@ PAGES = {
         {within("computer.probabilities", "label malignant probability words")}
         {within("first_read", "confidence impression_label recorded_at")}
         {within("owner", "mine name until")} {within("patient", "age name record_number sex")}
-        decision_form first_read_form grant_url history history_lost icd10_suggestions photos.label
+        {within("draft", "revision saved_at")} attachment_form attachments
+        decision_form first_read_form grant_url history history_lost photos.label
         photos.view release_form retake_form rule_reasons
     """,
     ("bob", "/review/{signed}"): f"""
         {within("case", DESK)} {within("result", LETTER)} result.status computer_line decision
+        {within("versions", "reason signed_at status version")}
+        attachments changes gp_letter newest pathology
     """,
     ("erin", "/operations"): f"""
         {LIVE} {DRIFT} {within("dead_cases", "attempts free id reason reference since")}

@@ -223,6 +223,7 @@ def test_the_last_signed_version_counts(world: World, run: Run, out: Path) -> No
         first = session.scalars(select(SignedReport)).one()
         values = {one.name: getattr(first, one.name) for one in SignedReport.__table__.columns}
         amended = {"id": "0" * 32, "version": 2, "diagnosis": "bcc"}
+        amended |= {"status": "corrected", "change_reason": "wrong_diagnosis"}
         session.add(SignedReport(**{**values, **amended}))
     assert run().exit_code == 0
     assert [photo.dx for photo in exported(out)] == ["bcc"]

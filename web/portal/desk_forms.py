@@ -129,6 +129,12 @@ def _day(label: str, hint: str = "", *checks: Any) -> DayField:
     return DayField(label, [*checks], description=hint, render_kw={"type": "date"})
 
 
+def _tidied(value: str | None) -> str | None:
+    """A code in its one spelling; what is none stays as it was typed."""
+    code = normal_code(value or "")
+    return code if ICD10CM_SHAPE.match(code) else value
+
+
 def _code(label: str, missing: str) -> StringField:
     return StringField(
         label,
@@ -137,7 +143,7 @@ def _code(label: str, missing: str) -> StringField:
             Regexp(ICD10CM_SHAPE, message="Enter a code such as D22.5 or C43.59."),
         ],
         description="Type a code or a name, such as D22.5 or mole back. Be exact about the site.",
-        filters=[lambda value: normal_code(value) if value else value],
+        filters=[_tidied],
         render_kw={"spellcheck": "false", "autocomplete": "off", "list": "icd10-codes"},
     )
 

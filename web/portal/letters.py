@@ -13,6 +13,8 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from clinic.access import Permission
 from clinic.audit_event import AuditAction
+from clinic.body_site import BodySite
+from clinic.diagnosis_codes import diagnosis_codes
 from clinic.keeper_protocol import ObjectKind
 from clinic.letter import FIELDS, LetterTemplate, parse_template
 from clinic.records.db import database_now
@@ -38,6 +40,8 @@ LANGUAGES: Final[Mapping[str, str]] = {
     "pl": "Polski",
     "ar": "العربية",
 }
+# Sites whose names do not follow "the spot on your".
+_PLACES: Final[Mapping[str, str]] = {BodySite.NAIL: "nail", BodySite.OTHER: "skin"}
 KEPT: Final = "What you wrote was kept. Empty a text to have it filled in again."
 CHOOSE_FIRST: Final = "Choose the diagnosis and the management first: the letters follow from them."
 
@@ -136,7 +140,7 @@ def _untranslated(language: str) -> str:
 def _fields(row: Submission, form: ReadingForm) -> dict[str, str]:
     identity = case_texts(row, [ObjectKind.IDENTITY]).identity
     clinic, reader = db.session.get_one(Clinic, row.clinic_id), me().login.account
-    group = form.diagnosis.data
+    group, code = form.diagnosis.data, form.icd10_code.data or ""
     own_words = (form.diagnosis_text.data or "").strip()
     return {
         "patient": identity.full_name if identity else "",
@@ -145,11 +149,12 @@ def _fields(row: Submission, form: ReadingForm) -> dict[str, str]:
         "clinic": clinic.name,
         "phone": clinic.phone,
         "site": site_words(row).lower(),
+        "place": _PLACES.get(row.body_site, BodySite(row.body_site).label),
         "case": reference(row.id),
         "today": day_words(database_now(db.session()).date()),
         "diagnosis_group": group,
         "diagnosis": own_words or dict(DIAGNOSIS_GROUPS)[group],
-        "code": form.icd10_code.data or "not coded yet",
+        "code": code if code in diagnosis_codes() else "not coded yet",
         "confidence": dict(CONFIDENCES).get(form.confidence.data or "", "not stated").lower(),
         "follow_up": day_words(form.follow_up_on.data) if form.follow_up_on.data else "",
         "note": (form.clinical_note.data or "").strip(),

@@ -101,7 +101,7 @@ export class Draft {
         if (answer.ok) {
             const saved = await answer.json();
             this.revision.value = saved.revision;
-            const time = new Date(saved.saved_at).toLocaleTimeString([], {
+            const time = new Date(saved.saved_at).toLocaleTimeString("en-GB", {
                 hour: "2-digit",
                 minute: "2-digit",
             });
