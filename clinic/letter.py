@@ -11,6 +11,7 @@
 A paragraph that names an empty field is left out, so that one text serves with and without it.
 """
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +24,12 @@ FIELDS: Final = frozenset(
     {"patient", "doctor", "registration", "clinic", "phone", "site", "place", "case", "today"}
     | {"diagnosis", "plain_diagnosis", "code", "confidence", "follow_up", "note"}
 )
+
+
+def text_mark(text: str) -> str:
+    """Tells an untouched text from an edited one; browsers send line ends of their own."""
+    plain = "\n".join(text.strip().splitlines())
+    return hashlib.sha256(plain.encode()).hexdigest()[:16]
 
 
 class LetterError(Exception):

@@ -221,7 +221,7 @@ TABLE = """
     POST   /review/{unknown}/draft/discard        302 403 403 404 404 403 403 404 302
     POST   /review/{claimed}/letters              302 403 403 403 403 403 403 404 302
     POST   /review/{read}/letters                 302 403 403 200 403 403 403 404 302
-    POST   /review/{signed}/letters               302 403 403 403 403 403 403 404 302
+    POST   /review/{signed}/letters               302 403 403 200 403 403 403 404 302
     POST   /review/{unknown}/letters              302 403 403 404 404 403 403 404 302
     GET    /review/{read}/change                  302 403 403 403 403 403 403 404 302
     GET    /review/{signed}/change                302 403 403 200 403 403 403 404 302

@@ -1,6 +1,5 @@
 """Letters to patient and GP: the templates of web/texts/letters, filled in for one case."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,15 +15,16 @@ from clinic.audit_event import AuditAction
 from clinic.body_site import BodySite
 from clinic.diagnosis_codes import diagnosis_codes
 from clinic.keeper_protocol import ObjectKind
-from clinic.letter import FIELDS, LetterTemplate, parse_template
+from clinic.letter import FIELDS, LetterTemplate, parse_template, text_mark
 from clinic.records.db import database_now
 from clinic.records.models import Clinic, Patient, Submission
 from web.database import db
 from web.guard import audit, case_for, me, wants_json
 from web.permission import allowed
 from web.portal.blueprint import portal
-from web.portal.desk_forms import LEADS_ON, DecisionForm, ReadingForm
+from web.portal.desk_forms import LEADS_ON, ChangeForm, DecisionForm, ReadingForm
 from web.portal.forms import CONFIDENCES, DIAGNOSIS_GROUPS
+from web.portal.report_changes import change_page
 from web.portal.review_case import desk_page
 from web.portal.texts import case_texts
 from web.portal.wording import day_words, reference, site_words
@@ -90,8 +90,8 @@ def letters_for(plan: str, fields: Mapping[str, str], *, language: str) -> Lette
 @allowed(Permission.SEE_QUEUE)
 def draft_letters(case_id: str) -> AnyResponse:
     """Fill in both texts for the chosen plan: for the script as JSON, else in the form."""
-    row, facts = case_for(case_id, Permission.SIGN)
-    form = DecisionForm()
+    row, facts = case_for(case_id, Permission.WRITE_DRAFT)
+    form = ChangeForm() if facts.signed else DecisionForm()
     ready = bool(form.diagnosis.data and form.plan.data) and form.plan.data not in LEADS_ON
     texts, notes = _filled(row, form) if ready else ({}, [CHOOSE_FIRST])
     if wants_json():
@@ -102,13 +102,15 @@ def draft_letters(case_id: str) -> AnyResponse:
         flash(note)
     for name, text in texts.items():
         form[name].data = text
+    if isinstance(form, ChangeForm):
+        return change_page(row, form)
     return desk_page(row, facts, decision_form=form)
 
 
 def _filled(row: Submission, form: ReadingForm) -> tuple[dict[str, str], list[str]]:
     """The form's fields with both letters, and what the reader must be told.
 
-    What a reader wrote stays: a text is replaced where it is empty, or as it was filled in before.
+    What a reader wrote stays: a text is replaced where it is empty, or as the page had it.
     """
     language = db.session.get_one(Patient, row.patient_id).language
     written = letters_for(form.plan.data, _fields(row, form), language=language)
@@ -116,20 +118,18 @@ def _filled(row: Submission, form: ReadingForm) -> tuple[dict[str, str], list[st
     texts, kept = dict[str, str](), False
     for name, text in (("patient_text", written.patient_text), ("gp_text", written.gp_text)):
         present = form[name].data or ""
-        if present.strip() and _mark(present) not in marks and _mark(present) != _mark(text):
+        if (
+            present.strip()
+            and text_mark(present) not in marks
+            and text_mark(present) != text_mark(text)
+        ):
             kept = True
         else:
             texts[name] = text
-    texts["letter_marks"] = " ".join(_mark(texts[name]) for name in texts)
+    texts["letter_marks"] = " ".join(text_mark(texts[name]) for name in texts)
     texts["letter_template"] = written.label
     notes = [] if written.translated else [_untranslated(language)]
     return texts, [*notes, KEPT] if kept else notes
-
-
-def _mark(text: str) -> str:
-    """Tells an untouched text from an edited one; browsers send line ends of their own."""
-    plain = "\n".join(text.strip().splitlines())
-    return hashlib.sha256(plain.encode()).hexdigest()[:16]
 
 
 def _untranslated(language: str) -> str:

@@ -10,6 +10,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from clinic.access import Permission
 from clinic.audit_event import AuditAction
 from clinic.keeper_protocol import ObjectKind
+from clinic.letter import text_mark
 from clinic.records import drafts as draft_records
 from clinic.records import report_versions, review, submissions
 from clinic.records.db import database_now
@@ -67,7 +68,7 @@ def change_report(case_id: str) -> AnyResponse:
         return _began(row, report, texts)
     form = ChangeForm()
     if wanted("change") or not form.validate_on_submit():
-        return _change_page(row, report, form)
+        return change_page(row, form)
     return _guarded(row, form, lambda: _go_on(row, report, texts, form))
 
 
@@ -85,9 +86,9 @@ def _began(row: Submission, report: SignedReport, texts: CaseTexts) -> AnyRespon
     """
     kept, revision = drafts.restored(texts.draft, ChangeForm), drafts.own_draft(row)
     if kept is None or revision is None:
-        return _change_page(row, report, _form_of(report, texts))
+        return change_page(row, _form_of(report, texts))
     if "preview" not in request.args or not kept.validate():
-        return _change_page(row, report, kept)
+        return change_page(row, kept)
     kept.version.data, kept.draft_revision.data = str(report.version), str(revision.revision)
     return _preview(row, report, texts, kept)
 
@@ -108,11 +109,14 @@ def _form_of(report: SignedReport, texts: CaseTexts) -> ChangeForm:
             "patient_text": texts.letter or "",
             "gp_text": texts.gp_letter or "",
             "letter_template": report.letter_template or "",
+            "letter_marks": f"{text_mark(texts.letter or '')} {text_mark(texts.gp_letter or '')}",
         },
     )
 
 
-def _change_page(row: Submission, report: SignedReport, form: ChangeForm) -> AnyResponse:
+def change_page(row: Submission, form: ChangeForm) -> AnyResponse:
+    """The form of a change; what it got wrong stays in it."""
+    report = _newest(row)
     audit(AuditAction.CASE_READ, row, detail="to change the report")
     kept = drafts.own_draft(row)
     answer = page(
@@ -135,7 +139,7 @@ def _guarded(row: Submission, form: WrittenForm, go_on: Callable[[], AnyResponse
         stale = isinstance(outdated, OutdatedVersionError)
         flash(OUTDATED if stale else drafts.OLDER_TAB, "error")
         answer = (
-            _change_page(row, _newest(row), form)
+            change_page(row, form)
             if isinstance(form, ChangeForm)
             else _addendum_page(row, _newest(row), form)
         )
