@@ -41,6 +41,7 @@ class AuditAction(StrEnum):
     SESSIONS_ENDED = "people:sessions ended"
     SECOND_FACTOR_RESET = "people:second factor reset"
     ACCOUNT_READ = "account:read"
+    LANGUAGE_CHANGED = "account:language of letters changed"
     CONSENT_RECORDED = "consent:recorded"
     ACCESS_DENIED = "access:denied"
     REQUEST_REFUSED = "request:refused"

@@ -101,6 +101,7 @@ TABLE = """
     GET    /account/email/some-token              404 404 404 404 404 404 404 404 404
     POST   /account/email/some-token              404 404 404 404 404 404 404 404 404
     POST   /account/consents                      302 302 302 403 403 403 403 403 403
+    POST   /account/language                      302 400 400 403 403 403 403 403 403
     POST   /account/care                          302 400 400 403 403 403 403 403 403
     POST   /account/sessions/{bobs}/end           302 404 404 302 404 404 404 404 302
     POST   /account/sessions/{unknown}/end        302 404 404 404 404 404 404 404 302

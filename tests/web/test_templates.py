@@ -63,6 +63,7 @@ from web.portal.drift_chart import LEVEL_SENTENCES, LEVEL_WORDS, charts
 from web.portal.email_address import CONFIRM_MAILED
 from web.portal.erasure_desk import RefusalForm
 from web.portal.my_erasure import ErasureForm
+from web.portal.my_language import LanguageForm
 from web.portal.operations_view import live_part
 from web.portal.password import RESET_MAILED
 from web.portal.registration import LINK_MAILED
@@ -99,6 +100,7 @@ ENDPOINTS = {
     "renew_recovery_codes": "/recovery-codes",
     "step_up": "/step-up",
     "change_password": "/account/password",
+    "change_language": "/account/language",
     "forgotten_password": "/password/forgotten",
     "reset_password": "/password/new/<token>",
     "change_email": "/account/email",
@@ -394,6 +396,7 @@ def account(**change: Any) -> dict[str, Any]:
         "sessions": [session(1, current=True), session(2, current=False)],
         "consents": None,
         "signing_in": signing_in(),
+        "language_form": None,
     } | change
 
 
@@ -672,7 +675,7 @@ def consented(*, care: bool = True) -> dict[str, Any]:
         "consent_form": forms.ConsentForm(formdata=None),
         "care_permitted": care,
     }
-    return account(consents=consents)
+    return account(consents=consents, language_form=LanguageForm(formdata=None))
 
 
 ERASURE = SimpleNamespace(

@@ -37,6 +37,7 @@ _WORDS: dict[AuditAction, tuple[str, str]] = {
     AuditAction.RESULT_READ: ("read the result", _OWN),
     AuditAction.STATUS_READ: ("looked at the status", _OWN),
     AuditAction.ACCOUNT_READ: ("looked at the account", _OWN),
+    AuditAction.LANGUAGE_CHANGED: ("chose a language", _OWN),
     AuditAction.CONSENT_RECORDED: ("changed what is agreed to", _OWN),
     AuditAction.RECORD_EXPORTED: ("downloaded the whole record", _OWN),
     AuditAction.ERASURE_ASKED: ("asked to erase the record", _OWN),
