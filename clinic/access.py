@@ -29,8 +29,11 @@ class Permission(StrEnum):
     SEE_IN_QUEUE = "see in queue"
     READ_CASE = "read case"
     SEE_COMPUTER_VIEW = "see computer view"
+    WRITE_DRAFT = "write draft"
     SIGN = "sign"
     SEE_READING = "see how cases were read"
+    CHANGE_REPORT = "change report"
+    ADD_PATHOLOGY = "add pathology"
     SEE_SIGNED_RESULT = "see signed result"
     SEE_OPERATIONS = "see operations"
     OPERATE = "operate"
@@ -151,6 +154,15 @@ def _may_sign(actor: Actor, case: CaseFacts) -> bool:
     return _holds(actor, case) and case.first_read_by == actor.user_id and not case.signed
 
 
+def _decides(actor: Actor, case: CaseFacts) -> bool:
+    """Whoever signs this case, or signed it and may change the report."""
+    return _may_sign(actor, case) or _holds_signed(actor, case)
+
+
+def _holds_signed(actor: Actor, case: CaseFacts) -> bool:
+    return _holds(actor, case) and case.signed
+
+
 def _nobody_is_at_it(_actor: Actor, case: CaseFacts) -> bool:
     return not case.signed and case.claimed_by is None
 
@@ -171,7 +183,10 @@ _ON_A_CASE: dict[Role, dict[Permission, Callable[[Actor, CaseFacts], bool]]] = {
         Permission.READ_CASE: _holds,
         Permission.SEE_PHOTOS: _holds_or_compares,
         Permission.SEE_COMPUTER_VIEW: _has_read_blind,
+        Permission.WRITE_DRAFT: _decides,
         Permission.SIGN: _may_sign,
+        Permission.CHANGE_REPORT: _holds_signed,
+        Permission.ADD_PATHOLOGY: _is_closed,
     },
     Role.ADMINISTRATOR: {
         Permission.RETRY_SCREENING: _nobody_is_at_it,

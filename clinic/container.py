@@ -30,8 +30,14 @@ LENGTH_FIELD_SIZE: Final = 4
 MAX_SLOT: Final = 999
 
 IMAGE_TYPES: Final = frozenset({"photo", "rendition", "heatmap"})
-TEXT_TYPES: Final = frozenset({"history", "identity", "finding", "letter", "retake"})
-OBJECT_TYPES: Final = IMAGE_TYPES | TEXT_TYPES
+TEXT_TYPES: Final = frozenset(
+    {
+        *("history", "identity", "finding", "letter", "retake"),
+        *("draft", "gp_letter", "pathology"),
+    }
+)
+FILE_TYPES: Final = frozenset({"attachment"})
+OBJECT_TYPES: Final = IMAGE_TYPES | TEXT_TYPES | FILE_TYPES
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 _SUITE_FIELDS: Final = (VERSION, KDF_HKDF_SHA256, AEAD_AES_256_GCM, CHUNK_SIZE)

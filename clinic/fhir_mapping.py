@@ -275,6 +275,11 @@ def to_ai_observation(values: ReportValues, *, export: Export) -> Resource | Non
     )
 
 
+def _observation_status(status: ReportStatus) -> str:
+    """The value set of an Observation knows no addendum: with one it is amended."""
+    return ReportStatus.AMENDED if status is ReportStatus.APPENDED else status.value
+
+
 def to_finding_observation(values: ReportValues, *, export: Export) -> Resource:
     sign_off = require_signed(values)
     finding = sign_off.finding
@@ -285,7 +290,7 @@ def to_finding_observation(values: ReportValues, *, export: Export) -> Resource:
             "id": f"{values.case.id}-finding",
             "meta": _meta(values, f"{_US_CORE}/us-core-observation-clinical-result"),
             "text": generated_text("Dermatologist's finding", summary_rows(values)),
-            "status": sign_off.status.value,
+            "status": _observation_status(sign_off.status),
             "category": [concept(codes.CATEGORY_EXAM)],
             "code": concept(codes.FINDINGS, text="Dermatologist's finding"),
             "subject": _patient(values),
@@ -338,8 +343,8 @@ def to_document_reference(values: ReportValues, *, export: Export) -> Resource:
     """Give the report as a document, for the clients that know no DiagnosticReport."""
     sign_off = require_signed(values)
     withdrawn = sign_off.status is ReportStatus.ENTERED_IN_ERROR
-    amended = sign_off.status in {ReportStatus.AMENDED, ReportStatus.CORRECTED}
-    doc_status = "amended" if amended else sign_off.status.value
+    unchanged = sign_off.status in {ReportStatus.FINAL, ReportStatus.ENTERED_IN_ERROR}
+    doc_status = sign_off.status.value if unchanged else "amended"
     return checked(
         {
             "resourceType": "DocumentReference",

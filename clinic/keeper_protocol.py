@@ -35,6 +35,10 @@ class ObjectKind(StrEnum):
     FINDING = "finding"
     LETTER = "letter"
     RETAKE = "retake"  # what the reader writes to the patient who is asked for new photos
+    DRAFT = "draft"  # a decision that its reader has not signed yet
+    GP_LETTER = "gp_letter"
+    ATTACHMENT = "attachment"  # a file that a reader put beside the case
+    PATHOLOGY = "pathology"  # a note on a histology result
 
 
 _PICTURES = frozenset({ObjectKind.PHOTO, ObjectKind.RENDITION, ObjectKind.HEATMAP})
@@ -159,6 +163,8 @@ _PATIENT_NEEDS = {
     ObjectKind.IDENTITY: Permission.SEE_OWN_STATUS,
     ObjectKind.LETTER: Permission.SEE_SIGNED_RESULT,
     ObjectKind.RETAKE: Permission.SEE_OWN_STATUS,
+    ObjectKind.GP_LETTER: Permission.SEE_SIGNED_RESULT,
+    ObjectKind.ATTACHMENT: Permission.SEE_SIGNED_RESULT,
 }
 
 _STAFF_NEEDS = {
@@ -170,6 +176,10 @@ _STAFF_NEEDS = {
     ObjectKind.FINDING: Permission.READ_CASE,
     ObjectKind.LETTER: Permission.READ_CASE,
     ObjectKind.RETAKE: Permission.READ_CASE,
+    ObjectKind.DRAFT: Permission.WRITE_DRAFT,
+    ObjectKind.GP_LETTER: Permission.READ_CASE,
+    ObjectKind.ATTACHMENT: Permission.READ_CASE,
+    ObjectKind.PATHOLOGY: Permission.READ_CASE,
 }
 
 

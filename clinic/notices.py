@@ -23,6 +23,7 @@ class NoticeKind(StrEnum):
     CASES_NEARLY_DUE = "cases nearly due"
     CASES_OVERDUE = "cases overdue"
     CASE_HANDED_OVER = "case handed over"
+    NEWS = "news"  # there is something new to read in the account
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ _SUBJECTS = {
     NoticeKind.CASES_NEARLY_DUE: "Work is nearly due",
     NoticeKind.CASES_OVERDUE: "Work is past due",
     NoticeKind.CASE_HANDED_OVER: "A colleague handed work over to you",
+    NoticeKind.NEWS: "There is something new for you",
 }
 
 _BODIES = {
@@ -85,6 +87,7 @@ _BODIES = {
     NoticeKind.CASES_OVERDUE: "Work in your clinic has passed its time limit. Sign in to see it.",
     NoticeKind.CASE_HANDED_OVER: "A colleague handed work over to you. Sign in to see it. It goes "
     "back to all if nobody takes it up.",
+    NoticeKind.NEWS: "There is something new in your account. Sign in to read it.",
 }
 
 _ASKED_FOR = frozenset(
@@ -100,14 +103,20 @@ _ABOUT_WORK = frozenset(
 )
 _NOT_ASKED = "Was it not you? Then you need to do nothing."
 _DONE_ALREADY = "Is it done already? Then you need to do nothing."
+_QUESTIONS = "Do you have questions? Call us: {phone}."
 _NOT_YOU = "Was it you? Then you need to do nothing. If not, call us at once: {phone}."
+
+
+def _after(kind: NoticeKind) -> str:
+    if kind is NoticeKind.NEWS:
+        return _QUESTIONS
+    if kind in _ABOUT_WORK:
+        return _DONE_ALREADY
+    return _NOT_ASKED if kind in _ASKED_FOR else _NOT_YOU
 
 
 def message(kind: NoticeKind, *, clinic_name: str, phone: str, link: str | None) -> Message:
     """The words of a notice, for people who may share their mailbox with others."""
-    if kind in _ASKED_FOR:
-        after = _NOT_ASKED
-    else:
-        after = _DONE_ALREADY if kind in _ABOUT_WORK else _NOT_YOU.format(phone=phone)
+    after = _after(kind).format(phone=phone)
     parts = ["Hello,", _BODIES[kind], *([link] if link else []), after, clinic_name]
     return Message(f"{_SUBJECTS[kind]} - DermQueue", "\n\n".join(parts) + "\n")

@@ -22,6 +22,7 @@ _STATUS_WORDS = {
     ReportStatus.FINAL: "Final report",
     ReportStatus.AMENDED: "Amended report",
     ReportStatus.CORRECTED: "Corrected report",
+    ReportStatus.APPENDED: "Report with an addendum",
     ReportStatus.ENTERED_IN_ERROR: "Withdrawn report: entered in error",
 }
 

@@ -35,6 +35,7 @@ class ReportStatus(StrEnum):
     FINAL = "final"
     AMENDED = "amended"
     CORRECTED = "corrected"
+    APPENDED = "appended"  # something was added, nothing that stood there changed
     ENTERED_IN_ERROR = "entered-in-error"
 
 
@@ -187,5 +188,5 @@ def require_signed(values: ReportValues) -> SignOff:
     if (values.status is ReportStatus.FINAL) != (values.version == 1) and (
         values.status is not ReportStatus.ENTERED_IN_ERROR
     ):
-        raise ValueError("Version 1 is final; later versions are amended or corrected.")
+        raise ValueError("Version 1 is final; later versions are amended, corrected or appended.")
     return SignOff(values.finding, values.signed_at, values.status)

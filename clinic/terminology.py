@@ -288,6 +288,11 @@ def diagnosis_codings(
     return tuple(codings)
 
 
+def class_of_code(icd10: str) -> str | None:
+    """Which of the seven classes an ICD-10-CM code belongs to, if it belongs to one."""
+    return next((c.code for c in _CLASSES for t in c.targets if _belongs(icd10, t)), None)
+
+
 def _target(known: LesionClass | None, icd10: str | None) -> Target | None:
     if known is None:
         return None

@@ -3,12 +3,13 @@
 Ages end at 85, the oldest of HAM10000: few people are older, so an exact age would tell too much.
 """
 
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
 from clinic.body_site import BodySite
 from clinic.intake import History, Sex
-from ml.training_manifest import TrainingCase
+from ml.training_manifest import HISTOLOGY, READER, TrainingCase
 
 OLDEST: Final = 85
 UNKNOWN: Final = "unknown"
@@ -37,18 +38,27 @@ SITE_WORDS: Final = MappingProxyType(
 )
 
 
+@dataclass(frozen=True)
+class Truth:
+    """What a case is: as the laboratory found it where that is `proven`, else as it was signed."""
+
+    diagnosis: str
+    proven: bool = False
+
+
 def rounded_age(age: int) -> int:
     return min(OLDEST, 5 * round(age / 5))
 
 
 def training_case(
-    history: History, *, image_id: str, lesion_id: str, diagnosis: str, sha256: str
+    history: History, truth: Truth, *, image_id: str, lesion_id: str, sha256: str
 ) -> TrainingCase:
     """Of the history no more than rounded age, sex and site; the ids are pseudonyms already."""
     return TrainingCase(
         image_id=image_id,
         lesion_id=lesion_id,
-        dx=diagnosis,
+        dx=truth.diagnosis,
+        dx_type=HISTOLOGY if truth.proven else READER,
         file=f"{image_id}.jpg",
         sha256=sha256,
         age=rounded_age(history.age),

@@ -4,6 +4,7 @@
 hash of every photo, and nothing by which a person could be named.
 """
 
+import csv
 import hashlib
 import json
 from collections.abc import Sequence
@@ -14,6 +15,9 @@ from typing import Final
 from ml.labels import CLASS_INDEX
 
 MANIFEST_FILE: Final = "training_set.json"
+PROVEN_FILE: Final = "pathology.csv"
+HISTOLOGY: Final = "histo"  # as HAM10000 names it in its column dx_type
+READER: Final = "reader"
 FORMAT: Final = 1
 
 
@@ -23,8 +27,9 @@ class TrainingManifestError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingCase:
-    """One photo with its signed diagnosis; `file` is relative to the manifest's folder.
+    """One photo with its diagnosis; `file` is relative to the manifest's folder.
 
+    `dx_type` says whose the diagnosis is: a laboratory's (HISTOLOGY) or the one as signed (READER).
     Age in years, rounded to five; sex and body site in the words of HAM10000's metadata.
     """
 
@@ -33,6 +38,7 @@ class TrainingCase:
     dx: str
     file: str
     sha256: str
+    dx_type: str = READER
     age: int | None = None
     sex: str = "unknown"
     localization: str = "unknown"
@@ -43,6 +49,19 @@ def write_training_manifest(folder: Path, cases: Sequence[TrainingCase], *, orig
     values = {"format": FORMAT, "origin": origin, "cases": [asdict(case) for case in cases]}
     path = folder / MANIFEST_FILE
     path.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    return path
+
+
+def write_proven_labels(folder: Path, cases: Sequence[TrainingCase]) -> Path | None:
+    """Write the labels of the photos that a laboratory proved, for ml.evaluate; None if none is."""
+    proven = [case for case in cases if case.dx_type == HISTOLOGY]
+    if not proven:
+        return None
+    path = folder / PROVEN_FILE
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("image_id", "dx"))
+        writer.writerows((case.image_id, case.dx) for case in proven)
     return path
 
 

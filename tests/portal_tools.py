@@ -15,11 +15,13 @@ from flask.testing import FlaskClient
 from sqlalchemy import func, select
 from werkzeug.test import TestResponse
 
+from clinic.attachment import AttachmentKind, MediaType
 from clinic.audit_event import AuditAction
 from clinic.envelope import Context, Sealed, seal
 from clinic.intake import SevenPoint, Symptom
 from clinic.keeper_protocol import ObjectKind
-from clinic.records import accounts, keys, sealed_objects
+from clinic.records import accounts, attachments, keys, sealed_objects
+from clinic.records.attachments import NewAttachment
 from clinic.records.models import Account, AuditEntry, Base, SealedObject, Submission
 from clinic.retention import ErasurePolicy
 from config import Secret, Settings
@@ -135,6 +137,22 @@ def object_of(world: World, case: str, kind: ObjectKind) -> str:
     """The id of the case's object of this kind."""
     with world.sessions() as session:
         return sealed_objects.of_submission(session, case, [kind])[0].id
+
+
+def attach(world: World, case: str, *, for_patient: bool = True, data: bytes = b"%PDF-1.7") -> str:
+    """A file beside a case; the id of its object."""
+    with world.sessions() as session, session.begin():
+        row = session.get_one(Submission, case)
+        new = NewAttachment(
+            AttachmentKind.LEAFLET,
+            MediaType.PDF,
+            data,
+            for_patient=for_patient,
+            added_by=world.bob.account_id,
+        )
+        recipient = keys.sealing_recipient(session, world.root_public_key)
+        added = attachments.add(session, world.blobs, row, new, recipient=recipient)
+        return added.object_id
 
 
 def row_of(world: World, case: str) -> Submission:

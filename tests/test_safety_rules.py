@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from clinic.access import Actor, CaseFacts, Permission, Role, may
 from clinic.intake import Answer, History, SevenPoint, SkinType, Symptom, urgent_route
 from clinic.keeper_protocol import KeyPurpose, ObjectKind, RequestFacts, WantedObject, refusal
-from clinic.records import review, screening_queue
+from clinic.records import review_queue, screening_queue
 from clinic.records.models import SignedReport
 from clinic.records.screening_queue import Finding
 from clinic.submission import (
@@ -268,7 +268,7 @@ def test_a_computer_that_is_gone_hands_the_case_to_people_with_the_reason(
         (held,) = screening_queue.claim_batch(session, hint=case, lease=services.lease, limit=1)
         assert screening_queue.give_up(session, held, reason="the model files are damaged")
     with world.sessions() as session, session.begin():
-        assert review.claim(session, case, reader_id=world.bob.account_id)
+        assert review_queue.claim(session, case, reader_id=world.bob.account_id)
 
     row = row_of(world, case)
     assert (row.case_state, row.urgency) == (CaseState.AWAITING_REVIEW, SUSPICIOUS)

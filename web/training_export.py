@@ -29,8 +29,9 @@ from clinic.records.keeper_client import (
 )
 from clinic.records.key_requests import NewKeyRequest
 from clinic.records.models import Account, SealedObject, SignedReport
+from clinic.records.research import PermittedCase
 from clinic.training_case import training_case
-from ml.training_manifest import TrainingCase, write_training_manifest
+from ml.training_manifest import TrainingCase, write_proven_labels, write_training_manifest
 from web.second_factor import code_is_right
 from web.services import ExportServices
 
@@ -156,30 +157,30 @@ class TrainingExport:
 
     def _write(self, out: Path) -> Exported:
         with self.services.sessions() as session, session.begin():
-            reports = research.permitted_reports(session, clinic_id=self.login.actor.clinic_id)
-            self._audit(
-                session, AuditAction.TRAINING_EXPORT_STARTED, detail=f"{len(reports)} cases"
-            )
+            cases = research.permitted_cases(session, clinic_id=self.login.actor.clinic_id)
+            self._audit(session, AuditAction.TRAINING_EXPORT_STARTED, detail=f"{len(cases)} cases")
         with TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as unfinished:
             folder = Path(unfinished) / "training-set"
             folder.mkdir(mode=0o700)
-            photos, left_out = self._collect(reports, folder)
+            photos, left_out = self._collect(cases, folder)
             if photos:
                 self._finish(photos, left_out, folder)
                 folder.rename(out)
-        return Exported(len(reports) - len(left_out), len(photos), tuple(left_out))
+        return Exported(len(cases) - len(left_out), len(photos), tuple(left_out))
 
     def _collect(
-        self, reports: Sequence[SignedReport], folder: Path
+        self, cases: Sequence[PermittedCase], folder: Path
     ) -> tuple[list[TrainingCase], list[LeftOut]]:
         photos: list[TrainingCase] = []
         left_out: list[LeftOut] = []
-        for place, report in enumerate(reports):
+        for place, case in enumerate(cases):
             try:
-                photos += self._copy(report, folder)
+                photos += self._copy(case, folder)
             except KeeperUnavailableError as down:
                 # Each further case would only wait as long for the same answer.
-                left_out += [LeftOut(each.submission_id, str(down)) for each in reports[place:]]
+                left_out += [
+                    LeftOut(each.report.submission_id, str(down)) for each in cases[place:]
+                ]
                 break
             except (
                 KeeperRefusedError,
@@ -188,11 +189,12 @@ class TrainingExport:
                 HistoryInvalid,
                 NoPictureError,
             ) as error:
-                left_out.append(LeftOut(report.submission_id, str(error)))
+                left_out.append(LeftOut(case.report.submission_id, str(error)))
         return photos, left_out
 
-    def _copy(self, report: SignedReport, folder: Path) -> list[TrainingCase]:
+    def _copy(self, case: PermittedCase, folder: Path) -> list[TrainingCase]:
         """Write the photos of one case; none unless all of them open."""
+        report = case.report
         rows, file_keys = self._ask(report)
         blobs = self.services.blobs
         opened = {
@@ -202,15 +204,15 @@ class TrainingExport:
         told = next(row.id for row in rows if row.kind == ObjectKind.HISTORY)
         history = History.from_dict(json.loads(opened[told]))
         photos = [
-            (self._case(report, history, object_id, data), data)
+            (self._case(case, history, object_id, data), data)
             for object_id, data in opened.items()
             if object_id != told
         ]
-        for case, data in photos:
-            (folder / case.file).write_bytes(data)
+        for photo, data in photos:
+            (folder / photo.file).write_bytes(data)
         with self.services.sessions() as session, session.begin():
             self._audit(session, AuditAction.CASE_EXPORTED, report, detail=f"{len(photos)} photos")
-        return [case for case, _ in photos]
+        return [photo for photo, _ in photos]
 
     def _ask(self, report: SignedReport) -> tuple[list[SealedObject], dict[str, bytes]]:
         """The objects of a case and their file keys."""
@@ -229,14 +231,14 @@ class TrainingExport:
         return rows, self.keeper.file_keys(wanted)
 
     def _case(
-        self, report: SignedReport, history: History, object_id: str, data: bytes
+        self, case: PermittedCase, history: History, object_id: str, data: bytes
     ) -> TrainingCase:
-        box, clinic_id = self.services.account_secrets, report.clinic_id
+        box, report = self.services.account_secrets, case.report
         return training_case(
             history,
-            image_id=box.pseudonym(object_id, clinic_id=clinic_id),
-            lesion_id=box.pseudonym(report.submission_id, clinic_id=clinic_id),
-            diagnosis=report.diagnosis,
+            case.truth,
+            image_id=box.pseudonym(object_id, clinic_id=report.clinic_id),
+            lesion_id=box.pseudonym(report.submission_id, clinic_id=report.clinic_id),
             sha256=hashlib.sha256(data).hexdigest(),
         )
 
@@ -246,6 +248,7 @@ class TrainingExport:
         """Manifest, then audit entry: better an entry too many than a copy without one."""
         in_order = sorted(photos, key=lambda case: case.image_id)
         manifest = write_training_manifest(folder, in_order, origin=ORIGIN)
+        write_proven_labels(folder, in_order)
         digest = hashlib.sha256(manifest.read_bytes()).hexdigest()
         detail = f"{len(photos)} photos, {len(left_out)} cases left out, manifest {digest}"
         with self.services.sessions() as session, session.begin():

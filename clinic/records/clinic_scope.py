@@ -28,9 +28,11 @@ from sqlalchemy.sql import visitors
 from clinic.records.db import Base
 from clinic.records.models import (
     Account,
+    Attachment,
     AuditCheck,
     AuditEntry,
     AuditHead,
+    CaseDraft,
     Clinic,
     Consent,
     EhrClient,
@@ -50,6 +52,7 @@ from clinic.records.models import (
     OneTimeLink,
     Passkey,
     PasskeyChallenge,
+    PathologyResult,
     Patient,
     PatientKey,
     ProcessKey,
@@ -85,7 +88,9 @@ def conditions(clinic_id: str) -> dict[type[Base], ColumnElement[bool]]:
     cases = select(Submission.id).where(Submission.clinic_id == clinic_id)
     return {
         Account: Account.clinic_id == clinic_id,
+        Attachment: Attachment.submission_id.in_(cases),
         AuditEntry: AuditEntry.clinic_id == clinic_id,
+        CaseDraft: CaseDraft.submission_id.in_(cases),
         Clinic: Clinic.id == clinic_id,
         Consent: Consent.patient_id.in_(patients),
         EhrClient: EhrClient.clinic_id == clinic_id,
@@ -103,6 +108,7 @@ def conditions(clinic_id: str) -> dict[type[Base], ColumnElement[bool]]:
         OneTimeLink: OneTimeLink.account_id.in_(people),
         Passkey: Passkey.account_id.in_(people),
         PasskeyChallenge: PasskeyChallenge.account_id.in_(people),
+        PathologyResult: PathologyResult.clinic_id == clinic_id,
         Patient: Patient.clinic_id == clinic_id,
         PatientKey: PatientKey.patient_id.in_(patients),
         Reading: Reading.submission_id.in_(cases),

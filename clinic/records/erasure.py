@@ -21,7 +21,9 @@ from clinic.records.blobs import BlobStore
 from clinic.records.db import Base, SessionFactory, database_now, new_id
 from clinic.records.models import (
     Account,
+    Attachment,
     AuditEntry,
+    CaseDraft,
     Consent,
     ErasureRequest,
     Escalation,
@@ -34,6 +36,7 @@ from clinic.records.models import (
     OneTimeLink,
     Passkey,
     PasskeyChallenge,
+    PathologyResult,
     Patient,
     PatientKey,
     Reading,
@@ -48,7 +51,10 @@ from clinic.records.models import (
 from clinic.retention import ErasureState
 
 # Whoever adds a table with a patient's data adds it here, before what it refers to.
-OF_A_CASE = (SignedReport, FirstRead, Reading, ScreeningResult, Escalation, HandOver)
+OF_A_CASE = (
+    *(SignedReport, FirstRead, Reading, ScreeningResult, Escalation, HandOver),
+    *(CaseDraft, Attachment, PathologyResult),
+)
 OF_A_PATIENT = (SealedObject, Submission, Consent)
 OF_AN_ACCOUNT = (
     *(SignInLink, LoginSession, KnownDevice, Passkey, PasskeyChallenge, RecoveryCode),

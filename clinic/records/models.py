@@ -34,6 +34,7 @@ from clinic.notices import NoticeKind
 from clinic.one_time_link import LinkPurpose
 from clinic.records.db import Base as Base  # noqa: PLC0414 - the tables are in its metadata
 from clinic.records.db import UtcDateTime, new_id
+from clinic.report_values import ReportStatus
 from clinic.retention import ErasureState
 from clinic.submission import CaseState, ScreeningState
 
@@ -57,6 +58,11 @@ _WAITING_FOR_PHOTOS = f"case_state = '{CaseState.UNREADABLE}'"
 _LONG_AGO = "1970-01-01 00:00:00.000000"
 _UNDECIDED = f"state IN ('{ErasureState.OPEN}', '{ErasureState.GRANTED}')"
 _EMERGENCY = f"action = '{AuditAction.EMERGENCY_ACCESS}'"
+
+
+SIGNED_STATUSES = (
+    *(ReportStatus.FINAL, ReportStatus.AMENDED, ReportStatus.CORRECTED, ReportStatus.APPENDED),
+)
 
 
 def _partial(name: str, *columns: str, where: str) -> Index:
@@ -275,6 +281,7 @@ class Patient(Base):
     account_id: Mapped[str | None] = mapped_column(ForeignKey("account.id"), unique=True)
     record_number: Mapped[str] = mapped_column(String(20), unique=True)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    language: Mapped[str] = mapped_column(String(10), server_default="en")  # of letters, BCP 47
 
 
 class Consent(Base):
@@ -489,7 +496,11 @@ class Reading(Base):
 
 
 class SignedReport(Base):
-    """A signed finding. Rows are never changed; the texts are sealed objects."""
+    """A version of a signed finding. Rows are never changed; the texts are sealed objects.
+
+    The database refuses a change, and a deletion before the patient's key is destroyed. Version 1
+    is final; each later one names how and why it differs, and holds all that counts from then on.
+    """
 
     __tablename__ = "signed_report"
 
@@ -508,6 +519,13 @@ class SignedReport(Base):
     override_reason: Mapped[str | None] = mapped_column(String(40))
     finding_object_id: Mapped[str] = mapped_column(ForeignKey("sealed_object.id"))
     letter_object_id: Mapped[str] = mapped_column(ForeignKey("sealed_object.id"))
+    gp_letter_object_id: Mapped[str | None] = mapped_column(
+        ForeignKey("sealed_object.id", name="signed_report_gp_letter_object_id_fkey")
+    )
+    letter_template: Mapped[str | None] = mapped_column(String(60))
+    follow_up_on: Mapped[date | None] = mapped_column(Date)
+    status: Mapped[str] = mapped_column(String(10), server_default=ReportStatus.FINAL)
+    change_reason: Mapped[str | None] = mapped_column(String(30))
     signed_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
     signer: Mapped[Account] = relationship()
@@ -519,9 +537,65 @@ class SignedReport(Base):
             "agreement <> 'override' OR override_reason IS NOT NULL",
             name="signed_report_override_has_reason",
         ),
+        CheckConstraint(_one_of("status", SIGNED_STATUSES), name="signed_report_status_is_known"),
+        CheckConstraint(
+            "(version = 1) = (status = 'final')", name="signed_report_first_version_is_final"
+        ),
+        CheckConstraint(
+            "(version = 1) = (change_reason IS NULL)", name="signed_report_change_has_reason"
+        ),
         Index("signed_report_by_clinic", "clinic_id", "signed_at", "submission_id"),
         Index("signed_report_by_signer", "signer_id", "signed_at", "submission_id"),
     )
+
+
+class CaseDraft(Base):
+    """What a reader has written of a decision, sealed; each save replaces the one before.
+
+    `revision` grows with each save: a tab that does not know the newest one is told so.
+    """
+
+    __tablename__ = "case_draft"
+
+    submission_id: Mapped[str] = mapped_column(ForeignKey("submission.id"), primary_key=True)
+    reader_id: Mapped[str] = mapped_column(ForeignKey("account.id"))
+    object_id: Mapped[str] = mapped_column(ForeignKey("sealed_object.id"))
+    revision: Mapped[int] = mapped_column(Integer)
+    saved_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class Attachment(Base):
+    """A file beside a case; its bytes are a sealed object, its name is not kept."""
+
+    __tablename__ = "attachment"
+
+    object_id: Mapped[str] = mapped_column(ForeignKey("sealed_object.id"), primary_key=True)
+    submission_id: Mapped[str] = mapped_column(ForeignKey("submission.id"), index=True)
+    kind: Mapped[str] = mapped_column(String(20))
+    media_type: Mapped[str] = mapped_column(String(30))
+    size: Mapped[int] = mapped_column(Integer)  # bytes
+    for_patient: Mapped[bool] = mapped_column(Boolean)
+    added_by: Mapped[str] = mapped_column(ForeignKey("account.id"))
+    added_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class PathologyResult(Base):
+    """What the laboratory found of a signed case. Rows are only added; the newest counts."""
+
+    __tablename__ = "pathology_result"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
+    submission_id: Mapped[str] = mapped_column(ForeignKey("submission.id"), index=True)
+    clinic_id: Mapped[str] = mapped_column(ForeignKey("clinic.id"), index=True)
+    diagnosis: Mapped[str] = mapped_column(String(20))
+    icd10cm: Mapped[str] = mapped_column(String(10))
+    morphology: Mapped[str | None] = mapped_column(String(10))  # ICD-O-3.2, such as 8720/3
+    specimen: Mapped[str] = mapped_column(String(20))
+    source: Mapped[str] = mapped_column(String(20))
+    reported_on: Mapped[date] = mapped_column(Date)
+    note_object_id: Mapped[str | None] = mapped_column(ForeignKey("sealed_object.id"))
+    added_by: Mapped[str] = mapped_column(ForeignKey("account.id"))
+    added_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 class EpochKeyRow(Base):

@@ -374,7 +374,7 @@ def _to_report(session: Session, clinics: Sequence[str]) -> Times | None:
         rows = session.execute(
             select(SignedReport.signed_at, Submission.received_at)
             .join(Submission, Submission.id == SignedReport.submission_id)
-            .where(SignedReport.clinic_id == clinic)
+            .where(SignedReport.clinic_id == clinic, SignedReport.version == 1)
             .order_by(SignedReport.signed_at.desc(), SignedReport.id.desc())
             .limit(WINDOW)
         )

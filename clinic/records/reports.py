@@ -10,6 +10,7 @@ from clinic.fhir_history import Withdrawal
 from clinic.fhir_mapping import KeyKind, ReportKey, device_id
 from clinic.fhir_search import PageKey, ReportQuery, Token
 from clinic.records.models import (
+    SIGNED_STATUSES,
     Patient,
     ReportWithdrawal,
     ScreeningResult,
@@ -17,7 +18,7 @@ from clinic.records.models import (
     SignedReport,
     Submission,
 )
-from clinic.report_values import ReportStatus
+from clinic.records.report_versions import is_newest
 from clinic.submission import CaseState
 from clinic.terminology import PATIENT_IDENTIFIER_SYSTEM
 
@@ -106,21 +107,23 @@ def count(session: Session, *, clinic_id: str, query: ReportQuery, limit: int | 
 
 
 def _of_clinic(clinic_id: str) -> Found:
-    """Each report with its case, patient and signer, in one query."""
+    """The newest version of each report with its case, patient and signer, in one query."""
     case = joinedload(SignedReport.submission, innerjoin=True)
     return (
         select(SignedReport)
-        .where(SignedReport.clinic_id == clinic_id)
+        .where(SignedReport.clinic_id == clinic_id, is_newest())
         .options(case.joinedload(Submission.patient, innerjoin=True))
         .options(joinedload(SignedReport.signer, innerjoin=True))
     )
 
 
 def _matching(clinic_id: str, query: ReportQuery) -> Found | None:
-    """The query's conditions; None when nothing can match. Every report is of version 1: final."""
-    if query.nothing or ReportStatus.FINAL not in query.statuses:
+    """The query's conditions; None when nothing can match."""
+    if query.nothing or not query.statuses:
         return None
     found = _of_clinic(clinic_id)
+    if not query.statuses >= set(SIGNED_STATUSES):
+        found = found.where(SignedReport.status.in_(query.statuses))
     if query.patient_id is not None:
         found = found.where(SignedReport.patient_id == query.patient_id)
     if query.patient_identifiers:

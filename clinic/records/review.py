@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import date, datetime
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
@@ -30,7 +31,10 @@ def results_of(session: Session, submission_ids: Iterable[str]) -> dict[str, Scr
 
 @dataclass(frozen=True)
 class Decision:
-    """What the dermatologist decided; the two texts are sealed already."""
+    """What the dermatologist decided; the texts are sealed already.
+
+    `letter_template` names the text that the letter began as, with its version.
+    """
 
     diagnosis: str
     icd10cm: str
@@ -41,6 +45,9 @@ class Decision:
     override_reason: str | None
     finding: SealedObject
     letter: SealedObject
+    gp_letter: SealedObject | None = None
+    letter_template: str | None = None
+    follow_up_on: date | None = None
 
 
 def sign(session: Session, row: Submission, *, reader_id: str, decision: Decision) -> SignedReport:
@@ -63,12 +70,23 @@ def sign(session: Session, row: Submission, *, reader_id: str, decision: Decisio
     )
     if not closed:
         raise NotOwnerError
-    report = SignedReport(
+    report = report_of(row, signer_id=reader_id, decision=decision, at=now)
+    session.add(report)
+    session.flush()
+    first_reads.decide(session, row.id, reader_id=reader_id)
+    return report
+
+
+def report_of(
+    row: Submission, *, signer_id: str, decision: Decision, at: datetime, version: int = 1
+) -> SignedReport:
+    """A version of the case's signed finding; a later one still needs its status and reason."""
+    return SignedReport(
         submission_id=row.id,
         patient_id=row.patient_id,
         clinic_id=row.clinic_id,
-        version=1,
-        signer_id=reader_id,
+        version=version,
+        signer_id=signer_id,
         diagnosis=decision.diagnosis,
         icd10cm=decision.icd10cm,
         confidence=decision.confidence,
@@ -78,12 +96,11 @@ def sign(session: Session, row: Submission, *, reader_id: str, decision: Decisio
         override_reason=decision.override_reason,
         finding_object_id=decision.finding.id,
         letter_object_id=decision.letter.id,
-        signed_at=now,
+        gp_letter_object_id=decision.gp_letter.id if decision.gp_letter else None,
+        letter_template=decision.letter_template,
+        follow_up_on=decision.follow_up_on,
+        signed_at=at,
     )
-    session.add(report)
-    session.flush()
-    first_reads.decide(session, row.id, reader_id=reader_id)
-    return report
 
 
 def mark_told(session: Session, submission_id: str) -> bool:

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from clinic.access import CaseFacts
 from clinic.records.db import database_now
 from clinic.records.models import (
+    CaseDraft,
     FirstRead,
     Reading,
     ScreeningResult,
@@ -81,10 +82,10 @@ def replace_photos(session: Session, row: Submission) -> None:
     session.execute(
         update(SealedObject)
         .where(SealedObject.submission_id == row.id)
-        .where(SealedObject.kind.in_(["photo", "rendition", "heatmap", "retake"]))
+        .where(SealedObject.kind.in_(["photo", "rendition", "heatmap", "retake", "draft"]))
         .values(current=False)
     )
-    for kind in (ScreeningResult, FirstRead, Reading):
+    for kind in (ScreeningResult, FirstRead, Reading, CaseDraft):
         session.execute(delete(kind).where(kind.submission_id == row.id))
     row.case_state = next_case_state(CaseState(row.case_state), CaseEvent.PHOTOS_REPLACED)
     row.screening_state = ScreeningState.QUEUED

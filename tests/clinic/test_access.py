@@ -45,11 +45,15 @@ ALLOWED = {
     },
     ("bob", "free"): {Permission.SEE_IN_QUEUE},
     ("bob", "claimed"): HOLDS,
-    ("bob", "read"): HOLDS | {Permission.SEE_COMPUTER_VIEW, Permission.SIGN},
-    ("bob", "signed"): HOLDS | {Permission.SEE_COMPUTER_VIEW},
+    ("bob", "read"): HOLDS
+    | {Permission.SEE_COMPUTER_VIEW, Permission.WRITE_DRAFT, Permission.SIGN},
+    ("bob", "signed"): HOLDS
+    | {Permission.SEE_COMPUTER_VIEW, Permission.WRITE_DRAFT}
+    | {Permission.CHANGE_REPORT, Permission.ADD_PATHOLOGY},
     ("erin", "free"): {Permission.RETRY_SCREENING},
     ("erin", "signed"): {Permission.EXPORT_FOR_TRAINING},
     **{("dan", case): {Permission.SEE_IN_QUEUE} for case in CASES},
+    ("dan", "signed"): {Permission.SEE_IN_QUEUE, Permission.ADD_PATHOLOGY},
 }
 OWN_RECORD = {
     Permission.KEEP_OWN_RECORD,

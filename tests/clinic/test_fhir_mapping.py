@@ -317,6 +317,7 @@ def test_provenance_names_author_and_assembler_each_for_the_clinic():
         (ReportStatus.FINAL, 1, "final", "final", ("current", "final")),
         (ReportStatus.AMENDED, 2, "amended", "amended", ("current", "amended")),
         (ReportStatus.CORRECTED, 3, "corrected", "corrected", ("current", "amended")),
+        (ReportStatus.APPENDED, 4, "appended", "amended", ("current", "amended")),
         (
             ReportStatus.ENTERED_IN_ERROR,
             2,

@@ -8,7 +8,7 @@ import pytest
 
 from clinic.body_site import BodyLocation, BodySite
 from clinic.intake import Sex
-from clinic.training_case import SITE_WORDS, rounded_age, training_case
+from clinic.training_case import SITE_WORDS, Truth, rounded_age, training_case
 from tests.world import history
 
 METADATA = Path("../shared/data/ham10000/HAM10000_metadata.csv")
@@ -47,13 +47,14 @@ def test_of_the_history_only_age_sex_and_site_are_told() -> None:
         location=BodyLocation(BodySite.SOLE, detail="under the tattoo"),
         notes="I live at Harbour Road.",
     )
-    case = training_case(told, image_id="i", lesion_id="l", diagnosis="mel", sha256="s")
+    case = training_case(told, Truth("mel"), image_id="i", lesion_id="l", sha256="s")
     assert asdict(case) == {
         "image_id": "i",
         "lesion_id": "l",
         "dx": "mel",
         "file": "i.jpg",
         "sha256": "s",
+        "dx_type": "reader",
         "age": 50,
         "sex": "unknown",
         "localization": "acral",

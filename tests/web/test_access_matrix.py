@@ -26,6 +26,7 @@ from clinic.submission import CaseState
 from tests.browser_session import TOKEN, BrowserSession
 from tests.portal_tools import (
     ask_for_pictures,
+    attach,
     change_row,
     entries,
     half_signed_in,
@@ -100,6 +101,7 @@ TABLE = """
     GET    /account/email/some-token              404 404 404 404 404 404 404 404 404
     POST   /account/email/some-token              404 404 404 404 404 404 404 404 404
     POST   /account/consents                      302 302 302 403 403 403 403 403 403
+    POST   /account/language                      302 400 400 403 403 403 403 403 403
     POST   /account/care                          302 400 400 403 403 403 403 403 403
     POST   /account/sessions/{bobs}/end           302 404 404 302 404 404 404 404 302
     POST   /account/sessions/{unknown}/end        302 404 404 404 404 404 404 404 302
@@ -226,6 +228,47 @@ TABLE = """
     POST   /review/{signed}/letter-posted         302 403 403 302 403 403 403 404 302
     POST   /review/{unknown}/letter-posted        302 403 403 404 404 403 403 404 302
     POST   /review/{erased}/letter-posted         302 403 403 410 410 403 403 404 302
+    GET    /codes                                 302 403 403 200 200 403 403 200 302
+    GET    /pathology                             302 403 403 200 200 403 403 200 302
+    GET    /review/{read}/sign                    302 403 403 200 403 403 403 404 302
+    GET    /review/{claimed}/sign                 302 403 403 403 403 403 403 404 302
+    GET    /review/{erased}/sign                  302 403 403 410 410 403 403 404 302
+    POST   /review/{claimed}/draft                302 403 403 403 403 403 403 404 302
+    POST   /review/{read}/draft                   302 403 403 302 403 403 403 404 302
+    POST   /review/{signed}/draft                 302 403 403 302 403 403 403 404 302
+    POST   /review/{unknown}/draft                302 403 403 404 404 403 403 404 302
+    POST   /review/{erased}/draft                 302 403 403 410 410 403 403 404 302
+    POST   /review/{claimed}/draft/discard        302 403 403 403 403 403 403 404 302
+    POST   /review/{read}/draft/discard           302 403 403 302 403 403 403 404 302
+    POST   /review/{unknown}/draft/discard        302 403 403 404 404 403 403 404 302
+    POST   /review/{claimed}/letters              302 403 403 403 403 403 403 404 302
+    POST   /review/{read}/letters                 302 403 403 200 403 403 403 404 302
+    POST   /review/{signed}/letters               302 403 403 200 403 403 403 404 302
+    POST   /review/{unknown}/letters              302 403 403 404 404 403 403 404 302
+    GET    /review/{read}/change                  302 403 403 403 403 403 403 404 302
+    GET    /review/{signed}/change                302 403 403 200 403 403 403 404 302
+    GET    /review/{unknown}/change               302 403 403 404 404 403 403 404 302
+    POST   /review/{read}/change                  302 403 403 403 403 403 403 404 302
+    POST   /review/{signed}/change                302 403 403 422 403 403 403 404 302
+    POST   /review/{erased}/change                302 403 403 410 410 403 403 404 302
+    GET    /review/{signed}/addendum              302 403 403 200 403 403 403 404 302
+    GET    /review/{read}/addendum                302 403 403 403 403 403 403 404 302
+    POST   /review/{signed}/addendum              302 403 403 422 403 403 403 404 302
+    POST   /review/{unknown}/addendum             302 403 403 404 404 403 403 404 302
+    GET    /review/{signed}/pathology             302 403 403 200 200 403 403 404 302
+    GET    /review/{read}/pathology               302 403 403 403 403 403 403 404 302
+    POST   /review/{signed}/pathology             302 403 403 422 422 403 403 404 302
+    POST   /review/{read}/pathology               302 403 403 403 403 403 403 404 302
+    POST   /review/{unknown}/pathology            302 403 403 404 404 403 403 404 302
+    POST   /review/{fresh}/attachments            302 403 403 403 403 403 403 404 302
+    POST   /review/{read}/attachments             302 403 403 302 403 403 403 404 302
+    POST   /review/{erased}/attachments           302 403 403 410 410 403 403 404 302
+    GET    /attachments/{unknown}                 302 404 404 404 404 403 403 404 302
+    GET    /attachments/{file_read}               302 403 403 200 403 403 403 404 302
+    GET    /attachments/{file_signed}             302 200 403 200 403 403 403 404 302
+    GET    /attachments/{inner_signed}            302 403 403 200 403 403 403 404 302
+    POST   /attachments/{file_signed}/remove      302 403 403 409 403 403 403 404 302
+    POST   /attachments/{unknown}/remove          302 403 403 404 404 403 403 404 302
     POST   /review/next                           302 403 403 302 302 403 403 302 302
     POST   /account/sessions/end-others           302 302 302 302 302 302 302 302 302
     POST   /sign-out                              302 302 302 302 302 302 302 302 302
@@ -320,6 +363,11 @@ class Stage:
             world, self.ids["retake"], case_state=CaseState.UNREADABLE, retake_reason="Not sharp."
         )
         change_row(world, self.ids["fresh"], body_site="scalp")  # no earlier visit to compare with
+        for name, case, for_patient in (
+            *(("file_read", "read", True), ("file_signed", "signed", True)),
+            ("inner_signed", "signed", False),
+        ):
+            self.ids[name] = attach(world, self.ids[case], for_patient=for_patient)
         self.ids["letter_signed"] = object_of(world, self.ids["signed"], ObjectKind.LETTER)
         self.ids["history_read"] = object_of(world, self.ids["read"], ObjectKind.HISTORY)
         for name in ("earlier", "fresh", "claimed", "read", "signed"):
@@ -344,6 +392,7 @@ class Stage:
         self.ids |= {"far_fresh": world.screened(henry), "far_signed": world.signed(henry, frank)}
         for kind in (ObjectKind.RENDITION, ObjectKind.HEATMAP, ObjectKind.LETTER):
             self.ids[f"far_{kind}"] = object_of(world, self.ids["far_signed"], kind)
+        self.ids["far_file"] = attach(world, self.ids["far_signed"])
         self.ids["far_session"] = self._another_session_of(frank)
         self.ids["far_passkey"] = self._another_passkey_of(world.henry)
         with world.sessions() as session, session.begin():
@@ -433,6 +482,7 @@ FAR = {
     "/cases/": ("far_fresh", "far_signed"),
     "/review/": ("far_fresh", "far_signed"),
     "/operations/dead/": ("far_fresh", "far_signed"),
+    "/attachments/": ("far_file",),
     "/objects/": ("far_rendition", "far_heatmap", "far_letter"),
     "/grants/": ("far_grant",),
     "/account/sessions/": ("far_session",),

@@ -45,6 +45,7 @@ WITHOUT_ENTRY = {
     "GET /account/email": BLANK_FORM,
     "POST /account/email": "without mail there is nothing to ask for",
     "GET /cases/new": BLANK_FORM,
+    "GET /codes": NOTHING_PERSONAL,
     "GET /my-record": NOTHING_PERSONAL,
     "GET /my-record/download": NOTHING_PERSONAL,
     "GET /grants/<request_id>": "a poll: the request and the keeper's answer have their entries",

@@ -20,12 +20,15 @@ from clinic.records import ehr_clients
 from clinic.records.db import database_now
 from clinic.records.models import EhrClient, Patient
 from clinic.terminology import PATIENT_IDENTIFIER_SYSTEM, SNOMED
-from tests.portal_tools import another_app, both_databases, entries
+from tests.browser_session import BrowserSession
+from tests.portal_tools import DECISION, another_app, both_databases, entries
 from tests.query_plans import statements
 from tests.world import World
 from web import fhir_adapter
 from web.database import db
 
+CHANGE = {name: value for name, value in DECISION.items() if name != "agreement"}
+CHANGE |= {"status": "amended", "change_reason": "pathology", "version": "1", "action": "sign"}
 EVERYTHING = [("_include", name) for name in INCLUDES] + [
     ("_revinclude", name) for name in REVERSE_INCLUDES
 ]
@@ -78,6 +81,25 @@ def test_a_signed_report_is_read_with_the_doctors_words(world: World, system: Re
     assert case in json.dumps(report["identifier"])
     assert "D22.5" in json.dumps(report["conclusionCode"])
     assert report["conclusion"]
+
+
+def test_a_changed_report_is_read_as_its_newest_version_and_its_texts_with_it(
+    world: World, system: RecordSystem, signed_in: Callable[[str], BrowserSession]
+) -> None:
+    case, bob = world.signed(world.alice, world.bob), signed_in("bob")
+    bob.post(f"/review/{case}/change", {**CHANGE, "plan": "biopsy", "clinical_note": "Atypia."})
+
+    (changed,) = system.found()
+    assert (changed["status"], changed["meta"]["versionId"]) == ("amended", "2")
+    assert "Atypia." in changed["conclusion"]
+    assert "A clinical note." not in json.dumps(changed)
+    assert system.found(("status", "amended")) == [changed]
+    assert system.found(("status", "final")) == []
+
+    bob.post(f"/review/{case}/addendum", {"clinical_note": "More.", "version": "2"})
+    (longer,) = system.found()
+    assert (longer["status"], longer["meta"]["versionId"]) == ("appended", "3")
+    assert "More." in longer["conclusion"]
 
 
 @both_databases

@@ -30,7 +30,9 @@ FRAME = frozenset(
 
 CARD = "id late promised_at reference sent_at site state"
 DESK = "ai_state due_at id left reference sent_at site site_detail told_at told_by urgency"
-LETTER = "ai_used image_quality plan registration_number signed_at signer_name text version"
+LETTER = (
+    "ai_used follow_up_on image_quality plan registration_number signed_at signer_name text version"
+)
 LIVE = """
     live.attempts live.escalations.broken live.escalations.promise live.escalations.warned
     live.promises.due_soon live.promises.overdue live.promises.urgency
@@ -63,7 +65,10 @@ PAGES = {
         submission_id
     """,
     ("alice", "/cases/{read}"): f"{PATIENT_S_CASE} result",
-    ("alice", "/cases/{signed}"): f"{PATIENT_S_CASE} {within('result', LETTER)}",
+    ("alice", "/cases/{signed}"): f"""
+        {PATIENT_S_CASE} {within("result", LETTER)}
+        {within("result", "changes earlier files gp_letter")}
+    """,
     ("alice", "/my-record/access"): "entries next_cursor",
     ("bob", "/review"): f"""
         active {within("counts", "all held mine overdue unclaimed urgent waiting")} next_cursor site
@@ -84,11 +89,14 @@ PAGES = {
         {within("patient", "age name record_number sex")}
         {within("abcde", "Asymmetry Border Colour Diameter Evolving")}
         {within("photos", "label layers.label layers.object object view")}
-        decision_form earlier_visits first_read_form history history_lost icd10_suggestions
+        {within("draft", "revision saved_at")} attachment_form attachments
+        decision_form earlier_visits first_read_form history history_lost
         image_quality release_form retake_form rule_reasons
     """,
     ("bob", "/review/{signed}"): f"""
         {within("case", DESK)} {within("result", LETTER)} result.status computer_line decision
+        {within("versions", "reason signed_at status version")}
+        attachments changes gp_letter newest pathology
     """,
     ("bob", "/reading"): READING,
     ("erin", "/reading"): READING,

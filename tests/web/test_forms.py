@@ -245,50 +245,8 @@ def test_a_code_has_six_digits_and_may_be_typed_with_a_space(typed: str, ok: boo
         assert form.code.data == "123456"
 
 
-def test_a_decision_is_accepted_and_its_code_tidied() -> None:
-    form = fill(forms.DecisionForm, DECISION)
-
-    assert form.validate(), form.errors
-    assert form.icd10_code.data == "D22.5"
-
-
-@pytest.mark.parametrize(
-    ("change", "field"),
-    [
-        ({"diagnosis": "other"}, "diagnosis_text"),
-        ({"agreement": "override"}, "override_reason"),
-        ({"override_reason": "history"}, "override_reason"),
-        ({"icd10_code": ""}, "icd10_code"),
-        ({"icd10_code": "melanoma"}, "icd10_code"),
-        ({"icd10_code": "D22.5; DROP"}, "icd10_code"),
-        ({"patient_text": ""}, "patient_text"),
-        ({"plan": "wait"}, "plan"),
-    ],
-)
-def test_an_incomplete_decision_is_refused(change: dict[str, str], field: str) -> None:
-    assert list(errors_of(forms.DecisionForm, DECISION | change)) == [field]
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"diagnosis": "other", "diagnosis_text": "Psoriasis"},
-        {"agreement": "override", "override_reason": "dermoscopy"},
-        {"agreement": "not_available"},
-        {"icd10_code": "C44.311"},
-    ],
-)
-def test_a_complete_decision_of_another_kind_is_accepted(change: dict[str, str]) -> None:
-    assert errors_of(forms.DecisionForm, DECISION | change) == {}
-
-
 def test_a_first_read_needs_impression_and_confidence() -> None:
     assert sorted(errors_of(forms.FirstReadForm, {})) == ["confidence", "impression"]
-
-
-def test_a_retake_needs_a_reason() -> None:
-    assert list(errors_of(forms.RetakeForm, {"message": "Please try again."})) == ["reasons"]
-    assert errors_of(forms.RetakeForm, {"reasons": "blur"}) == {}
 
 
 def test_releasing_a_case_needs_a_reason() -> None:

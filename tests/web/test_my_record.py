@@ -15,7 +15,7 @@ from clinic.fhir_checks import problems
 from clinic.records import accounts
 from clinic.records.models import Account, LoginSession
 from tests.browser_session import BrowserSession
-from tests.portal_tools import both_databases, entries
+from tests.portal_tools import DECISION, both_databases, entries
 from tests.world import PASSWORD, World
 
 SignedIn = Callable[[str], BrowserSession]
@@ -87,6 +87,21 @@ def test_what_a_doctor_wrote_when_asking_for_new_photos_is_in_it(
 
     reference = f"{case[:4]}-{case[4:8]}".upper()
     assert archive(alice)[f"requests/{reference}.txt"] == b"Lift the plaster."
+
+
+def test_the_letter_for_the_gp_is_in_it_and_the_newest_version_alone(
+    world: World, alice: BrowserSession, signed_in: SignedIn
+) -> None:
+    case, bob = world.first_read(world.alice, world.bob), signed_in("bob")
+    bob.post(f"/review/{case}/sign", {**DECISION, "gp_text": "Dear colleague.", "action": "sign"})
+    more = {"patient_text": "One thing more.", "version": "1"}
+    bob.post(f"/review/{case}/addendum", more)
+
+    files = archive(alice)
+    reference = f"{case[:4]}-{case[4:8]}".upper()
+    assert files[f"letters/{reference}-gp.txt"] == b"Dear colleague."
+    assert b"One thing more." in files[f"letters/{reference}.html"]
+    assert b"Report with an addendum" in files[f"letters/{reference}.html"]
 
 
 def test_a_diagnosis_in_the_doctors_own_words_comes_with_its_code(

@@ -327,7 +327,8 @@ def test_a_decision_with_a_mistake_comes_back_with_words(
 def test_an_override_is_stored_with_its_reason(world: World, bob: BrowserSession) -> None:
     case = world.first_read(world.alice, world.bob)
 
-    sign(bob, case, agreement="override", override_reason="dermoscopy", diagnosis="mel")
+    changed = {"diagnosis": "mel", "icd10_code": "C43.59", "plan": "biopsy"}
+    sign(bob, case, agreement="override", override_reason="dermoscopy", **changed)
 
     with world.sessions() as session:
         report = submissions.signed_report(session, case)

@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -60,7 +60,7 @@ from clinic.records.operations import (
 from ml import drift as model_drift
 from ml.drift import Bar, Drift, Level, Signal
 from web.errors import WORDS
-from web.portal import account_forms, forms
+from web.portal import account_forms, desk_forms, forms
 from web.portal.access_log import AccessLine
 from web.portal.audit_search import FILTERS
 from web.portal.drift_chart import LEVEL_SENTENCES, LEVEL_WORDS, charts
@@ -68,6 +68,7 @@ from web.portal.email_address import CONFIRM_MAILED
 from web.portal.erasure_desk import RefusalForm
 from web.portal.first_read_form import FirstReadForm
 from web.portal.my_erasure import ErasureForm
+from web.portal.my_language import LanguageForm
 from web.portal.operations_view import live_part
 from web.portal.password import RESET_MAILED
 from web.portal.registration import LINK_MAILED
@@ -113,6 +114,7 @@ ENDPOINTS = {
     "renew_recovery_codes": "/recovery-codes",
     "step_up": "/step-up",
     "change_password": "/account/password",
+    "change_language": "/account/language",
     "forgotten_password": "/password/forgotten",
     "reset_password": "/password/new/<token>",
     "change_email": "/account/email",
@@ -162,6 +164,17 @@ ENDPOINTS = {
     "claim_next": "/review/next",
     "review_case": "/review/<case_id>",
     "ask_for_pictures": "/cases/<case_id>/grants",
+    "find_codes": "/codes",
+    "pathology_page": "/pathology",
+    "add_pathology": "/review/<case_id>/pathology",
+    "change_report": "/review/<case_id>/change",
+    "add_addendum": "/review/<case_id>/addendum",
+    "save_draft": "/review/<case_id>/draft",
+    "discard_draft": "/review/<case_id>/draft/discard",
+    "draft_letters": "/review/<case_id>/letters",
+    "add_attachment": "/review/<case_id>/attachments",
+    "attachment": "/attachments/<object_id>",
+    "remove_attachment": "/attachments/<object_id>/remove",
     "claim_case": "/review/<case_id>/claim",
     "release_case": "/review/<case_id>/release",
     "record_first_read": "/review/<case_id>/first-read",
@@ -224,6 +237,20 @@ RESULT = {
     "registration_number": "GMC 7012345",
     "version": 1,
     "status": "final",
+    "follow_up_on": date(2027, 3, 31),
+    "gp_letter": "",
+    "changes": [],
+    "earlier": [],
+    "files": [],
+}
+CHANGED_RESULT = {
+    "version": 2,
+    "gp_letter": "Dear colleague.",
+    "changes": [
+        {"signed_at": NOW, "why": "The result of your skin test came.", "what": ["What to do now."]}
+    ],
+    "earlier": [{"signed_at": EARLIER, "text": "We want to test it."}],
+    "files": [{"id": "o1", "kind": "Leaflet for the patient", "format": "PDF", "kilobytes": 12}],
 }
 HISTORY = History(
     age=41,
@@ -351,10 +378,12 @@ def review(**change: Any) -> dict[str, Any]:
         "first_read": None,
         "computer": None,
         "first_read_form": FirstReadForm(formdata=None),
-        "decision_form": forms.DecisionForm(formdata=None),
-        "retake_form": forms.RetakeForm(formdata=None),
+        "decision_form": desk_forms.DecisionForm(formdata=None),
+        "retake_form": desk_forms.RetakeForm(formdata=None),
         "release_form": forms.ReleaseForm(formdata=None),
-        "icd10_suggestions": [("D22.5", "Melanocytic nevi of trunk")],
+        "draft": {"revision": 0, "saved_at": None},
+        "attachment_form": desk_forms.AttachmentForm(formdata=None),
+        "attachments": [FILE],
     } | change
 
 
@@ -371,6 +400,17 @@ def reading(**change: Any) -> dict[str, Any]:
         "fewest": 20,
         "sections": [table | {"rows": rows}],
     } | change
+
+
+FILE = {
+    "id": "o1",
+    "kind": "Leaflet for the patient",
+    "format": "PDF",
+    "kilobytes": 12,
+    "for_patient": True,
+    "added_at": NOW,
+}
+CHANGED = [("Management", "Benign: advice and no follow-up", "Biopsy or excision")]
 
 
 def register_somewhere() -> forms.RegisterForm:
@@ -423,6 +463,7 @@ def account(**change: Any) -> dict[str, Any]:
         "sessions": [session(1, current=True), session(2, current=False)],
         "consents": None,
         "signing_in": signing_in(),
+        "language_form": None,
     } | change
 
 
@@ -647,15 +688,80 @@ def signed(**change: Any) -> dict[str, Any]:
         "decision": DECISION,
         "result": RESULT,
         "computer_line": "Read after the first read; agreed.",
+        "gp_letter": "Dear colleague.",
+        "versions": [{"version": 1, "signed_at": NOW, "status": "Final", "reason": ""}],
+        "newest": 1,
+        "changes": [],
+        "pathology": [],
+        "attachments": [FILE],
+        "form": desk_forms.AttachmentForm(formdata=None),
+    } | change
+
+
+def changed_twice() -> dict[str, Any]:
+    reasons = ("The result of a skin test came", "Something was added", "")
+    versions = [
+        {"version": 3 - place, "signed_at": NOW, "status": "Amended", "reason": reason}
+        for place, reason in enumerate(reasons)
+    ]
+    rows = [("Pathology", "Melanoma"), ("ICD-O", "8720/3")]
+    return signed(
+        result=RESULT | {"version": 3, "status": "amended"},
+        versions=versions,
+        newest=3,
+        changes=CHANGED,
+        pathology=[rows, rows],
+    )
+
+
+def changing(kind: type = desk_forms.ChangeForm, **values: str) -> dict[str, Any]:
+    return {
+        "case": case("signed"),
+        "form": filled(kind, **values) if values else kind(formdata=None),
+        "report": {"version": 1, "signed_at": NOW},
+        "draft": {"revision": 3, "saved_at": NOW},
+    }
+
+
+def pathology(**change: Any) -> dict[str, Any]:
+    figures = dict.fromkeys(("right", "sensitivity", "specificity"), "80% (60% to 92%), 20 of 25")
+    waiting = {"id": "c1", "reference": "A1B2-C3D4", "site": "back", "signed_at": NOW}
+    return {
+        "awaited": [waiting | {"since": timedelta(days=9)}],
+        "proven": 25,
+        "judges": [{"name": "Computer", **figures}],
+        "groups": [{"name": "Melanoma", "n": 3, "right": "too few cases (2 of 3)"}],
+        "fewest": 20,
+    } | change
+
+
+def add_pathology(**values: str) -> dict[str, Any]:
+    kind = desk_forms.PathologyForm
+    return {
+        "case": case("signed"),
+        "form": filled(kind, **values) if values else kind(formdata=None),
+        "morphologies": [("8720/3", "Malignant melanoma")],
+    }
+
+
+def codes(**change: Any) -> dict[str, Any]:
+    return {
+        "text": "mole back",
+        "groups": [("nv", "Melanocytic nevus")],
+        "found": [("D22.5", "Melanocytic nevi of trunk")],
+        "cut_off": True,
     } | change
 
 
 def sign_review(grade: float) -> dict[str, Any]:
     return {
         "case": case("awaiting_review"),
-        "form": filled(forms.DecisionForm, diagnosis="nv", patient_text="It is harmless."),
+        "form": filled(desk_forms.DecisionForm, diagnosis="nv", patient_text="It is harmless."),
+        "action": "/review/c1/sign",
+        "changes": None,
         "decision": DECISION,
         "result": RESULT | {"plan": "urgent_clinic"},
+        "gp_letter": "Dear colleague.",
         "reading_grade": grade,
     }
 
@@ -671,7 +777,7 @@ def consented(*, care: bool = True) -> dict[str, Any]:
         "consent_form": forms.ConsentForm(formdata=None),
         "care_permitted": care,
     }
-    return account(consents=consents)
+    return account(consents=consents, language_form=LanguageForm(formdata=None))
 
 
 ERASURE = SimpleNamespace(
@@ -872,6 +978,7 @@ SAMPLES: dict[str, tuple[Any, Callable[[], dict[str, Any]]]] = {
     ),
     "case_status+retake": (PATIENT, retake),
     "case_status+signed": (PATIENT, lambda: status("signed", result=RESULT)),
+    "case_status+changed": (PATIENT, lambda: status("signed", result=RESULT | CHANGED_RESULT)),
     "case_status+visit": (
         PATIENT,
         lambda: status(
@@ -932,7 +1039,7 @@ SAMPLES: dict[str, tuple[Any, Callable[[], dict[str, Any]]]] = {
         lambda: review(
             first_read=FIRST_READ,
             computer=COMPUTER,
-            decision_form=filled(forms.DecisionForm, diagnosis="other", agreement="override"),
+            decision_form=filled(desk_forms.DecisionForm, diagnosis="other", agreement="override"),
         ),
     ),
     "review_case+unavailable": (
@@ -956,10 +1063,27 @@ SAMPLES: dict[str, tuple[Any, Callable[[], dict[str, Any]]]] = {
     ),
     "sign_review": (READER, lambda: sign_review(4.8)),
     "sign_review+hard_to_read": (READER, lambda: sign_review(9.3)),
+    "sign_review+change": (READER, lambda: sign_review(4.8) | {"changes": CHANGED}),
     "signed_case": (READER, signed),
     "reading": (READER, lambda: reading(own=True)),
     "reading+clinic": (ADMINISTRATOR, reading),
     "reading+none": (READER, lambda: reading(own=True, n=0, sections=[])),
+    "signed_case+changed": (READER, changed_twice),
+    "signed_case+earlier": (READER, lambda: changed_twice() | {"newest": 4}),
+    "review_case+draft": (
+        READER,
+        lambda: review(first_read=FIRST_READ, draft={"revision": 2, "saved_at": NOW}),
+    ),
+    "change_report": (READER, changing),
+    "change_report+errors": (READER, lambda: changing(diagnosis="other")),
+    "addendum": (READER, lambda: changing(desk_forms.AddendumForm)),
+    "addendum+errors": (READER, lambda: changing(desk_forms.AddendumForm, patient_text=" ")),
+    "pathology": (READER, pathology),
+    "pathology+empty": (READER, lambda: pathology(awaited=[], proven=0, judges=[], groups=[])),
+    "add_pathology": (READER, add_pathology),
+    "add_pathology+errors": (READER, lambda: add_pathology(morphology="x")),
+    "codes": (READER, codes),
+    "codes+none": (READER, lambda: codes(found=[], cut_off=False)),
     "operations": (ADMINISTRATOR, operations),
     "operations+auditor": (AUDITOR, lambda: operations(dead_cases=None, escalated=None)),
     "operations+trouble": (
@@ -1057,6 +1181,7 @@ class Page(HTMLParser):
         return [part for text in texts for part in re.split(r"(?<=[.?!]) ", text) if part]
 
 
+PARTS = {"_patient_result", "_operations_live", "_consents", "_decision", "_retake", "_attachments"}
 every_state = pytest.mark.parametrize("state", list(SAMPLES))
 
 
@@ -1262,7 +1387,7 @@ def test_a_visit_is_announced_without_frightening() -> None:
     assert "No computer took part in this decision." in render("case_status+visit")
 
 
-@pytest.mark.parametrize("plan", [plan for plan, _ in forms.PLANS])
+@pytest.mark.parametrize("plan", [plan for plan, _ in desk_forms.PLANS])
 def test_every_plan_has_words_for_the_patient(plan: str) -> None:
     with make_app().test_request_context("/"):
         html = render_template("_patient_result.html", result=RESULT | {"plan": plan})

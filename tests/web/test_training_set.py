@@ -5,6 +5,7 @@ import io
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +20,8 @@ from clinic.access import Role
 from clinic.audit_event import AuditAction
 from clinic.keeper_protocol import ObjectKind
 from clinic.notices import NoticeKind
-from clinic.records import audit_log, first_reads, recovery_codes, review_queue
+from clinic.pathology import PathologySource, Specimen
+from clinic.records import audit_log, first_reads, pathology, recovery_codes, review_queue
 from clinic.records.first_reads import Impression
 from clinic.records.keeper_client import KeeperClient
 from clinic.records.models import (
@@ -31,8 +33,16 @@ from clinic.records.models import (
     Patient,
     SealedObject,
     SignedReport,
+    Submission,
 )
-from ml.training_manifest import MANIFEST_FILE, TrainingCase, read_training_manifest
+from clinic.records.pathology import NewResult
+from ml.label_table import read_labels
+from ml.training_manifest import (
+    MANIFEST_FILE,
+    PROVEN_FILE,
+    TrainingCase,
+    read_training_manifest,
+)
 from tests import world as cast
 from tests.browser_session import BrowserSession
 from tests.portal_tools import both_databases, code_at, entries, object_of, stored_bytes, words
@@ -223,10 +233,31 @@ def test_the_last_signed_version_counts(world: World, run: Run, out: Path) -> No
         first = session.scalars(select(SignedReport)).one()
         values = {one.name: getattr(first, one.name) for one in SignedReport.__table__.columns}
         amended = {"id": "0" * 32, "version": 2, "diagnosis": "bcc"}
+        amended |= {"status": "corrected", "change_reason": "wrong_diagnosis"}
         session.add(SignedReport(**{**values, **amended}))
     assert run().exit_code == 0
     assert [photo.dx for photo in exported(out)] == ["bcc"]
     assert [one.submission_id for one in entries(world, AuditAction.CASE_EXPORTED)] == [case]
+
+
+def test_pathology_goes_before_the_reader_and_its_labels_can_be_judged_by(
+    world: World, run: Run, out: Path
+) -> None:
+    world.decide_on_research(world.alice, permitted=True)
+    proven, _ = signed(world, world.alice), signed(world, world.alice)
+    with world.sessions() as session, session.begin():
+        row = session.get_one(Submission, proven)
+        excision, report = Specimen.EXCISION, PathologySource.LABORATORY_REPORT
+        found = NewResult("mel", "C43.59", "8720/3", excision, report, date(2026, 11, 2), None)
+        pathology.add(session, row, found, added_by=world.bob.account_id)
+
+    assert run().exit_code == 0
+
+    photos = exported(out)
+    assert sorted((one.dx, one.dx_type) for one in photos) == [("mel", "histo"), ("nv", "reader")]
+    (labelled,) = read_labels(out / PROVEN_FILE)
+    (melanoma,) = (one for one in photos if one.dx == "mel")
+    assert labelled.image_id == melanoma.image_id
 
 
 def test_close_pictures_leave_and_the_one_from_further_away_stays(

@@ -101,7 +101,7 @@ def test_a_training_set_leaves_out_whose_consent_has_ended(world: World, end: An
 
     def found() -> int:
         with world.sessions() as session:
-            return len(research.permitted_reports(session, clinic_id=world.clinic_id))
+            return len(research.permitted_cases(session, clinic_id=world.clinic_id))
 
     before = found()
     end(world, Purpose.RESEARCH)

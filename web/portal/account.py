@@ -13,6 +13,7 @@ from web.permission import roles
 from web.portal.blueprint import portal
 from web.portal.forms import PortalForm
 from web.portal.my_consents import consents_context
+from web.portal.my_language import language_form
 from web.services import services
 
 
@@ -29,6 +30,7 @@ def account() -> str:
         sessions=[_session(one, own) for one in accounts.logins_of(db.session(), own.account_id)],
         consents=consents,
         signing_in=_signing_in(own.account),
+        language_form=language_form(patient_id) if patient_id else None,
     )
 
 

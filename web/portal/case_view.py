@@ -8,20 +8,10 @@ from clinic.intake import History, urgent_reasons
 from clinic.records.models import (
     FirstRead,
     ScreeningResult,
-    SignedReport,
     Submission,
 )
 from clinic.submission import ScreeningState
-from clinic.terminology import LESION_CLASSES
-from web.portal.forms import (
-    AGREEMENTS,
-    CONFIDENCES,
-    DIAGNOSIS_GROUPS,
-    IMAGE_QUALITIES,
-    OVERRIDE_REASONS,
-    PLANS,
-    DecisionForm,
-)
+from web.portal.forms import CONFIDENCES, DIAGNOSIS_GROUPS
 from web.portal.wording import (
     reference,
     site_words,
@@ -89,50 +79,7 @@ def first_read(row: FirstRead) -> dict[str, Any]:
     }
 
 
-def icd10_suggestions() -> list[tuple[str, str]]:
-    return [
-        (target.icd10.code, target.icd10.display or one.display)
-        for one in LESION_CLASSES.values()
-        for target in one.targets
-    ]
-
-
 def retake_words(codes: Sequence[str]) -> str:
     """The request in fixed sentences; the reader's own words beside it are sealed."""
     sentences = [RETAKE_WORDS[code] for code in codes if RETAKE_WORDS.get(code)]
     return " ".join(sentences) or "Please take the photo again."
-
-
-def decision_of_form(form: DecisionForm) -> list[tuple[str, str]]:
-    values = {name: field.data or "" for name, field in form._fields.items()}
-    return _decision(values)
-
-
-def decision_of_report(report: SignedReport, finding: dict[str, Any]) -> list[tuple[str, str]]:
-    return _decision(
-        {
-            "diagnosis": report.diagnosis,
-            "diagnosis_text": finding.get("diagnosis_text", ""),
-            "icd10_code": report.icd10cm,
-            "confidence": report.confidence,
-            "image_quality": report.image_quality,
-            "plan": report.plan,
-            "agreement": report.agreement,
-            "override_reason": report.override_reason or "",
-            "clinical_note": finding.get("clinical_note", ""),
-        }
-    )
-
-
-def _decision(values: dict[str, str]) -> list[tuple[str, str]]:
-    rows = [
-        ("Diagnosis", values["diagnosis_text"] or dict(DIAGNOSIS_GROUPS)[values["diagnosis"]]),
-        ("ICD-10-CM", values["icd10_code"]),
-        ("Confidence", dict(CONFIDENCES)[values["confidence"]]),
-        ("Image quality", dict(IMAGE_QUALITIES)[values["image_quality"]]),
-        ("Plan", dict(PLANS)[values["plan"]]),
-        ("Computer's view", dict(AGREEMENTS)[values["agreement"]]),
-        ("Reason for the override", dict(OVERRIDE_REASONS).get(values["override_reason"], "")),
-        ("Clinical note", values["clinical_note"]),
-    ]
-    return [(name, words) for name, words in rows if words]

@@ -4,7 +4,6 @@ Patients' labels, hints and errors keep to a reading grade of 6 at most. Photos 
 they travel sealed, or as plain files that the upload view seals itself.
 """
 
-import re
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from typing import Any, ClassVar, Final
@@ -53,7 +52,6 @@ from clinic.intake import (
 from clinic.passwords import MAX_LENGTH, MIN_LENGTH
 
 WITHOUT_END: Final = "always"
-ICD10CM_SHAPE: Final = re.compile(r"^[A-Z][0-9][0-9A-Z](\.[0-9A-Z]{1,4})?$")
 DIAGNOSIS_GROUPS: Final = (
     ("mel", "Melanoma"),
     ("bcc", "Basal cell carcinoma"),
@@ -65,40 +63,6 @@ DIAGNOSIS_GROUPS: Final = (
     ("other", "Other diagnosis"),
 )
 CONFIDENCES: Final = (("high", "High"), ("medium", "Medium"), ("low", "Low"))
-PLANS: Final = (
-    ("benign_advice", "Benign: advice and no follow-up"),
-    ("gp_plan", "Treatment plan for the GP"),
-    ("urgent_clinic", "Urgent appointment in the skin clinic"),
-    ("biopsy", "Biopsy or excision"),
-    ("in_person", "Examination in person"),
-    ("second_opinion", "Second opinion"),
-)
-AGREEMENTS: Final = (
-    ("agree", "I agree with the computer's view"),
-    ("override", "I override the computer's view"),
-    ("not_available", "There was no computer's view"),
-)
-OVERRIDE_REASONS: Final = (
-    ("clinical_features", "Clinical features speak against it"),
-    ("history", "The history speaks against it"),
-    ("dermoscopy", "Dermoscopic structures speak against it"),
-    ("image_quality", "The image quality misled it"),
-    ("outside_scope", "The lesion is of a kind it does not know"),
-    ("safety", "Caution: a higher level of suspicion is safer"),
-    ("other", "Other, see the clinical note"),
-)
-IMAGE_QUALITIES: Final = (("good", "Good"), ("acceptable", "Acceptable"), ("poor", "Poor"))
-RETAKE_REASONS: Final = (
-    ("blur", "Not sharp"),
-    ("too_dark", "Too dark"),
-    ("too_bright", "Too bright"),
-    ("glare", "Glare or flash spot"),
-    ("too_far", "Taken from too far away"),
-    ("not_centred", "Spot not in the middle"),
-    ("no_scale", "No ruler or coin for size"),
-    ("covered", "Covered by hair, make-up or a plaster"),
-    ("other", "Other, see the message"),
-)
 
 
 class PortalForm(FlaskForm):  # type: ignore[misc] # Flask-WTF carries no types
@@ -117,7 +81,7 @@ class ChoiceField(RadioField):  # type: ignore[misc] # WTForms carries no types
 
     def __init__(self, label: str, choices: Any, *, missing: str, **kwargs: Any) -> None:
         required = [InputRequired(missing)]
-        super().__init__(label, required, choices=_choices(choices), **kwargs)
+        super().__init__(label, required, choices=choices_of(choices), **kwargs)
 
     def pre_validate(self, form: Any) -> None:
         if self.data is not None:
@@ -128,7 +92,7 @@ class ManyField(SelectMultipleField):  # type: ignore[misc]
     """Check boxes; none, one or several."""
 
     def __init__(self, label: str, choices: Any, **kwargs: Any) -> None:
-        super().__init__(label, choices=_choices(choices), **kwargs)
+        super().__init__(label, choices=choices_of(choices), **kwargs)
 
 
 class DatePartsField(Field):  # type: ignore[misc]
@@ -159,7 +123,7 @@ class DatePartsField(Field):  # type: ignore[misc]
             raise StopValidation("Enter a real date, such as 27 3 1985.")
 
 
-def _choices(pairs: Any) -> list[SelectChoice]:
+def choices_of(pairs: Any) -> list[SelectChoice]:
     return [SelectChoice(value=value, label=label) for value, label in pairs]
 
 
@@ -177,7 +141,7 @@ def _question(label: str, hint: str = "") -> ChoiceField:
     return ChoiceField(label, _of(Answer), missing=missing, description=hint)
 
 
-def _text(label: str, hint: str = "", *, rows: int = 3, longest: int = MAX_TEXT_LENGTH) -> Any:
+def text_area(label: str, hint: str = "", *, rows: int = 3, longest: int = MAX_TEXT_LENGTH) -> Any:
     too_long = f"Use {longest} characters or fewer."
     return TextAreaField(
         label,
@@ -348,7 +312,7 @@ class PatientForm(PortalForm):
 def _how_long() -> SelectField:
     return SelectField(
         "For how long",
-        choices=_choices(
+        choices=choices_of(
             [
                 ("", "As it is now"),
                 (WITHOUT_END, "Until I take it back"),
@@ -423,7 +387,7 @@ class CaseForm(PortalForm):
     site = SelectField(
         "Where on the body is the spot?",
         [InputRequired("Choose where the spot is.")],
-        choices=_choices([("", "Choose a place"), *_of(BodySite)]),
+        choices=choices_of([("", "Choose a place"), *_of(BodySite)]),
         description="We do not take photos of private parts, of an adult or a child.",
     )
     side = ChoiceField("Which side of the body?", _of(Side), missing="Choose a side.")
@@ -483,11 +447,11 @@ class CaseForm(PortalForm):
         "Is your immune system weak?",
         "For example, after a transplant, or from a medicine that slows the immune system.",
     )
-    medicines = _text("Which medicines do you take?", "You can leave this empty.")
-    strong_concern = _text(
+    medicines = text_area("Which medicines do you take?", "You can leave this empty.")
+    strong_concern = text_area(
         "Is there one thing that worries you a lot?", "Leave this empty if there is not."
     )
-    notes = _text("What else should the doctor know?", "For example, a cream you have tried.")
+    notes = text_area("What else should the doctor know?", "For example, a cream you have tried.")
 
     def stop_at_once(self) -> StopRule | None:
         """Give the card that is shown even if other answers are still missing or wrong."""
@@ -528,76 +492,12 @@ class RetakePhotosForm(PortalForm):
 class ReleaseForm(PortalForm):
     """Who goes on with a case, and why: a colleague, or whoever takes it."""
 
-    to = SelectField("Who goes on", choices=_choices([("", "Any reader")]), default="")
+    to = SelectField("Who goes on", choices=choices_of([("", "Any reader")]), default="")
     reason = SelectField(
         "Reason",
         [InputRequired("Choose a reason.")],
-        choices=_choices([("", "Choose a reason"), *REASON_WORDS.items()]),
+        choices=choices_of([("", "Choose a reason"), *REASON_WORDS.items()]),
     )
 
     def offer(self, colleagues: list[tuple[str, str]]) -> None:
-        self.to.choices = _choices([("", "Any reader"), *colleagues])
-
-
-class DecisionForm(PortalForm):
-    diagnosis = ChoiceField("Diagnosis", DIAGNOSIS_GROUPS, missing="Choose a diagnosis.")
-    diagnosis_text = StringField(
-        "Diagnosis in words",
-        [Length(max=200, message="Use 200 characters or fewer.")],
-        description="Needed for another diagnosis.",
-        filters=[stripped],
-    )
-    icd10_code = StringField(
-        "ICD-10-CM code",
-        [
-            DataRequired("Enter the code of the diagnosis."),
-            Regexp(ICD10CM_SHAPE, message="Enter a code such as D22.5 or C43.59."),
-        ],
-        description="For example D22.5. Be as exact about the site as you can.",
-        filters=[lambda value: value.strip().upper() if value else value],
-        render_kw={"spellcheck": "false", "autocomplete": "off", "list": "icd10-codes"},
-    )
-    confidence = ChoiceField("Confidence", CONFIDENCES, missing="Choose your confidence.")
-    image_quality = ChoiceField("Image quality", IMAGE_QUALITIES, missing="Rate the image quality.")
-    plan = ChoiceField("Plan", PLANS, missing="Choose a plan.")
-    agreement = ChoiceField(
-        "Computer's view", AGREEMENTS, missing="Say whether you agree with the computer's view."
-    )
-    override_reason = SelectField(
-        "Reason for the override",
-        choices=_choices([("", "Choose a reason"), *OVERRIDE_REASONS]),
-        default="",
-        description="Needed when you override.",
-    )
-    clinical_note = _text("Clinical note", "For colleagues. The patient does not see it.", rows=4)
-    patient_text = TextAreaField(
-        "Text to the patient",
-        [
-            DataRequired("Write what the patient should read."),
-            Length(max=4000, message="Use 4000 characters or fewer."),
-        ],
-        description=(
-            "Result first, what it means, what to do now, when to get help. Short words, "
-            "no more than 20 in a sentence."
-        ),
-        render_kw={"rows": 9, "maxlength": 4000},
-    )
-
-    def validate_diagnosis_text(self, field: StringField) -> None:
-        if self.diagnosis.data == "other" and not field.data:
-            raise ValidationError("Write the diagnosis in words.")
-
-    def validate_override_reason(self, field: SelectField) -> None:
-        if self.agreement.data == "override" and not field.data:
-            raise ValidationError("Choose why you override the computer's view.")
-        if self.agreement.data != "override" and field.data:
-            raise ValidationError("A reason belongs to an override only.")
-
-
-class RetakeForm(PortalForm):
-    reasons = ManyField(
-        "What is wrong with the photos?",
-        RETAKE_REASONS,
-        validators=[InputRequired("Choose at least one reason.")],
-    )
-    message = _text("Message to the patient", "Say in plain words how to do better.", longest=500)
+        self.to.choices = choices_of([("", "Any reader"), *colleagues])

@@ -1,5 +1,6 @@
 """The patient's own cases: status first, the dermatologist's words after signing only."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -8,17 +9,19 @@ from flask import render_template
 from clinic.access import Permission
 from clinic.audit_event import AuditAction
 from clinic.keeper_protocol import ObjectKind
-from clinic.records import audit_log, review, sealed_objects, submissions
+from clinic.records import audit_log, report_versions, review, sealed_objects, submissions
 from clinic.records.db import database_now
-from clinic.records.models import Account, SignedReport, Submission
+from clinic.records.models import Account, SealedObject, SignedReport, Submission
 from clinic.submission import CaseState
 from web.database import db
 from web.guard import audit, case_for, me
 from web.permission import allowed
+from web.portal import attachments
 from web.portal.access_log import access_lines, gathered
 from web.portal.blueprint import portal
+from web.portal.decision_view import patient_changes
 from web.portal.forms import RetakePhotosForm
-from web.portal.texts import case_texts
+from web.portal.texts import case_texts, open_each
 from web.portal.upload import photo_slots, upload_context
 from web.portal.viewing import pictures_of
 from web.portal.wording import VIEW_LABELS, is_late, reference, site_words
@@ -96,16 +99,35 @@ def _retake_context(row: Submission) -> dict[str, Any]:
 
 
 def _result(row: Submission, report: SignedReport) -> dict[str, Any]:
+    """What counts now, with what a later version changed and the letters before it."""
     signer = db.session.get_one(Account, report.signer_id)
     screening = review.result_of(db.session(), row.id)
-    texts = case_texts(row, [ObjectKind.LETTER])
+    reports = report_versions.versions(db.session(), row.id)
+    files = attachments.shown(row, for_patient=True)
+    letters = _letters(row, reports)
     return {
         "plan": report.plan,
-        "text": texts.letter or "",
+        "text": letters.get(report.letter_object_id, ""),
+        "follow_up_on": report.follow_up_on,
+        "gp_letter": letters.get(report.gp_letter_object_id or "", ""),
         "ai_used": screening is not None and screening.ai_used,
         "image_quality": report.image_quality,
         "signed_at": report.signed_at,
         "signer_name": f"{signer.given_name} {signer.family_name}",
         "registration_number": signer.registration_number,
         "version": report.version,
+        "changes": patient_changes(reports),
+        "earlier": [
+            {"signed_at": one.signed_at, "text": letters.get(one.letter_object_id, "")}
+            for one in reversed(reports[:-1])
+        ],
+        "files": files,
     }
+
+
+def _letters(row: Submission, reports: Sequence[SignedReport]) -> dict[str, str]:
+    """The text of every version, and the newest letter to the GP, by object."""
+    ids = [one.letter_object_id for one in reports]
+    gp_letter = reports[-1].gp_letter_object_id
+    ids += [gp_letter] if gp_letter else []
+    return open_each(row, [db.session.get_one(SealedObject, one) for one in ids])

@@ -29,7 +29,7 @@ from web.services import services
 LONGEST_ACCESS_LOG = 100_000  # entries
 ACCESS_COLUMNS = ("at", "who", "role", "action", "why", "allowed")
 
-_TEXTS = (ObjectKind.HISTORY, ObjectKind.LETTER, ObjectKind.RETAKE)
+_TEXTS = (ObjectKind.HISTORY, ObjectKind.LETTER, ObjectKind.RETAKE, ObjectKind.GP_LETTER)
 
 README = """Your record at {clinic}
 
@@ -37,7 +37,8 @@ This archive was made for you on {made_at}. It holds what {clinic} keeps about y
 
 record.fhir.json   Your record in the form that other clinics can read (FHIR R4).
 account.json       Your account: email address, date of birth, record number.
-letters/           The result of each case that a doctor signed, as a page to read.
+letters/           The result of each case that a doctor signed, as a page to read, and the
+                   letter for your GP. Files from the doctor are on the page of the case.
 history/           What you told us about each spot.
 requests/          What a doctor wrote to you when asking for new photos.
 photos/            Your photos. {photos}
@@ -169,6 +170,8 @@ def _files(record: OwnRecord, patient: Patient, identity: Identity) -> Iterator[
 
 def _requests(texts: dict[str, CaseTexts]) -> Iterator[ArchiveFile]:
     for case_id, one in texts.items():
+        if one.gp_letter is not None:
+            yield ArchiveFile(f"letters/{reference(case_id)}-gp.txt", one.gp_letter.encode())
         if one.retake is not None:
             yield ArchiveFile(f"requests/{reference(case_id)}.txt", one.retake.encode())
 

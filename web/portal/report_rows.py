@@ -50,7 +50,7 @@ def report(
         screening=_screening(result),
         finding=finding,
         signed_at=row.signed_at,
-        status=ReportStatus.FINAL,
+        status=ReportStatus(row.status),
         version=row.version,
     )
 

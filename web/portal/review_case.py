@@ -1,42 +1,33 @@
-"""One case at the desk: blind first read, the computer's view, the decision, the signature."""
+"""One case at the desk: blind first read, the computer's view, the form of the decision."""
 
-import json
 from typing import Any
 
-from flask import abort, flash, redirect, request, url_for
+from flask import abort, flash, redirect, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from clinic.abcde import abcde
 from clinic.access import CaseFacts, Permission, may
 from clinic.audit_event import AuditAction
 from clinic.keeper_protocol import ObjectKind
-from clinic.reading_grade import reading_grade
-from clinic.records import first_reads, keys, review, sealed_objects, submissions
+from clinic.records import first_reads, review
 from clinic.records.db import database_now
-from clinic.records.models import (
-    Account,
-    Patient,
-    ScreeningResult,
-    SealedObject,
-    SignedReport,
-    Submission,
-)
-from clinic.records.review import Decision, NotOwnerError
-from clinic.records.sealed_objects import Place
-from clinic.submission import CaseState, ScreeningState
+from clinic.records.models import Account, Patient, Submission
+from clinic.submission import ScreeningState
 from web.database import db
-from web.guard import audit, case_for, deny, me
+from web.guard import audit, case_for, me
 from web.permission import allowed
-from web.portal import case_view, computer_view, desk_photos
+from web.portal import attachments, case_view, computer_view, desk_photos, drafts
 from web.portal.blueprint import portal
+from web.portal.desk_forms import AttachmentForm, DecisionForm, RetakeForm
 from web.portal.first_read_form import FirstReadForm
-from web.portal.forms import DecisionForm, ReleaseForm, RetakeForm
+from web.portal.forms import ReleaseForm
 from web.portal.hand_over import passed_on, release_form
 from web.portal.login import page
+from web.portal.sealing import seal_text
+from web.portal.shown_case import shown_case
+from web.portal.signed_record import signed_record
 from web.portal.texts import CaseTexts, case_texts
 from web.portal.viewing import pictures_of
-from web.services import services
-from web.step_up import require_step_up
 
 TEXTS = (ObjectKind.HISTORY, ObjectKind.IDENTITY)
 
@@ -46,24 +37,8 @@ TEXTS = (ObjectKind.HISTORY, ObjectKind.IDENTITY)
 def review_case(case_id: str) -> AnyResponse:
     row, facts = case_for(case_id, Permission.SEE_IN_QUEUE)
     if facts.signed:
-        return _signed(row, facts)
+        return signed_record(row, facts)
     return desk(row, facts)
-
-
-@portal.route("/review/<case_id>/sign", methods=["POST"])
-@allowed(Permission.SEE_QUEUE)
-def sign_case(case_id: str) -> AnyResponse:
-    """First the preview, then, with a fresh proof of identity, the signature."""
-    row, facts = case_for(case_id, Permission.SIGN)
-    form = DecisionForm()
-    if not _fits(row, form) or _wanted("change"):
-        return desk(row, facts, decision_form=form)
-    if not _wanted("sign"):
-        return _preview(row, form)
-    require_step_up(url_for("portal.review_case", case_id=row.id))
-    _sign(row, form)
-    flash("Signed. The patient can read it now.")
-    return redirect(url_for("portal.review_case", case_id=row.id))
 
 
 @portal.post("/review/<case_id>/retake")
@@ -78,29 +53,11 @@ def request_retake(case_id: str) -> AnyResponse:
         db.session.rollback()
         abort(409)
     if message:
-        _sealed_text(row, ObjectKind.RETAKE, message)
+        seal_text(row, ObjectKind.RETAKE, message)
     audit(AuditAction.RETAKE_REQUESTED, row, detail=", ".join(form.reasons.data))
     db.session.commit()
     flash("The patient is asked for new photos.")
     return redirect(url_for("portal.review_queue"))
-
-
-def _fits(row: Submission, form: DecisionForm) -> bool:
-    """Whether the form is right, also in what it says of the computer's view."""
-    if not form.validate_on_submit():
-        return False
-    problem = computer_view.agreement_problem(
-        review.result_of(db.session(), row.id),
-        agreement=form.agreement.data,
-        diagnosis=form.diagnosis.data,
-    )
-    if problem is not None:
-        form.agreement.errors = [problem]
-    return problem is None
-
-
-def _wanted(action: str) -> bool:
-    return request.form.get("action") == action
 
 
 def desk(row: Submission, facts: CaseFacts, **forms: Any) -> AnyResponse:
@@ -113,16 +70,17 @@ def desk(row: Submission, facts: CaseFacts, **forms: Any) -> AnyResponse:
     result = review.result_of(db.session(), row.id)
     pictures = pictures_of(row)
     audit(AuditAction.CASE_READ, row, detail="computer's view" if revealed else "blind")
-    texts = case_texts(row, TEXTS)
+    kept = drafts.own_draft(row) if revealed and "decision_form" not in forms else None
+    texts = case_texts(row, (*TEXTS, ObjectKind.DRAFT) if kept else TEXTS)
     computer = computer_view.computer(result, first_read, texts.history) if revealed else None
     if computer is not None:
         first_reads.reveal(db.session(), row.id, reader_id=me().actor.user_id)
         db.session.commit()
-    shown = _forms(row, forms)
+    shown = _forms(row, _restored(texts) | forms)
     return page(
         "review_case.html",
         next(iter(forms.values()), shown["release_form"]),
-        case=_case(row, texts),
+        case=shown_case(row, texts),
         patient=_patient(row, texts),
         history=texts.history,
         history_lost=ObjectKind.HISTORY in texts.lost,
@@ -135,7 +93,8 @@ def desk(row: Submission, facts: CaseFacts, **forms: Any) -> AnyResponse:
         abcde=abcde(texts.history) if texts.history else None,
         first_read=case_view.first_read(first_read) if revealed and first_read else None,
         computer=computer,
-        icd10_suggestions=case_view.icd10_suggestions(),
+        draft=drafts.offered(drafts.own_draft(row), shown=texts.draft is not None),
+        attachments=attachments.shown(row),
         **shown,
     )
 
@@ -148,7 +107,7 @@ def _closed_desk(row: Submission, facts: CaseFacts) -> AnyResponse:
     return page(
         "review_case.html",
         form,
-        case=_case(row, None),
+        case=shown_case(row, None),
         patient=None,
         history=None,
         history_lost=False,
@@ -160,9 +119,15 @@ def _closed_desk(row: Submission, facts: CaseFacts) -> AnyResponse:
         abcde=None,
         first_read=None,
         computer=None,
-        icd10_suggestions=[],
+        draft=drafts.offered(None, shown=False),
+        attachments=[],
         **_forms(row, {}),
     )
+
+
+def _restored(texts: CaseTexts) -> dict[str, Any]:
+    form = drafts.restored(texts.draft, DecisionForm)
+    return {} if form is None else {"decision_form": form}
 
 
 def _forms(row: Submission, given: dict[str, Any]) -> dict[str, Any]:
@@ -174,15 +139,9 @@ def _forms(row: Submission, given: dict[str, Any]) -> dict[str, Any]:
         ),
         "retake_form": RetakeForm(formdata=None),
         "release_form": release_form(),
+        "attachment_form": AttachmentForm(formdata=None),
     }
     return {**fresh, **given}
-
-
-def _case(row: Submission, texts: CaseTexts | None) -> dict[str, Any]:
-    result = review.result_of(db.session(), row.id)
-    detail = texts.history.location.detail if texts and texts.history else ""
-    now = database_now(db.session())
-    return case_view.case(row, result, site_detail=detail, now=now)
 
 
 def _patient(row: Submission, texts: CaseTexts) -> dict[str, Any]:
@@ -207,103 +166,3 @@ def _owner(row: Submission, facts: CaseFacts) -> dict[str, Any] | None:
         "until": until,
         "left": int((until - now).total_seconds()),
     }
-
-
-def _preview(row: Submission, form: DecisionForm) -> AnyResponse:
-    result = review.result_of(db.session(), row.id)
-    db.session.commit()
-    letter = {
-        "plan": form.plan.data,
-        "text": form.patient_text.data,
-        "ai_used": _ai_used(result),
-        "image_quality": form.image_quality.data,
-    }
-    return page(
-        "sign_review.html",
-        form,
-        case=_case(row, None),
-        decision=case_view.decision_of_form(form),
-        result=letter,
-        reading_grade=max(0.0, reading_grade(form.patient_text.data or "")),
-    )
-
-
-def _ai_used(result: ScreeningResult | None) -> bool:
-    return result is not None and result.ai_used
-
-
-def _sign(row: Submission, form: DecisionForm) -> None:
-    """Seal the texts and close the case, in one transaction."""
-    texts = case_texts(row, [ObjectKind.HISTORY])
-    sex = texts.history.sex if texts.history else "unknown"
-    finding_text = json.dumps(
-        {
-            "diagnosis_text": form.diagnosis_text.data or "",
-            "clinical_note": form.clinical_note.data or "",
-            "sex": sex,
-        }
-    )
-    finding = _sealed_text(row, ObjectKind.FINDING, finding_text)
-    letter = _sealed_text(row, ObjectKind.LETTER, form.patient_text.data)
-    decision = Decision(
-        diagnosis=form.diagnosis.data,
-        icd10cm=form.icd10_code.data,
-        confidence=form.confidence.data,
-        image_quality=form.image_quality.data,
-        plan=form.plan.data,
-        agreement=form.agreement.data,
-        override_reason=form.override_reason.data or None,
-        finding=finding,
-        letter=letter,
-    )
-    try:
-        review.sign(db.session(), row, reader_id=me().actor.user_id, decision=decision)
-    except NotOwnerError:
-        db.session.rollback()
-        abort(409, "You do not hold this case any more. Nothing was signed.")
-    audit(AuditAction.CASE_SIGNED, row, detail=f"version 1, {decision.plan}")
-    db.session.commit()
-
-
-def _sealed_text(row: Submission, kind: ObjectKind, text: str) -> SealedObject:
-    recipient = keys.sealing_recipient(db.session(), services().root_public_key)
-    slot = sealed_objects.next_slot(db.session(), row.id, kind)
-    place = Place(row.patient_id, row.id, kind, slot)
-    return sealed_objects.add_text(db.session(), services().blobs, place, text, recipient=recipient)
-
-
-def _signed(row: Submission, facts: CaseFacts) -> AnyResponse:
-    if not may(me().actor, Permission.READ_CASE, facts):
-        deny(row, detail=Permission.READ_CASE)
-    report = submissions.signed_report(db.session(), row.id)
-    if report is None or row.case_state != CaseState.SIGNED:
-        abort(404)
-    result = review.result_of(db.session(), row.id)
-    audit(AuditAction.CASE_READ, row, detail="signed record")
-    texts = case_texts(row, [ObjectKind.FINDING, ObjectKind.LETTER])
-    return _signed_page(row, report, result, texts)
-
-
-def _signed_page(
-    row: Submission, report: SignedReport, result: ScreeningResult | None, texts: CaseTexts
-) -> AnyResponse:
-    signer = db.session.get_one(Account, report.signer_id)
-    letter = {
-        "plan": report.plan,
-        "text": texts.letter or "",
-        "ai_used": _ai_used(result),
-        "image_quality": report.image_quality,
-        "signed_at": report.signed_at,
-        "signer_name": f"{signer.given_name} {signer.family_name}",
-        "registration_number": signer.registration_number,
-        "version": report.version,
-        "status": "final" if report.version == 1 else "amended",
-    }
-    return page(
-        "signed_case.html",
-        ReleaseForm(formdata=None),
-        case=_case(row, None),
-        decision=case_view.decision_of_report(report, texts.finding or {}),
-        result=letter,
-        computer_line=computer_view.line(result),
-    )

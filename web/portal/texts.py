@@ -43,6 +43,8 @@ class CaseTexts:
     finding: dict[str, Any] | None
     letter: str | None
     retake: str | None = None
+    draft: str | None = None
+    gp_letter: str | None = None
     lost: frozenset[ObjectKind] = frozenset()
 
 
@@ -85,6 +87,27 @@ def _wish(row: Submission, rows: Sequence[SealedObject]) -> NewKeyRequest:
     )
 
 
+def open_each(row: Submission, rows: Sequence[SealedObject]) -> dict[str, str]:
+    """Texts of one case by object, for several of a kind; those that are damaged are left out.
+
+    The request's transaction ends here.
+
+    Raises:
+        KeeperUnavailableError, KeeperRefusedError: nothing is shown.
+
+    """
+    db.session.commit()
+    if not rows:
+        return {}
+    try:
+        file_keys = services().keeper.file_keys(_wish(row, rows))
+        return {one.id: _opened(one, file_keys[one.id]) for one in rows}
+    except CANNOT_OPEN:
+        if len(rows) == 1:
+            return {}
+        return {name: text for one in rows for name, text in open_each(row, [one]).items()}
+
+
 def open_texts(rows: Sequence[SealedObject], wanted: NewKeyRequest) -> dict[ObjectKind, str]:
     """The texts by kind. The request's transaction ends here: the keeper works in its own."""
     if not rows:
@@ -119,6 +142,8 @@ def read_texts(opened: dict[ObjectKind, str]) -> CaseTexts:
         finding=json.loads(finding) if finding else None,
         letter=opened.get(ObjectKind.LETTER),
         retake=opened.get(ObjectKind.RETAKE),
+        draft=opened.get(ObjectKind.DRAFT),
+        gp_letter=opened.get(ObjectKind.GP_LETTER),
     )
 
 

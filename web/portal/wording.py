@@ -1,6 +1,6 @@
 """Codes as words: what pages say for states, urgencies, classes and probabilities."""
 
-from datetime import datetime
+from datetime import date, datetime
 
 from clinic.body_site import BodyLocation, BodySite, Side
 from clinic.records.models import Submission
@@ -31,6 +31,10 @@ def urgency_word(urgency: int | None) -> str | None:
 
 def site_words(row: Submission) -> str:
     return BodyLocation(BodySite(row.body_site), Side(row.body_side)).words
+
+
+def day_words(day: date) -> str:
+    return f"{day.day} {day:%B %Y}"
 
 
 def is_late(row: Submission, now: datetime) -> bool:

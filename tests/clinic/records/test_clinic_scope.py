@@ -23,6 +23,7 @@ from sqlalchemy.orm import Session, aliased, joinedload, lazyload, selectinload,
 from sqlalchemy.sql.base import ExecutableOption
 
 from clinic.access import Role
+from clinic.attachment import AttachmentKind, MediaType
 from clinic.audit_event import AuditAction
 from clinic.due_time import Clock
 from clinic.escalation import Level, Limit, Promise
@@ -30,24 +31,30 @@ from clinic.hand_over import HandOverReason
 from clinic.keeper_protocol import KeyPurpose
 from clinic.notices import NoticeKind
 from clinic.one_time_link import LinkPurpose
+from clinic.pathology import PathologySource, Specimen
 from clinic.records import (
     accounts,
+    attachments,
     clinic_scope,
+    drafts,
     ehr_clients,
     erasure_requests,
     escalations,
     invitations,
     key_requests,
+    keys,
     known_devices,
     live_answers,
     notices,
     one_time_links,
     operations,
     passkeys,
+    pathology,
     recovery_codes,
     review_queue,
     service_clock,
 )
+from clinic.records.attachments import NewAttachment
 from clinic.records.clinic_scope import (
     SHARED,
     ClinicSession,
@@ -56,6 +63,7 @@ from clinic.records.clinic_scope import (
     conditions,
 )
 from clinic.records.db import database_now, new_id
+from clinic.records.drafts import Draft
 from clinic.records.key_requests import NewKeyRequest
 from clinic.records.models import (
     Account,
@@ -73,6 +81,7 @@ from clinic.records.models import (
     Submission,
 )
 from clinic.records.passkeys import NewPasskey
+from clinic.records.pathology import NewResult
 from clinic.records.review_queue import Filters
 from tests.query_plans import plan_of
 from tests.world import Person, World
@@ -111,6 +120,7 @@ def _fill(world: World, patient: Person, reader: Person) -> None:
         passed_on.submission_id, passed_on.clinic_id = case, patient.clinic_id
         passed_on.at = database_now(session)
         session.add(passed_on)
+        _fill_decision(session, row, reader, world)
         gone = ReportWithdrawal(submission_id=new_id(), patient_id=new_id())
         gone.clinic_id, gone.withdrawn_at = patient.clinic_id, database_now(session)
         session.add(gone)
@@ -137,6 +147,18 @@ def _fill_identity(session: Session, account: Account, world: World) -> None:
     passkeys.add(session, account, NewPasskey(token_bytes(16), b"a public key", 0, b"sealed"))
     passkeys.new_challenge(session, account.id)
     recovery_codes.renew(session, account.id)
+
+
+def _fill_decision(session: Session, row: Submission, reader: Person, world: World) -> None:
+    recipient = keys.sealing_recipient(session, world.root_public_key)
+    draft = Draft(reader.account_id, "{}", 0)
+    drafts.save(session, world.blobs, row, draft, recipient=recipient)
+    kind, media_type = AttachmentKind.LEAFLET, MediaType.PDF
+    file = NewAttachment(kind, media_type, b"%PDF-", True, reader.account_id)
+    attachments.add(session, world.blobs, row, file, recipient=recipient)
+    punch, report = Specimen.PUNCH, PathologySource.LABORATORY_REPORT
+    result = NewResult("nv", "D22.5", None, punch, report, date(2026, 11, 2), None)
+    pathology.add(session, row, result, added_by=reader.account_id)
 
 
 @pytest.fixture

@@ -34,6 +34,10 @@ const TYPES = [
     "finding",
     "letter",
     "retake",
+    "draft",
+    "gp_letter",
+    "attachment",
+    "pathology",
 ];
 
 const hpke = new CipherSuite({
