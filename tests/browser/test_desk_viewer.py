@@ -342,10 +342,10 @@ def test_zoom_move_and_turn_work_by_buttons_on_the_active_photo(page: Page, desk
     canvas(page, "near").focus()
 
     do(page, "zoom-in")
-    await_zoom(page, "near", 1.5)
+    await_zoom(page, "near", 1.4)
     await_zoom(page, "far", 1.0)
     do(page, "zoom-in")
-    await_zoom(page, "near", 2.3)
+    await_zoom(page, "near", 2.0)
     for _ in range(6):
         do(page, "left")
         do(page, "up")
@@ -366,10 +366,10 @@ def test_every_tool_of_the_pointer_has_a_key(page: Page, desk: Desk) -> None:
 
     for key in ("+", "+", *["ArrowRight"] * 6, *["ArrowDown"] * 6):
         page.keyboard.press(key)
-    await_zoom(page, "near", 2.3)
+    await_zoom(page, "near", 2.0)
     await_colour(page, "near", (0.1, 0.1), YELLOW)
     page.keyboard.press("-")
-    await_zoom(page, "near", 1.5)
+    await_zoom(page, "near", 1.4)
     page.keyboard.press("0")
     await_zoom(page, "near", 1.0)
     page.keyboard.press("r")
@@ -506,10 +506,10 @@ def test_a_heat_map_lies_on_its_photo_also_when_that_is_zoomed(page: Page, desk:
     assert before is not None
     assert before["width"] == pytest.approx(frame["width"], abs=2)
     page.keyboard.press("+")
-    await_zoom(page, "lens", 1.5)
+    await_zoom(page, "lens", 1.4)
     after = heat.bounding_box()
     assert after is not None
-    assert after["width"] == pytest.approx(1.5 * before["width"], abs=3)
+    assert after["width"] == pytest.approx(1.4 * before["width"], abs=3)
 
 
 @pytest.mark.parametrize("layers", [(), (("Melanoma", "map1"),)])
@@ -553,7 +553,7 @@ def test_two_marks_on_a_ruler_give_a_scale_and_two_more_a_length(page: Page, des
     page.click('[data-measure="distance"]')
     canvas(page, "near").focus()
     page.keyboard.press("+")
-    await_zoom(page, "near", 1.5)
+    await_zoom(page, "near", 1.4)
     page.click('[data-measure="distance"]')
     click_at(page, "near", 0.5, 0.5)
     click_at(page, "near", 0.5, 0.8)
@@ -647,7 +647,7 @@ def test_an_earlier_visit_is_opened_when_it_is_chosen_and_moves_along(
         page.keyboard.press(key)
     await_colour(page, "near", (0.9, 0.9), RED)
     await_colour(page, "old", (0.9, 0.9), RED)
-    await_zoom(page, "old", 2.3)
+    await_zoom(page, "old", 2.0)
     canvas(page, "old").focus()
     page.keyboard.press("0")
     await_zoom(page, "near", 1.0)
@@ -704,7 +704,7 @@ def test_a_visit_is_put_away_again_and_another_photo_compared(page: Page, desk: 
     expect(pane(page, "old")).to_have_count(0)
     canvas(page, "near").focus()
     page.keyboard.press("+")
-    await_zoom(page, "near", 1.5)
+    await_zoom(page, "near", 1.4)
 
 
 def test_a_visit_that_is_refused_can_be_tried_again(page: Page, desk: Desk) -> None:
@@ -761,4 +761,4 @@ def test_who_wants_no_motion_gets_none(page: Page, desk: Desk) -> None:
     canvas(page, "near").focus()
     page.keyboard.press("+")
     page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
-    assert zoom(page, "near") == 1.5
+    assert zoom(page, "near") == 1.4
