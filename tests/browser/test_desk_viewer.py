@@ -275,6 +275,7 @@ def test_a_photo_that_fails_its_check_is_named_and_the_others_are_shown(
     page.goto(f"{desk.site.url}/desk.html")
     expect(page.locator(STATUS)).to_contain_text("failed its safety check")
     expect(pane(page, "near")).to_contain_text("failed its safety check")
+    expect(pane(page, "lens")).to_have_attribute("data-shown", "photo")
     await_colour(page, "lens", (0.75, 0.75), YELLOW)
     assert pane(page, "near").locator("canvas").count() == 0
     assert tools_work(page)
@@ -284,6 +285,7 @@ def test_a_photo_that_was_replaced_meanwhile_says_what_to_do(page: Page, desk: D
     desk.withheld = {"far"}
     page.goto(f"{desk.site.url}/desk.html")
     expect(pane(page, "far")).to_contain_text("Load the page again")
+    expect(pane(page, "lens")).to_have_attribute("data-shown", "photo")
     await_colour(page, "lens", (0.75, 0.75), YELLOW)
 
 
@@ -557,7 +559,7 @@ def test_two_marks_on_a_ruler_give_a_scale_and_two_more_a_length(page: Page, des
     page.click('[data-measure="distance"]')
     click_at(page, "near", 0.5, 0.5)
     click_at(page, "near", 0.5, 0.8)
-    expect(page.locator(MEASURED)).to_contain_text("measured 5.0 mm, 3.0 mm")
+    expect(page.locator(MEASURED)).to_contain_text("measured 5.0 mm, 3.2 mm")
     page.click('[data-measure="undo"]')
     expect(page.locator(MEASURED)).to_have_text("Close-up: scale 10 mm; measured 5.0 mm.")
     page.click('[data-measure="clear"]')
