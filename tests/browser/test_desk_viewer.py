@@ -468,6 +468,9 @@ def test_the_viewer_fills_the_screen_and_comes_back(page: Page, desk: Desk) -> N
     button = page.locator('[data-do="full-screen"]')
     expect(button).to_have_attribute("aria-pressed", "true")
     assert page.evaluate("document.fullscreenElement.matches('[data-desk-viewer]')")
+    box = canvas(page, "near").bounding_box()
+    assert box is not None
+    assert box["y"] < 200
     do(page, "full-screen")
     expect(button).to_have_attribute("aria-pressed", "false")
 
@@ -727,6 +730,16 @@ def test_without_earlier_visits_nothing_is_offered(page: Page, desk: Desk) -> No
 
 
 # For everybody
+
+
+def test_a_button_under_the_pointer_can_be_read_while_it_has_the_focus(
+    page: Page, desk: Desk
+) -> None:
+    show(page, desk)
+    do(page, "zoom-in")
+    button = page.locator('[data-do="zoom-in"]')
+    assert button.evaluate("one => getComputedStyle(one).backgroundColor") == "rgb(255, 235, 59)"
+    assert button.evaluate("one => getComputedStyle(one).color") == "rgb(33, 43, 50)"
 
 
 @pytest.mark.parametrize("width", [360, 820, 1280])
