@@ -86,7 +86,7 @@ PAGES = {
         {within("computer.probabilities", "label malignant probability words")}
         {within("first_read", "alternatives confidence impression_label recorded_at urgency")}
         {within("owner", "left mine name until")} passed_on
-        {within("patient", "age name record_number sex")}
+        {within("patient", "age language name record_number sex")}
         {within("abcde", "Asymmetry Border Colour Diameter Evolving")}
         {within("photos", "label layers.label layers.object object view")}
         {within("draft", "revision saved_at")} attachment_form attachments

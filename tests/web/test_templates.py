@@ -366,7 +366,7 @@ def review(**change: Any) -> dict[str, Any]:
     return {
         "case": case("awaiting_review"),
         "rule_reasons": urgent_reasons(HISTORY),
-        "patient": {"age": 41, "sex": "female", "record_number": "R-20881"},
+        "patient": {"age": 41, "sex": "female", "record_number": "R-20881", "language": "English"},
         "history": HISTORY,
         "history_lost": False,
         "owner": {"name": READER.name, "mine": True, "until": LATER, "left": 1800},

@@ -27,19 +27,10 @@ from web.portal.forms import CONFIDENCES, DIAGNOSIS_GROUPS
 from web.portal.report_changes import change_page
 from web.portal.review_case import desk
 from web.portal.texts import case_texts
-from web.portal.wording import day_words, reference, site_words
+from web.portal.wording import LANGUAGES, day_words, reference, site_words
 
 FOLDER: Final = Path(__file__).resolve().parents[1] / "texts" / "letters"
 ENGLISH: Final = "en"
-# Languages by BCP 47, in their own names. Without texts of one a letter is English, and says so.
-LANGUAGES: Final[Mapping[str, str]] = {
-    "en": "English",
-    "cy": "Cymraeg",
-    "es": "Español",
-    "hi": "हिन्दी",
-    "pl": "Polski",
-    "ar": "العربية",
-}
 # Sites whose names do not follow "the spot on your".
 _PLACES: Final[Mapping[str, str]] = {BodySite.NAIL: "nail", BodySite.OTHER: "skin"}
 KEPT: Final = "What you wrote was kept. Empty a text to have it filled in again."

@@ -12,7 +12,7 @@ from web.guard import audit, me
 from web.permission import allowed
 from web.portal.blueprint import portal
 from web.portal.forms import PortalForm, choices_of
-from web.portal.letters import LANGUAGES
+from web.portal.wording import LANGUAGES
 
 
 class LanguageForm(PortalForm):

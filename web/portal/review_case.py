@@ -28,6 +28,7 @@ from web.portal.shown_case import shown_case
 from web.portal.signed_record import signed_record
 from web.portal.texts import CaseTexts, case_texts
 from web.portal.viewing import pictures_of
+from web.portal.wording import LANGUAGES
 
 TEXTS = (ObjectKind.HISTORY, ObjectKind.IDENTITY)
 
@@ -152,6 +153,7 @@ def _patient(row: Submission, texts: CaseTexts) -> dict[str, Any]:
         "age": history.age if history else None,
         "sex": history.sex.label if history else "",
         "record_number": patient.record_number,
+        "language": LANGUAGES.get(patient.language, patient.language),
     }
 
 

@@ -13,6 +13,16 @@ VIEW_LABELS = {
     "dermoscopic": "Through the skin lens",
 }
 
+# Languages by BCP 47, in their own names. Without texts of one a letter is English, and says so.
+LANGUAGES = {
+    "en": "English",
+    "cy": "Cymraeg",
+    "es": "Español",
+    "hi": "हिन्दी",
+    "pl": "Polski",
+    "ar": "العربية",
+}
+
 _MEMBERS = {
     "basic_cnn": "Basic CNN",
     "efficientnet_b0": "EfficientNet-B0",

@@ -4,7 +4,7 @@ import { OpenSeadragon } from "./openseadragon.js";
 import { drawMarks, marksLayer } from "./picture-marks.js";
 import { PictureSource } from "./picture-source.js";
 
-const STEP = 1.5;
+const STEP = 1.4;
 const PAN_PIXELS = 60;
 const CLOSEST = 8; // pixels of the screen for one of the photo
 const USUAL_LIGHT = { brightness: 100, contrast: 100 };
