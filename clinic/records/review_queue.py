@@ -178,18 +178,21 @@ class Untold:
 
 def untold(session: Session, *, clinic_id: str) -> list[Untold]:
     """The newest of them, at most a page, until the patient opens the result or a letter leaves."""
-    name = Account.given_name + " " + Account.family_name
+    signer = (Account.id, Account.given_name, Account.family_name)
     query = (
-        select(Escalation.submission_id, Submission.claimed_by, name, func.min(Escalation.due_at))
+        select(Escalation.submission_id, *signer, func.min(Escalation.due_at))
         .join(Submission, Submission.id == Escalation.submission_id)
         .join(Account, Account.id == Submission.claimed_by)
         .where(Escalation.clinic_id == clinic_id, Escalation.promise == Promise.TOLD)
         .where(Submission.told_at.is_(None))
-        .group_by(Escalation.submission_id, Submission.claimed_by, name)
+        .group_by(Escalation.submission_id, *signer)
         .order_by(func.min(Escalation.due_at).desc())
         .limit(PAGE_SIZE)
     )
-    return [Untold(*row) for row in session.execute(query)]
+    return [
+        Untold(case, account_id, f"{given} {family}", due)
+        for case, account_id, given, family, due in session.execute(query)
+    ]
 
 
 def claim_next(session: Session, *, clinic_id: str, reader_id: str) -> Submission | None:
