@@ -166,6 +166,35 @@ def _bounded_count(found: Select[str], filters: Filters) -> ScalarSelect[int]:
     return select(func.count()).select_from(found.limit(limit).subquery()).scalar_subquery()
 
 
+@dataclass(frozen=True)
+class Untold:
+    """A signed case whose patient did not open the result in time; `due_at`: until when."""
+
+    submission_id: str
+    signer_id: str
+    signer: str
+    due_at: datetime
+
+
+def untold(session: Session, *, clinic_id: str) -> list[Untold]:
+    """The newest of them, at most a page, until the patient opens the result or a letter leaves."""
+    signer = (Account.id, Account.given_name, Account.family_name)
+    query = (
+        select(Escalation.submission_id, *signer, func.min(Escalation.due_at))
+        .join(Submission, Submission.id == Escalation.submission_id)
+        .join(Account, Account.id == Submission.claimed_by)
+        .where(Escalation.clinic_id == clinic_id, Escalation.promise == Promise.TOLD)
+        .where(Submission.told_at.is_(None))
+        .group_by(Escalation.submission_id, *signer)
+        .order_by(func.min(Escalation.due_at).desc())
+        .limit(PAGE_SIZE)
+    )
+    return [
+        Untold(case, account_id, f"{given} {family}", due)
+        for case, account_id, given, family, due in session.execute(query)
+    ]
+
+
 def claim_next(session: Session, *, clinic_id: str, reader_id: str) -> Submission | None:
     """Take the case that is due first and nobody holds; two readers never get the same one.
 

@@ -49,6 +49,7 @@ class Reply:
     type: str = "application/json"
     body: bytes = b"{}"
     policy: str = POLICY
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(kw_only=True)
@@ -88,6 +89,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(reply.body)))
         self.send_header("Content-Security-Policy", reply.policy)
         self.send_header("Cache-Control", "no-store")
+        for name, value in reply.headers.items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(reply.body)
 

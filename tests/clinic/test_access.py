@@ -72,6 +72,7 @@ WITHOUT_CASE = {
         Permission.OPERATE,
         Permission.MANAGE_PEOPLE,
         Permission.DECIDE_ON_ERASURE,
+        Permission.SET_SERVICE_TIMES,
     },
     "grace": {Permission.SEE_OPERATIONS, Permission.SEARCH_AUDIT},
 }

@@ -29,7 +29,7 @@ FRAME = frozenset(
 )
 
 CARD = "id late promised_at reference sent_at site state"
-DESK = "ai_state due_at id left reference sent_at site site_detail told_at told_by urgency"
+DESK = "ai_state due_at id left reference sent_at site site_detail state told_at told_by urgency"
 LETTER = (
     "ai_used follow_up_on image_quality plan registration_number signed_at signer_name text version"
 )
@@ -73,7 +73,7 @@ PAGES = {
     ("bob", "/review"): f"""
         active {within("counts", "all held mine overdue unclaimed urgent waiting")} next_cursor site
         {within("rows", "ai_available id left mine owner reasons reference site told_by urgency")}
-        {within("rows", "waiting warned")} {within("sites", SITES)}
+        {within("rows", "told_late waiting warned")} untold {within("sites", SITES)}
     """,
     ("bob", "/review/live"): f"""
         active {within("counts", "all held mine overdue unclaimed urgent waiting")} site

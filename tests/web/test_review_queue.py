@@ -8,17 +8,19 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import select
 
 from clinic.audit_event import AuditAction
 from clinic.records import review_queue as records
 from clinic.records.db import database_now
-from clinic.records.models import Clinic
+from clinic.records.models import Clinic, SignedReport
 from clinic.records.review_queue import PAGE_SIZE
 from tests.browser_session import BrowserSession
 from tests.portal_tools import both_databases, change_row, entries, row_of, words
 from tests.world import World
 from web.portal import review_queue
 from web.portal.review_queue import SHOWN
+from web.portal.wording import reference
 from worker.escalation import Escalator
 
 SignedIn = Callable[[str], BrowserSession]
@@ -141,7 +143,38 @@ def test_a_case_near_a_limit_is_marked_and_a_suspected_cancer_shows_its_date(
     page = words(bob.get("/review").text)
     assert "80 % used" in page
     assert f"28 days: {(now + timedelta(days=7)).strftime('%-d %b')}" in page
-    assert "(28 days)" in bob.get(f"/review/{case}").text
+    assert "28 days:" in bob.get(f"/review/{case}").text
+
+
+@both_databases
+def test_a_patient_who_was_not_told_in_time_stands_below_the_queue_until_they_are(
+    world: World, signed_in: SignedIn
+) -> None:
+    case, dan = world.signed(world.alice, world.bob), signed_in("dan")
+    with world.sessions() as session, session.begin():
+        report = session.scalars(select(SignedReport)).one()
+        report.signed_at = database_now(session) - timedelta(days=9)
+    Escalator(world.sessions, world.auditor).escalate()
+
+    page = words(dan.get("/review").text)
+    assert "Signed, but the patient does not know yet" in page
+    assert f"{reference(case)} Reader Bob" in page
+    assert case in listed(signed_in("bob").get("/review").text)
+    assert reference(case) not in signed_in("frank").get("/review").text
+
+    signed_in("alice").get(f"/cases/{case}")
+    assert "does not know yet" not in dan.get("/review").text
+
+
+def test_a_case_that_waits_for_its_patient_cannot_be_taken_and_says_so(
+    world: World, signed_in: SignedIn
+) -> None:
+    case, bob = world.screened(world.alice), signed_in("bob")
+    change_row(world, case, case_state="unreadable", retake_reason="Blurred.")
+    page = bob.get(f"/review/{case}").text
+    assert "Waits for new photos of the patient." in page
+    assert f'/review/{case}/claim"' not in page
+    assert bob.post(f"/review/{case}/claim").status_code == 409
 
 
 def test_the_clinic_is_named_above_its_queue(world: World, signed_in: SignedIn) -> None:

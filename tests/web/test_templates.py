@@ -340,6 +340,7 @@ def row(number: int, **change: Any) -> dict[str, Any]:
         "waiting": timedelta(hours=5 * number, minutes=12),
         "left": timedelta(hours=7 * (number - 1)),
         "told_by": NOW + timedelta(days=28) if number % 3 else None,
+        "told_late": number % 3 == 1,
         "warned": number < 3,
         "owner": None,
         "mine": False,
@@ -517,6 +518,15 @@ def proof(form: Any, **change: Any) -> dict[str, Any]:
     return {"form": form, "with_app": True, "with_passkey": True} | change
 
 
+UNTOLD = {
+    "id": "c9",
+    "reference": "K4M-900",
+    "signer": "Dr. Amin Sato",
+    "mine": False,
+    "due_at": EARLIER,
+}
+
+
 def queue(**change: Any) -> dict[str, Any]:
     rows = [row(0), row(1, owner="Dr. Amin Sato"), row(2, mine=True, owner=READER.name)]
     return {
@@ -525,6 +535,7 @@ def queue(**change: Any) -> dict[str, Any]:
         "active": "all",
         "site": None,
         "sites": SITES,
+        "untold": [UNTOLD, UNTOLD | {"mine": True}],
         "next_cursor": "abc",
     } | change
 
@@ -1028,7 +1039,7 @@ SAMPLES: dict[str, tuple[Any, Callable[[], dict[str, Any]]]] = {
     "service_times": (ADMINISTRATOR, service_times),
     "service_times+errors": (ADMINISTRATOR, wrong_limits),
     "service_times+nobody": (ADMINISTRATOR, lambda: service_times(holidays=[], told=[])),
-    "review_queue+empty": (READER, lambda: queue(rows=[], next_cursor=None)),
+    "review_queue+empty": (READER, lambda: queue(rows=[], untold=[], next_cursor=None)),
     "review_case": (READER, review),
     "review_case+computer": (
         READER,
@@ -1053,6 +1064,7 @@ SAMPLES: dict[str, tuple[Any, Callable[[], dict[str, Any]]]] = {
         READER,
         lambda: review(owner=None, case=case("awaiting_review", ai_state="pending", urgency=None)),
     ),
+    "review_case+waiting": (READER, lambda: review(owner=None, case=case("unreadable"))),
     "review_case+colleague": (
         READER,
         lambda: review(

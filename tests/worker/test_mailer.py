@@ -155,6 +155,12 @@ def test_addresses_wait_sealed(world: World) -> None:
 
 def test_no_mail_says_anything_about_health_or_who_somebody_is(world: World) -> None:
     tell(world, *OWN)
+    tell(
+        world,
+        NoticeKind.CASES_NEARLY_DUE,
+        NoticeKind.CASES_OVERDUE,
+        NoticeKind.CASE_HANDED_OVER,
+    )
     write_to(world, "alice@example.org", NoticeKind.PASSWORD_RESET)
     write_to(world, "new@example.org", NoticeKind.EMAIL_CHANGE, mine=True)
     write_to(world, "old@example.org", NoticeKind.EMAIL_CHANGED, mine=True)

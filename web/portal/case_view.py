@@ -45,6 +45,7 @@ def case(
         "left": row.due_at - now,
         "told_by": row.told_by,
         "told_at": row.told_at,
+        "state": row.case_state,
         "ai_state": ai_state(row, result),
     }
 

@@ -14,7 +14,7 @@ from clinic.audit_event import AuditAction
 from clinic.body_site import BodySite
 from clinic.records import review_queue as records
 from clinic.records.db import database_now
-from clinic.records.review_queue import COUNT_LIMIT, PAGE_SIZE, Cursor, Filters, QueueRow
+from clinic.records.review_queue import COUNT_LIMIT, PAGE_SIZE, Cursor, Filters, QueueRow, Untold
 from clinic.submission import ScreeningState
 from clinic.urgency import ORDER
 from web.database import db
@@ -52,10 +52,13 @@ def review_queue() -> str:
     now = database_now(db.session())
     rows = [_row(one, now) for one in found[:PAGE_SIZE]]
     live = _live(active, site)
+    untold = [_untold(one) for one in records.untold(db.session(), clinic_id=actor.clinic_id)]
     audit(AuditAction.CASE_LISTED, detail=f"{active}, {site or 'every site'}, {len(rows)} rows")
     db.session.commit()
     more = _to_text(found[PAGE_SIZE - 1]) if len(found) > PAGE_SIZE else None
-    return render_template("review_queue.html", rows=rows, sites=SITES, next_cursor=more, **live)
+    return render_template(
+        "review_queue.html", rows=rows, sites=SITES, untold=untold, next_cursor=more, **live
+    )
 
 
 @portal.get("/review/live")
@@ -135,10 +138,21 @@ def _row(one: QueueRow, now: datetime) -> dict[str, Any]:
         "waiting": now - row.received_at,
         "left": row.due_at - now,
         "told_by": row.told_by,
+        "told_late": row.told_by is not None and row.told_by < now,
         "warned": one.warned,
         "owner": f"{owner.given_name} {owner.family_name}" if owner else None,
         "mine": owner is not None and owner.id == me().actor.user_id,
         "ai_available": row.screening_state == ScreeningState.DONE,
+    }
+
+
+def _untold(one: Untold) -> dict[str, Any]:
+    return {
+        "id": one.submission_id,
+        "reference": reference(one.submission_id),
+        "signer": one.signer,
+        "mine": one.signer_id == me().actor.user_id,
+        "due_at": one.due_at,
     }
 
 

@@ -1,20 +1,24 @@
 """The row is the queue: claims, leases, fences, attempts, on both databases."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from clinic.due_time import Clock, ServiceTimes
 from clinic.records import review, screening_queue, submissions
 from clinic.records.db import database_now
 from clinic.records.models import ScreeningResult, Submission
 from clinic.records.screening_queue import URGENCY_WITHOUT_AI, Claim, Finding
 from clinic.submission import MAX_ATTEMPTS, CaseState, ScreeningState
 from tests.threads import at_once
+from tests.waiting_cases import now
 from tests.world import World
 
 LEASE = timedelta(seconds=30)
@@ -509,3 +513,28 @@ def test_what_a_wrong_clock_put_off_for_hours_is_due(world: World) -> None:
     assert act(world, screening_queue.waiting_for_hint, limit=50) == [waiting]
     assert held(world).submission_id == waiting
     assert act(world, screening_queue.expire_leases) == ([], [running])
+
+
+def finish(world: World, **changed: object) -> Submission:
+    """A case that came two days ago, of which its worker found this."""
+    case = world.submit(world.alice)
+    past = now(world) - timedelta(days=2)
+    change(world, case, received_at=past, due_at=past + timedelta(days=40))
+    found = held(world)
+    act(world, screening_queue.finish, found, replace(FINDING, **changed))
+    return row(world, case)
+
+
+def test_poor_photos_bring_the_date_to_the_limit_for_asking_again(world: World) -> None:
+    sharp, poor = finish(world, urgency=2), finish(world, urgency=2, quality_flags=("blur",))
+    times = ServiceTimes(timezone=ZoneInfo("Europe/London"))
+    assert sharp.due_at == times.due_at(Clock.ROUTINE, start=sharp.received_at)
+    assert poor.due_at == times.due_at(Clock.RETAKE, start=poor.queued_at)
+
+
+def test_a_suspicious_finding_starts_the_28_days_and_asks_for_a_look(world: World) -> None:
+    for urgency, runs in ((0, True), (1, True), (2, False)):
+        found = finish(world, urgency=urgency)
+        assert (found.told_by is not None) is runs
+        assert found.escalate_at is not None
+        assert found.escalate_at <= now(world)

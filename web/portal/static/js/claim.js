@@ -33,6 +33,7 @@ function setUp(box) {
         });
         if (!answer.ok) {
             held = answer.status >= 500 || answer.status === 429;
+            active = held;
             say(held ? WORDS.failed : WORDS.lost);
             return;
         }
