@@ -47,8 +47,10 @@ def sections(summaries: Sequence[tuple[str, ReadingSummary]]) -> list[dict[str, 
 
 def _kappa(found: Kappa) -> Cell:
     if found.value is None or found.low is None or found.high is None:
-        return _told("only one answer occurred", found.n)
-    return _told(f"{found.value:.2f} ({found.low:.2f} to {found.high:.2f})", found.n)
+        return _told("one side always said the same", found.n)
+    # With 0.0 added no small negative number is shown as -0.00.
+    value, low, high = (round(one, 2) + 0.0 for one in (found.value, found.low, found.high))
+    return _told(f"{value:.2f} ({low:.2f} to {high:.2f})", found.n)
 
 
 def _share(found: Share) -> Cell:
