@@ -4,13 +4,13 @@ General formulas over plain values; what a reading is, other modules know.
 """
 
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
 Z_95: Final = 1.959963984540054  # the standard normal's 97.5 % quantile
 
-Value = TypeVar("Value", bound=Hashable)
+Value = TypeVar("Value")
 Weight = Callable[[int, int, int], float]
 
 
@@ -19,7 +19,8 @@ class Kappa:
     """Agreement beyond chance: 1 is perfect, 0 what chance gives. `n` counts the pairs.
 
     `low` and `high` bound the 95 % interval. All three are None where agreement has no meaning:
-    without pairs, or where a side always said the same one thing, which alone makes it 0.
+    without pairs, or where both sides always said the same one thing. Where one side always did,
+    it is 0 with an interval of no width, which tells nothing either.
     """
 
     value: float | None
@@ -82,13 +83,15 @@ def kappa(
     counts = [[0] * size for _ in categories]
     for one, other in pairs:
         counts[categories.index(one)][categories.index(other)] += 1
-    if any(len({pair[side] for pair in pairs}) < 2 for side in (0, 1)):
-        return Kappa(None, None, None, n)
+    if not n:
+        return Kappa(None, None, None, 0)
     cells = [(i, j, counts[i][j] / n, weight(i, j, size)) for i in range(size) for j in range(size)]
     rows = [sum(counts[i]) / n for i in range(size)]
     columns = [sum(row[j] for row in counts) / n for j in range(size)]
     observed = sum(share * w for _, _, share, w in cells)
     expected = sum(rows[i] * columns[j] * w for i, j, _, w in cells)
+    if math.isclose(expected, 1.0):
+        return Kappa(None, None, None, n)
     value = (observed - expected) / (1.0 - expected)
     of_row = [sum(columns[j] * w for i, j, _, w in cells if i == k) for k in range(size)]
     of_column = [sum(rows[i] * w for i, j, _, w in cells if j == k) for k in range(size)]
