@@ -19,7 +19,8 @@ class Kappa:
     """Agreement beyond chance: 1 is perfect, 0 what chance gives. `n` counts the pairs.
 
     `low` and `high` bound the 95 % interval. All three are None where agreement has no meaning:
-    without pairs, or where both sides always said the same one thing.
+    without pairs, or where both sides always said the same one thing. Where one side always did,
+    it is 0 with an interval of no width, which tells nothing either.
     """
 
     value: float | None

@@ -59,7 +59,7 @@ def test_a_photo_is_sent_analysed_and_seen_and_only_ciphertext_lies_in_the_bucke
     assert pictures.keys() == {"rendition", "heatmap"}
     assert sizes == [Image.open(io.BytesIO(PHOTO)).size] * 2
     stored = bodies(object_store, f"{PREFIX}/")
-    assert len(stored) == 3, "the photo, its rendition and the heat-map"
+    assert len(stored) == 4, "the photo, its rendition and two heat-maps"
     for body in stored:
         assert not {PHOTO[:64], pictures["rendition"][:64], pictures["heatmap"][:64]} & {body[:64]}
         assert PHOTO[1000:1100] not in body

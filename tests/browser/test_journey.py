@@ -184,6 +184,7 @@ def test_a_photo_goes_from_the_phone_to_a_signed_report(
     reader.shot("review-blind")
     choose(reader.page, "impression", "nv")
     choose(reader.page, "confidence", "medium")
+    choose(reader.page, "urgency", "routine")
     reader.page.locator('form[action$="/first-read"] button').click()
 
     # Then the computer's view, with the heat-map over the photo.
@@ -197,11 +198,12 @@ def test_a_photo_goes_from_the_phone_to_a_signed_report(
         "confidence": "high",
         "image_quality": "good",
         "plan": "benign_advice",
-        "agreement": "agree",
+        "agreement": "override",
     }
     desk = reader.page.locator('form[action$="/sign"]')
     for name, value in fields.items():
         desk.locator(f'input[name="{name}"][value="{value}"]').check()
+    desk.locator('select[name="override_reason"]').select_option("clinical_features")
     desk.locator('input[name="icd10_code"]').fill("D22.5")
     desk.locator('textarea[name="patient_text"]').fill(LETTER)
     desk.locator("button[type=submit]").last.click()

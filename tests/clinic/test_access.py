@@ -60,7 +60,7 @@ OWN_RECORD = {
     Permission.SEND_SUBMISSION,
     Permission.ASK_FOR_PICTURES,
 }
-READS = {Permission.SEE_QUEUE, Permission.ASK_FOR_PICTURES}
+READS = {Permission.SEE_QUEUE, Permission.ASK_FOR_PICTURES, Permission.SEE_READING}
 WITHOUT_CASE = {
     "alice": OWN_RECORD,
     "carol": OWN_RECORD,
@@ -69,6 +69,7 @@ WITHOUT_CASE = {
     "frank": READS,
     "erin": {
         Permission.SEE_OPERATIONS,
+        Permission.SEE_READING,
         Permission.OPERATE,
         Permission.MANAGE_PEOPLE,
         Permission.DECIDE_ON_ERASURE,

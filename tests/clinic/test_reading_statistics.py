@@ -131,3 +131,8 @@ def test_quantiles_are_values_that_occurred():
     assert quantile(hours, 0.95) == 19.0
     assert quantile([7.0], 0.95) == 7.0
     assert quantile([], 0.5) is None
+
+
+def test_a_side_that_always_says_the_same_gives_a_kappa_of_nought_without_width():
+    found = kappa([("a", "a"), ("a", "b"), ("a", "a")], ("a", "b"))
+    assert (found.value, found.low, found.high) == pytest.approx((0.0, 0.0, 0.0), abs=1e-9)

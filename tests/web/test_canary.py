@@ -228,7 +228,7 @@ def test_no_marker_is_left_anywhere(
     places["tables"] = table_bytes(world)
 
     assert case.encode() in places["tables"], "the search finds what is in clear"
-    assert len([place for place in places if place.startswith("blobs/")]) == 3
+    assert len([place for place in places if place.startswith("blobs/")]) == 4
     assert found_markers(places) == []
 
 

@@ -35,11 +35,14 @@ def ask(browser: BrowserSession, case: str, body: Any, **headers: str) -> Any:
     return browser.client.post(f"/cases/{case}/grants", json=body, headers=sent)
 
 
-def opened(browser: BrowserSession, case: str) -> dict[str, bytes]:
-    """What a page of this browser can open, by kind."""
+def opened(browser: BrowserSession, case: str) -> dict[str, list[bytes]]:
+    """What a page of this browser can open, by kind, in the order of the answer."""
     private, body = viewer_key()
     grant = browser.get(ask(browser, case, body).json["url"]).json
-    return {one["type"]: open_one(browser, case, one, private) for one in grant["objects"]}
+    found: dict[str, list[bytes]] = {}
+    for one in grant["objects"]:
+        found.setdefault(one["type"], []).append(open_one(browser, case, one, private))
+    return found
 
 
 def open_one(
@@ -60,8 +63,8 @@ def test_the_reader_opens_rendition_and_heat_map_with_a_key_of_the_page(
     found = opened(signed_in("bob"), case)
 
     assert found.keys() == {"rendition", "heatmap"}
-    assert found["rendition"].startswith(b"\xff\xd8\xff")
-    assert found["heatmap"] == b"\x89PNG heat-map"
+    assert found["rendition"][0].startswith(b"\xff\xd8\xff")
+    assert found["heatmap"] == [b"\x89PNG heat-map", b"\x89PNG another map"]
 
 
 def test_a_patient_opens_the_own_photo_and_never_the_heat_map(
@@ -70,7 +73,7 @@ def test_a_patient_opens_the_own_photo_and_never_the_heat_map(
     signed, waiting = world.signed(world.alice, world.bob), world.submit(world.alice)
     alice = signed_in("alice")
 
-    assert opened(alice, waiting) == {"photo": PHOTO}
+    assert opened(alice, waiting) == {"photo": [PHOTO]}
     assert opened(alice, signed).keys() == {"rendition"}
 
 

@@ -7,7 +7,7 @@ import html
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
@@ -68,6 +68,10 @@ def lost(session: Session, cases: Iterable[Case]) -> list[str]:
     return found
 
 
+# How many a finished case of one photo has: the heat-maps are of the two likeliest classes.
+_PICTURES: Final = {ObjectKind.RENDITION: 1, ObjectKind.HEATMAP: 2}
+
+
 def not_one_result(session: Session, cases: Iterable[Case]) -> list[str]:
     """A finished case has one result, was written once, and has its pictures once; others none."""
     results = _counts(session, select(ScreeningResult.submission_id))
@@ -77,9 +81,7 @@ def not_one_result(session: Session, cases: Iterable[Case]) -> list[str]:
             AuditEntry.action == AuditAction.SUBMISSION_SCREENED
         ),
     )
-    pictures = {
-        kind: _pictures(session, kind) for kind in (ObjectKind.RENDITION, ObjectKind.HEATMAP)
-    }
+    pictures = {kind: _pictures(session, kind) for kind in _PICTURES}
     states = {row.id: row.screening_state for row in session.scalars(select(Submission))}
     unreadable = set(
         session.scalars(select(Submission.id).where(Submission.case_state == CaseState.UNREADABLE))
@@ -87,16 +89,18 @@ def not_one_result(session: Session, cases: Iterable[Case]) -> list[str]:
     found = []
     for case in cases:
         done = states.get(case.id) == ScreeningState.DONE and case.id not in unreadable
-        wanted = 1 if done else 0
         counts = {
-            "results": results[case.id],
-            "entries of a finished analysis": written[case.id],
-            **{f"pictures of kind {kind}": count[case.id] for kind, count in pictures.items()},
+            "results": (results[case.id], 1),
+            "entries of a finished analysis": (written[case.id], 1),
+            **{
+                f"pictures of kind {kind}": (pictures[kind][case.id], wanted)
+                for kind, wanted in _PICTURES.items()
+            },
         }
         found += [
-            f"Case {case.id} has {count} {what} and not {wanted}."
-            for what, count in counts.items()
-            if count != wanted
+            f"Case {case.id} has {count} {what} and not {wanted * done}."
+            for what, (count, wanted) in counts.items()
+            if count != wanted * done
         ]
     return found
 

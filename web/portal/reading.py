@@ -17,9 +17,9 @@ from web.portal.blueprint import portal
 from web.portal.reading_view import sections
 
 PERIODS: Final = {
+    "30": ("the last 30 days", timedelta(days=30)),
     "90": ("the last 90 days", timedelta(days=90)),
     "365": ("the last year", timedelta(days=365)),
-    "30": ("the last 30 days", timedelta(days=30)),
 }
 
 

@@ -1,5 +1,6 @@
 """Summaries of readings as tables of words: each figure with its interval and its n."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
@@ -46,9 +47,17 @@ def sections(summaries: Sequence[tuple[str, ReadingSummary]]) -> list[dict[str, 
 
 
 def _kappa(found: Kappa) -> Cell:
-    if found.value is None or found.low is None or found.high is None:
-        return _told("only one answer occurred", found.n)
-    return _told(f"{found.value:.2f} ({found.low:.2f} to {found.high:.2f})", found.n)
+    if found.value is None or found.low is None or found.high is None or _tells_nothing(found):
+        return _told("one side always said the same", found.n)
+    # With 0.0 added no small negative number is shown as -0.00.
+    value, low, high = (round(one, 2) + 0.0 for one in (found.value, found.low, found.high))
+    return _told(f"{value:.2f} ({low:.2f} to {high:.2f})", found.n)
+
+
+def _tells_nothing(found: Kappa) -> bool:
+    """Where one side always said the same, kappa is 0 by itself."""
+    bounds = (found.low or 0.0, found.high or 0.0)
+    return all(math.isclose(one, 0.0, abs_tol=1e-9) for one in bounds)
 
 
 def _share(found: Share) -> Cell:

@@ -166,8 +166,8 @@ def test_the_erasure_is_one_audit_entry_with_counts_alone(
     with world.sessions() as session:
         query = select(AuditEntry).where(AuditEntry.action == AuditAction.PATIENT_ERASED)
         entry = session.scalars(query).one()
-    assert (erased.cases, erased.keys, len(erased.body_ids)) == (1, 1, 3)
-    assert entry.detail == "1 cases, 3 bodies, 1 keys"
+    assert (erased.cases, erased.keys, len(erased.body_ids)) == (1, 1, 4)
+    assert entry.detail == "1 cases, 4 bodies, 1 keys"
     assert (entry.patient_id, entry.clinic_id) == (world.alice.patient_id, world.clinic_id)
 
 

@@ -432,7 +432,7 @@ def _as_of_revision_0001(connection: Connection) -> Iterator[bytes]:
     """The dump in the order of that time's foreign keys, less what came later."""
     newer = {"prediction_sets", "outlier_score", "engine", "device", "quality_measures"}
     newer |= {"emergency_copy", "slug", "closed_at", "screening_result.clinic_id"}
-    newer |= {"valid_until"}
+    newer |= {"valid_until", "alternatives", "first_read.urgency", "maps"}
     tables = []
     *lines, _ = dump(connection)
     for line in lines:
@@ -448,7 +448,8 @@ def _as_of_revision_0001(connection: Connection) -> Iterator[bytes]:
             _without_master_key_id(tables[-1])
     for one in tables:  # there were no auditors yet
         one[1:] = [row for row in one[1:] if "auditor" not in row]
-    later = [one for one in tables if one[0]["table"] in {"audit_check", "master_key_head"}]
+    unknown = {"audit_check", "master_key_head", "reading"}
+    later = [one for one in tables if one[0]["table"] in unknown]
     tables = [one for one in tables if one not in later]
     rows = sum(len(one) - 1 for one in tables)
     tables.sort(key=lambda one: one[0]["table"] == "patient_key")
