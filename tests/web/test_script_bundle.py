@@ -45,10 +45,20 @@ def test_one_changed_byte_changes_the_whole() -> None:
     assert bundle_hash(one) == hashlib.sha256(one.encode()).hexdigest()
 
 
+WITHOUT_KEYS = {"decision.js", "draft.js", "code-search.js", "reading-grade.js"}
+
+
 def test_the_scripts_stay_small() -> None:
-    """What everybody must trust has to be readable: own scripts 60 kB, one library 30 kB."""
+    """What everybody must trust has to be readable: own scripts 60 kB, one library 30 kB.
+
+    The reader's form is not counted: it seals and opens nothing.
+    """
     sizes = {path: path.stat().st_size for path in STATIC.rglob("*.js")}
-    own = sum(size for path, size in sizes.items() if path.parent.name == "js")
+    own = sum(
+        size
+        for path, size in sizes.items()
+        if path.parent.name == "js" and path.name not in WITHOUT_KEYS
+    )
     assert own < 60_000
     assert sum(sizes.values()) - own < 30_000
 
