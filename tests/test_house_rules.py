@@ -22,7 +22,8 @@ from config import SETTINGS, Settings
 from ml.labels import CLASSES
 from tests.sources import PRODUCTION, ROOT, calls, modules, names_of, syntax_of
 from web.permission import mark_of
-from web.portal.forms import DIAGNOSIS_GROUPS, PLANS
+from web.portal.desk_forms import PLANS
+from web.portal.forms import DIAGNOSIS_GROUPS
 
 FACTORIES = (
     "web/app.py",

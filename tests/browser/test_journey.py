@@ -206,7 +206,7 @@ def test_a_photo_goes_from_the_phone_to_a_signed_report(
     desk.locator('select[name="override_reason"]').select_option("clinical_features")
     desk.locator('input[name="icd10_code"]').fill("D22.5")
     desk.locator('textarea[name="patient_text"]').fill(LETTER)
-    desk.locator("button[type=submit]").last.click()
+    desk.get_by_role("button", name="Check and sign").click()
     expect(reader.page.get_by_text(LETTER)).to_be_visible()
     reader.shot("sign-review")
     reader.page.get_by_role("button", name="Sign and send to the patient").click()
