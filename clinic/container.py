@@ -30,7 +30,9 @@ LENGTH_FIELD_SIZE: Final = 4
 MAX_SLOT: Final = 999
 
 IMAGE_TYPES: Final = frozenset({"photo", "rendition", "heatmap"})
-TEXT_TYPES: Final = frozenset({"history", "identity", "finding", "letter", "retake"})
+TEXT_TYPES: Final = frozenset(
+    {"history", "identity", "finding", "letter", "retake", "question", "note", "message"}
+)
 OBJECT_TYPES: Final = IMAGE_TYPES | TEXT_TYPES
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")

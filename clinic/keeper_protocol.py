@@ -35,6 +35,9 @@ class ObjectKind(StrEnum):
     FINDING = "finding"
     LETTER = "letter"
     RETAKE = "retake"  # what the reader writes to the patient who is asked for new photos
+    QUESTION = "question"  # what a reader asks of a second one
+    NOTE = "note"  # what the case's readers write for each other
+    MESSAGE = "message"  # between the patient and the reader, both ways
 
 
 _PICTURES = frozenset({ObjectKind.PHOTO, ObjectKind.RENDITION, ObjectKind.HEATMAP})
@@ -159,17 +162,21 @@ _PATIENT_NEEDS = {
     ObjectKind.IDENTITY: Permission.SEE_OWN_STATUS,
     ObjectKind.LETTER: Permission.SEE_SIGNED_RESULT,
     ObjectKind.RETAKE: Permission.SEE_OWN_STATUS,
+    ObjectKind.MESSAGE: Permission.READ_MESSAGES,
 }
 
 _STAFF_NEEDS = {
-    ObjectKind.PHOTO: Permission.READ_CASE,
-    ObjectKind.RENDITION: Permission.READ_CASE,
+    ObjectKind.PHOTO: Permission.SEE_PHOTOS,
+    ObjectKind.RENDITION: Permission.SEE_PHOTOS,
     ObjectKind.HEATMAP: Permission.SEE_COMPUTER_VIEW,
-    ObjectKind.HISTORY: Permission.READ_CASE,
-    ObjectKind.IDENTITY: Permission.READ_CASE,
-    ObjectKind.FINDING: Permission.READ_CASE,
-    ObjectKind.LETTER: Permission.READ_CASE,
-    ObjectKind.RETAKE: Permission.READ_CASE,
+    ObjectKind.HISTORY: Permission.SEE_CASE,
+    ObjectKind.IDENTITY: Permission.SEE_CASE,
+    ObjectKind.FINDING: Permission.SEE_OPINIONS,
+    ObjectKind.LETTER: Permission.SEE_OPINIONS,
+    ObjectKind.RETAKE: Permission.SEE_CASE,
+    ObjectKind.QUESTION: Permission.SEE_CASE,
+    ObjectKind.NOTE: Permission.SEE_OPINIONS,
+    ObjectKind.MESSAGE: Permission.READ_MESSAGES,
 }
 
 

@@ -19,6 +19,7 @@ class NoticeKind(StrEnum):
     EMAIL_CHANGE = "email change"
     REGISTRATION = "registration"
     ADDRESS_TAKEN = "address taken"  # in place of the two above; never written by itself
+    CASE_MESSAGE = "case message"
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ _SUBJECTS = {
     NoticeKind.EMAIL_CHANGE: "Confirm your new email address",
     NoticeKind.REGISTRATION: "Go on with your account",
     NoticeKind.ADDRESS_TAKEN: "You have an account already",
+    NoticeKind.CASE_MESSAGE: "You have a message",
 }
 
 _BODIES = {
@@ -73,6 +75,7 @@ _BODIES = {
     NoticeKind.REGISTRATION: "Open this link to make your account. It works once, for 2 hours.",
     NoticeKind.ADDRESS_TAKEN: "Somebody wanted to make or change an account with this address. "
     "It has one already. You can sign in, or ask for a new password there.",
+    NoticeKind.CASE_MESSAGE: "There is a message for you. Sign in to read it.",
 }
 
 _ASKED_FOR = frozenset(
@@ -83,12 +86,19 @@ _ASKED_FOR = frozenset(
         NoticeKind.ADDRESS_TAKEN,
     }
 )
+_TELLS_NEWS = frozenset({NoticeKind.CASE_MESSAGE})
 _NOT_ASKED = "Was it not you? Then you need to do nothing."
 _NOT_YOU = "Was it you? Then you need to do nothing. If not, call us at once: {phone}."
 
 
+def _after(kind: NoticeKind, phone: str) -> str:
+    if kind in _TELLS_NEWS:
+        return f"Is it urgent? Call us: {phone}."
+    return _NOT_ASKED if kind in _ASKED_FOR else _NOT_YOU.format(phone=phone)
+
+
 def message(kind: NoticeKind, *, clinic_name: str, phone: str, link: str | None) -> Message:
     """The words of a notice, for people who may share their mailbox with others."""
-    after = _NOT_ASKED if kind in _ASKED_FOR else _NOT_YOU.format(phone=phone)
+    after = _after(kind, phone)
     parts = ["Hello,", _BODIES[kind], *([link] if link else []), after, clinic_name]
     return Message(f"{_SUBJECTS[kind]} - DermQueue", "\n\n".join(parts) + "\n")

@@ -22,6 +22,9 @@ from clinic.records.db import Base, SessionFactory, database_now, new_id
 from clinic.records.models import (
     Account,
     AuditEntry,
+    CaseMessage,
+    CaseNote,
+    Consensus,
     Consent,
     ErasureRequest,
     FirstRead,
@@ -38,6 +41,7 @@ from clinic.records.models import (
     ReportWithdrawal,
     ScreeningResult,
     SealedObject,
+    SecondRead,
     SignedReport,
     SignInLink,
     Submission,
@@ -45,7 +49,10 @@ from clinic.records.models import (
 from clinic.retention import ErasureState
 
 # Whoever adds a table with a patient's data adds it here, before what it refers to.
-OF_A_CASE = (SignedReport, FirstRead, ScreeningResult)
+OF_A_CASE = (
+    *(SignedReport, FirstRead, ScreeningResult),
+    *(SecondRead, Consensus, CaseMessage, CaseNote),
+)
 OF_A_PATIENT = (SealedObject, Submission, Consent)
 OF_AN_ACCOUNT = (
     *(SignInLink, LoginSession, KnownDevice, Passkey, PasskeyChallenge, RecoveryCode),

@@ -20,6 +20,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import Session
 
+from clinic.records import second_reads
 from clinic.records.db import database_now
 from clinic.records.models import (
     Account,
@@ -122,7 +123,9 @@ def _filtered(query: Select[str], filters: Filters, reader_id: str, now: datetim
 
 
 def _free(now: datetime) -> ColumnElement[bool]:
-    return or_(Submission.claim_until.is_(None), Submission.claim_until <= now)
+    """Nobody holds it, and it does not wait for a second reader to come back to its own."""
+    unclaimed = or_(Submission.claim_until.is_(None), Submission.claim_until <= now)
+    return unclaimed & ~second_reads.holds_case()
 
 
 def counts(session: Session, *, clinic_id: str, reader_id: str) -> dict[str, int]:
@@ -255,7 +258,8 @@ def sign(session: Session, row: Submission, *, reader_id: str, decision: Decisio
     """Close the case with a signed finding, once.
 
     Raises:
-        NotOwnerError: the case is not in review, or this reader does not hold it now.
+        NotOwnerError: the case is not in review, this reader does not hold it now, or it waits
+            for a second reader.
 
     """
     now = database_now(session)
@@ -265,6 +269,7 @@ def sign(session: Session, row: Submission, *, reader_id: str, decision: Decisio
         .where(Submission.id == row.id, Submission.claimed_by == reader_id)
         .where(Submission.claim_until > now)
         .where(Submission.case_state.in_(source_states(CaseEvent.SIGN)))
+        .where(~second_reads.holds_case())
         .values(case_state=next_case_state(CaseState.AWAITING_REVIEW, CaseEvent.SIGN)),
     )
     if not closed:
@@ -292,7 +297,10 @@ def sign(session: Session, row: Submission, *, reader_id: str, decision: Decisio
 
 
 def request_retake(session: Session, submission_id: str, *, reader_id: str, reason: str) -> bool:
-    """Ask the patient for new photos. False: this reader does not hold the case now."""
+    """Ask the patient for new photos. False: this reader does not hold the case now.
+
+    The claim ends, but the case keeps in mind whose it was: the new photos come back to them.
+    """
     now = database_now(session)
     event = CaseEvent.RETAKE_REQUESTED
     return _changed(
@@ -304,7 +312,6 @@ def request_retake(session: Session, submission_id: str, *, reader_id: str, reas
         .values(
             case_state=next_case_state(CaseState.AWAITING_REVIEW, event),
             retake_reason=reason,
-            claimed_by=None,
             claim_until=None,
         ),
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 from flask import Response, abort, jsonify, request, url_for
 
-from clinic.access import Permission, Role
+from clinic.access import Permission, Role, may
 from clinic.audit_event import AuditAction
 from clinic.hints import ANSWER_KEY_REQUEST, BrokerDownError
 from clinic.keeper_protocol import KeyPurpose, ObjectKind
@@ -34,7 +34,7 @@ def ask_for_pictures(case_id: str) -> tuple[Response, int]:
     With `replaced`, a patient gets the photos too that better ones took the place of.
     """
     patient = me().role is Role.PATIENT
-    permission = Permission.SEE_OWN_PHOTOS if patient else Permission.READ_CASE
+    permission = Permission.SEE_OWN_PHOTOS if patient else Permission.SEE_PHOTOS
     row, _ = case_for(case_id, permission)
     payload = request.get_json(silent=True)
     asked_for = payload if isinstance(payload, dict) else {}
@@ -91,7 +91,7 @@ def _needed(kind: ObjectKind) -> Permission:
     """The heat-map is the computer's view, which no patient may open."""
     if kind is ObjectKind.HEATMAP:
         return Permission.SEE_COMPUTER_VIEW
-    return Permission.SEE_OWN_PHOTOS if me().role is Role.PATIENT else Permission.READ_CASE
+    return Permission.SEE_OWN_PHOTOS if me().role is Role.PATIENT else Permission.SEE_PHOTOS
 
 
 def pictures_of(row: Submission) -> list[SealedObject]:
@@ -100,13 +100,13 @@ def pictures_of(row: Submission) -> list[SealedObject]:
     may_see_originals = me().role is Role.PATIENT or row.screening_state == ScreeningState.DEAD
     if not found and may_see_originals:
         found = sealed_objects.of_submission(db.session(), row.id, [ObjectKind.PHOTO])
-    if me().role is Role.DERMATOLOGIST and _revealed(row):
+    if _revealed(row):
         found += sealed_objects.of_submission(db.session(), row.id, [ObjectKind.HEATMAP])
     return found
 
 
 def _revealed(row: Submission) -> bool:
-    return submissions.facts(db.session(), row).first_read_by == me().actor.user_id
+    return may(me().actor, Permission.SEE_COMPUTER_VIEW, submissions.facts(db.session(), row))
 
 
 def _public_key(text: object) -> bytes:

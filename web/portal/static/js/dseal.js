@@ -34,6 +34,9 @@ const TYPES = [
     "finding",
     "letter",
     "retake",
+    "question",
+    "note",
+    "message",
 ];
 
 const hpke = new CipherSuite({
