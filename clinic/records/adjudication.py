@@ -17,13 +17,13 @@ from clinic.double_read import (
     needs_third,
 )
 from clinic.records import service_clock
+from clinic.records.case_lock import lock_case
 from clinic.records.db import database_now
 from clinic.records.models import Account, Consensus, SecondRead, SignedReport, Submission
 from clinic.records.second_reads import (
     NewRead,
     ask,
     colleagues,
-    lock_case,
     open_of_case,
     opinion_of,
     recorded,

@@ -456,7 +456,8 @@ class FirstRead(Base):
 class SecondRead(Base):
     """A second dermatologist's reading of a case: the wish for it, and later the opinion.
 
-    `asked_by` is None where the clinic's rule asks, `asked_of` where any colleague may read. With `holds` nothing is signed before it is read. The two columns after it keep what the case's
+    `asked_by` is None where the clinic's rule asks, `asked_of` where any colleague may read. With
+    `holds` nothing is signed before it is read. The two columns after it keep what the case's
     reader thought when it was asked for. Question and note are sealed objects.
     """
 

@@ -25,6 +25,7 @@ from sqlalchemy.orm import Session, aliased
 from clinic.access import Role, SecondReader
 from clinic.double_read import Opinion, ReadReason, ReadState
 from clinic.records import service_clock
+from clinic.records.case_lock import lock_case
 from clinic.records.db import database_now
 from clinic.records.models import (
     Account,
@@ -79,12 +80,6 @@ class Reading:
 def holds_case() -> ColumnElement[bool]:
     """A condition on submissions: nothing is signed before an open second read is there."""
     return exists().where(SecondRead.submission_id == Submission.id, _OPEN, SecondRead.holds)
-
-
-def lock_case(session: Session, case_id: str) -> None:
-    """Until the transaction ends nobody else adds texts to the case, or asks for a second read."""
-    query = select(Submission.id).where(Submission.id == case_id)
-    session.scalar(query.with_for_update(key_share=True))
 
 
 def ask(session: Session, case: Submission, new: NewRead) -> SecondRead:
