@@ -30,8 +30,7 @@ class Permission(StrEnum):
     READ_CASE = "read case"
     SEE_CASE = "see case"
     SEE_OPINIONS = "see opinions"
-    READ_MESSAGES = "read messages"
-    WRITE_MESSAGE = "write message"
+    EXCHANGE_MESSAGES = "exchange messages"
     SEE_COMPUTER_VIEW = "see computer view"
     SIGN = "sign"
     SEE_SIGNED_RESULT = "see signed result"
@@ -155,10 +154,6 @@ def _sees_opinions(actor: Actor, case: CaseFacts) -> bool:
     )
 
 
-def _reads_messages(actor: Actor, case: CaseFacts) -> bool:
-    return _sees_opinions(actor, case) or case.photos_asked_by == actor.user_id
-
-
 def _answers_messages(actor: Actor, case: CaseFacts) -> bool:
     return _holds(actor, case) or case.photos_asked_by == actor.user_id
 
@@ -186,8 +181,7 @@ _ON_A_CASE: dict[Role, dict[Permission, Callable[[Actor, CaseFacts], bool]]] = {
     Role.PATIENT: {
         Permission.SEE_OWN_STATUS: _owns,
         Permission.SEE_OWN_PHOTOS: _owns,
-        Permission.READ_MESSAGES: _owns,
-        Permission.WRITE_MESSAGE: _owns,
+        Permission.EXCHANGE_MESSAGES: _owns,
         Permission.REPLACE_PHOTOS: _owns_unsigned,
         Permission.SEE_SIGNED_RESULT: _owns_signed,
     },
@@ -197,8 +191,7 @@ _ON_A_CASE: dict[Role, dict[Permission, Callable[[Actor, CaseFacts], bool]]] = {
         Permission.SEE_PHOTOS: _reads,
         Permission.SEE_CASE: _reads,
         Permission.SEE_OPINIONS: _sees_opinions,
-        Permission.READ_MESSAGES: _reads_messages,
-        Permission.WRITE_MESSAGE: _answers_messages,
+        Permission.EXCHANGE_MESSAGES: _answers_messages,
         Permission.SEE_COMPUTER_VIEW: _has_read_blind,
         Permission.SIGN: _may_sign,
     },

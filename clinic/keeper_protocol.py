@@ -162,7 +162,7 @@ _PATIENT_NEEDS = {
     ObjectKind.IDENTITY: Permission.SEE_OWN_STATUS,
     ObjectKind.LETTER: Permission.SEE_SIGNED_RESULT,
     ObjectKind.RETAKE: Permission.SEE_OWN_STATUS,
-    ObjectKind.MESSAGE: Permission.READ_MESSAGES,
+    ObjectKind.MESSAGE: Permission.EXCHANGE_MESSAGES,
 }
 
 _STAFF_NEEDS = {
@@ -176,7 +176,7 @@ _STAFF_NEEDS = {
     ObjectKind.RETAKE: Permission.SEE_CASE,
     ObjectKind.QUESTION: Permission.SEE_CASE,
     ObjectKind.NOTE: Permission.SEE_OPINIONS,
-    ObjectKind.MESSAGE: Permission.READ_MESSAGES,
+    ObjectKind.MESSAGE: Permission.EXCHANGE_MESSAGES,
 }
 
 

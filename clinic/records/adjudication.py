@@ -90,15 +90,14 @@ def hold(
         return _send_to_third(session, case, reader_id, decision)
     if done or wanted is None or not wanted.holds or not _others(session, case, reader_id):
         return None
-    ask(session, case, NewRead(wanted.reason, blind=True, holds=True, first=decision))
+    _ask(session, case, wanted.reason, decision, holds=True)
     return Held.TO_A_SECOND
 
 
 def _send_to_third(session: Session, case: Submission, reader_id: str, decision: Opinion) -> Held:
     if not _others(session, case, reader_id):
         return Held.NO_THIRD
-    third = NewRead(ReadReason.ADJUDICATION, blind=False, holds=True, first=decision)
-    ask(session, case, third)
+    _ask(session, case, ReadReason.ADJUDICATION, decision, holds=True)
     return Held.TO_A_THIRD
 
 
@@ -108,13 +107,31 @@ def _others(session: Session, case: Submission, reader_id: str) -> list[str]:
     return [one.id for one in colleagues(session, case.clinic_id, but=done)]
 
 
+def _ask(
+    session: Session, case: Submission, reason: ReadReason, first: Opinion, *, holds: bool
+) -> None:
+    """Ask any colleague. A third reader decides between opinions, so they see them."""
+    blind = reason is not ReadReason.ADJUDICATION
+    new = NewRead(
+        reason, blind=blind, holds=holds, first_diagnosis=first.diagnosis, first_plan=first.plan
+    )
+    ask(session, case, new)
+
+
 def after_signing(session: Session, case: Submission, *, wanted: Wanted | None) -> None:
-    """Record what the readers agree on, or ask for the audit that the clinic's rule wants."""
+    """Record what the readers agree on, or ask for the audit that the clinic's rule wants.
+
+    Where no colleague could read it, none is asked.
+    """
+    signed = _signed(session, case.id)
+    if signed is None:
+        return
     if recorded(session, case.id):
         settle(session, case)
-    elif wanted is not None and open_of_case(session, case.id) is None:
-        signed = _signed_opinion(session, case.id)
-        ask(session, case, NewRead(wanted.reason, blind=True, holds=False, first=signed))
+        return
+    asked = wanted is None or open_of_case(session, case.id) is not None
+    if wanted is not None and not asked and _others(session, case, signed.signer_id):
+        _ask(session, case, wanted.reason, _opinion(signed), holds=False)
 
 
 def settle(session: Session, case: Submission) -> None:
@@ -122,10 +139,10 @@ def settle(session: Session, case: Submission) -> None:
 
     The third reader's word counts. Two who agree are a consensus; two who do not need a third.
     """
-    signed = _signed_opinion(session, case.id)
-    done = recorded(session, case.id)
-    if signed is None or not done:
+    report, done = _signed(session, case.id), recorded(session, case.id)
+    if report is None or not done:
         return
+    signed = _opinion(report)
     last = done[-1]
     if last.reason == ReadReason.ADJUDICATION:
         _record_consensus(session, case, ConsensusPath.ADJUDICATED, opinion_of(last))
@@ -134,14 +151,16 @@ def settle(session: Session, case: Submission) -> None:
     if path is not None:
         _record_consensus(session, case, path, signed)
     elif open_of_case(session, case.id) is None:
-        third = NewRead(ReadReason.ADJUDICATION, blind=False, holds=False, first=signed)
-        ask(session, case, third)
+        _ask(session, case, ReadReason.ADJUDICATION, signed, holds=False)
 
 
-def _signed_opinion(session: Session, case_id: str) -> Opinion | None:
+def _signed(session: Session, case_id: str) -> SignedReport | None:
     query = select(SignedReport).where(SignedReport.submission_id == case_id)
-    report = session.scalar(query.order_by(SignedReport.version.desc()).limit(1))
-    return None if report is None else Opinion(report.diagnosis, report.plan)
+    return session.scalar(query.order_by(SignedReport.version.desc()).limit(1))
+
+
+def _opinion(report: SignedReport) -> Opinion:
+    return Opinion(report.diagnosis, report.plan)
 
 
 def _record_consensus(

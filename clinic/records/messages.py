@@ -1,7 +1,7 @@
 """Messages between a patient and the reader of a case, and who is to answer them.
 
-The reader who holds or signed the case answers. A message that they leave lying, or that is nobody's
-to answer, any dermatologist of the clinic may take over: the case is theirs from then on.
+The reader who holds or signed the case answers. A message that they leave lying, or that is
+nobody's to answer, any dermatologist of the clinic may take over: the case is theirs from then on.
 """
 
 from collections.abc import Iterable
@@ -131,7 +131,7 @@ def unread(session: Session, case_ids: Iterable[str], *, from_patient: bool) -> 
         .where(CaseMessage.from_patient == from_patient)
         .group_by(CaseMessage.submission_id)
     )
-    return {case_id: count for case_id, count in session.execute(query)}
+    return dict(session.execute(query).tuples().all())
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ class Waiting:
     case: Submission
     count: int
     since: datetime
-    answer_by: datetime
+    answer_by: datetime | None
     reader: Account | None
     can_take: bool
 
@@ -166,7 +166,7 @@ def inbox(session: Session, *, clinic_id: str, reader_id: str) -> list[Waiting]:
         case = session.get_one(Submission, case_id)
         reader = _reader(session, case)
         outside = case.case_state in _OUTSIDE_THE_QUEUE
-        left_lying = outside and (reader is None or answer_by < now)
+        left_lying = outside and (reader is None or (answer_by or now) < now)
         mine = reader is not None and reader.id == reader_id
         if mine or reader is None or left_lying:
             can_take = left_lying and not mine

@@ -56,14 +56,15 @@ class NotYoursError(Exception):
 
 @dataclass(frozen=True)
 class NewRead:
-    """A wish for a second read. `first`: what the case's reader thinks, where they know already."""
+    """A wish for a second read. The two fields with `first` tell what the case's reader thinks."""
 
     reason: ReadReason
     blind: bool
     holds: bool
     asked_by: str | None = None
     asked_of: str | None = None
-    first: Opinion | None = None
+    first_diagnosis: str | None = None
+    first_plan: str | None = None
     question: SealedObject | None = None
 
 
@@ -101,8 +102,8 @@ def ask(session: Session, case: Submission, new: NewRead) -> SecondRead:
         reason=new.reason,
         blind=new.blind,
         holds=new.holds,
-        first_diagnosis=new.first.diagnosis if new.first else None,
-        first_plan=new.first.plan if new.first else None,
+        first_diagnosis=new.first_diagnosis,
+        first_plan=new.first_plan,
         asked_by=new.asked_by,
         asked_of=new.asked_of,
         question_object_id=new.question.id if new.question else None,
@@ -190,6 +191,14 @@ def _knows_case(reader_id: str) -> ColumnElement[bool]:
         Submission.id == SecondRead.submission_id, Submission.claimed_by == reader_id
     )
     return or_(func.coalesce(asked, False), read_first, signed, read_second, holds)
+
+
+def may_take(session: Session, read_id: str, *, reader_id: str) -> bool:
+    """Whether this reader could take it now."""
+    found = select(SecondRead.id).where(
+        SecondRead.id == read_id, _may_take(reader_id, database_now(session))
+    )
+    return session.scalar(found) is not None
 
 
 def take(session: Session, read_id: str, *, reader_id: str) -> bool:
@@ -312,6 +321,21 @@ def count_to_do(session: Session, *, clinic_id: str, reader_id: str) -> int:
     """How many second reads this reader could take now, LONGEST_LIST + 1 standing for any more."""
     found = _to_do(clinic_id, reader_id, database_now(session)).limit(LONGEST_LIST + 1)
     return session.scalar(select(func.count()).select_from(found.subquery())) or 0
+
+
+def figures(session: Session, clinic_id: str) -> dict[str, int]:
+    """How many second reads of the clinic are open, past their time, answered and withdrawn."""
+    query = select(SecondRead.state, func.count()).where(SecondRead.clinic_id == clinic_id)
+    by_state = dict(session.execute(query.group_by(SecondRead.state)).tuples().all())
+    late = select(func.count()).where(
+        SecondRead.clinic_id == clinic_id, _OPEN, SecondRead.due_at < database_now(session)
+    )
+    return {
+        "open": by_state.get(ReadState.OPEN, 0),
+        "late": session.scalar(late) or 0,
+        "answered": by_state.get(ReadState.READ, 0),
+        "withdrawn": by_state.get(ReadState.WITHDRAWN, 0),
+    }
 
 
 def paired_diagnoses(session: Session, clinic_id: str) -> list[tuple[str, str]]:

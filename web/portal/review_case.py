@@ -26,7 +26,7 @@ from clinic.submission import CaseState, ScreeningState
 from web.database import db
 from web.guard import audit, case_for, deny, me
 from web.permission import allowed
-from web.portal import case_view
+from web.portal import case_view, desk_colleagues, second_opinion
 from web.portal.blueprint import portal
 from web.portal.forms import DecisionForm, FirstReadForm, ReleaseForm, RetakeForm
 from web.portal.login import page
@@ -69,9 +69,13 @@ def sign_case(case_id: str) -> AnyResponse:
     form = DecisionForm()
     if not form.validate_on_submit() or _wanted("change"):
         return _desk(row, facts, decision_form=form)
+    if form.plan.data == "second_opinion":
+        return redirect(url_for("portal.second_opinion", case_id=row.id))
     if not _wanted("sign"):
         return _preview(row, form)
     require_step_up(url_for("portal.review_case", case_id=row.id))
+    if second_opinion.held_back(row, form):
+        return _desk(row, facts, decision_form=form)
     _sign(row, form)
     flash("Signed. The patient can read it now.")
     return redirect(url_for("portal.review_case", case_id=row.id))
@@ -112,6 +116,7 @@ def _desk(row: Submission, facts: CaseFacts, **forms: Any) -> AnyResponse:
     texts = case_texts(row, TEXTS)
     computer = case_view.computer(result, first_read) if revealed and result else None
     shown = _forms(row, forms)
+    colleagues = desk_colleagues.panel(row, facts)
     return page(
         "review_case.html",
         next(iter(forms.values()), shown["release_form"]),
@@ -126,6 +131,7 @@ def _desk(row: Submission, facts: CaseFacts, **forms: Any) -> AnyResponse:
         first_read=case_view.first_read(first_read) if revealed and first_read else None,
         computer=computer,
         icd10_suggestions=case_view.icd10_suggestions(),
+        colleagues=colleagues,
         **shown,
     )
 
@@ -148,6 +154,7 @@ def _closed_desk(row: Submission, facts: CaseFacts) -> AnyResponse:
         first_read=None,
         computer=None,
         icd10_suggestions=[],
+        colleagues=None,
         **_forms(row, {}),
     )
 
@@ -246,6 +253,7 @@ def _sign(row: Submission, form: DecisionForm) -> None:
     except NotOwnerError:
         db.session.rollback()
         abort(409, "You do not hold this case any more. Nothing was signed.")
+    second_opinion.after_signing(row, texts.history.skin_type if texts.history else None)
     audit(AuditAction.CASE_SIGNED, row, detail=f"version 1, {decision.plan}")
     db.session.commit()
 
@@ -266,11 +274,16 @@ def _signed(row: Submission, facts: CaseFacts) -> AnyResponse:
     result = review.result_of(db.session(), row.id)
     audit(AuditAction.CASE_READ, row, detail="signed record")
     texts = case_texts(row, [ObjectKind.FINDING, ObjectKind.LETTER])
-    return _signed_page(row, report, result, texts)
+    colleagues = desk_colleagues.panel(row, facts)
+    return _signed_page(row, report, result, texts, colleagues)
 
 
 def _signed_page(
-    row: Submission, report: SignedReport, result: ScreeningResult | None, texts: CaseTexts
+    row: Submission,
+    report: SignedReport,
+    result: ScreeningResult | None,
+    texts: CaseTexts,
+    colleagues: dict[str, Any],
 ) -> AnyResponse:
     signer = db.session.get_one(Account, report.signer_id)
     letter = {
@@ -291,4 +304,5 @@ def _signed_page(
         decision=case_view.decision_of_report(report, texts.finding or {}),
         result=letter,
         computer_line=case_view.computer_line(result),
+        colleagues=colleagues,
     )

@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from clinic.access import Permission
 from clinic.audit_event import AuditAction
-from clinic.records import review
+from clinic.records import messages, review, second_reads
 from clinic.records.db import database_now
 from clinic.records.review import COUNT_LIMIT, PAGE_SIZE, Cursor, Filters, QueueRow
 from clinic.submission import ScreeningState
@@ -51,12 +51,28 @@ def review_queue() -> str:
     rows = [_row(one, now) for one in found[:PAGE_SIZE]]
     counts = review.counts(db.session(), clinic_id=actor.clinic_id, reader_id=actor.user_id)
     words = {name: _count_words(count) for name, count in counts.items()}
+    others = _from_others()
     audit(AuditAction.CASE_LISTED, detail=f"{active}, {len(rows)} rows")
     db.session.commit()
     more = _to_text(found[PAGE_SIZE - 1]) if len(found) > PAGE_SIZE else None
     return render_template(
-        "review_queue.html", rows=rows, counts=words, active=active, next_cursor=more
+        "review_queue.html",
+        rows=rows,
+        counts=words,
+        active=active,
+        next_cursor=more,
+        colleagues=others,
     )
+
+
+def _from_others() -> dict[str, int]:
+    """What waits beside the queue: second reads, and messages of patients."""
+    actor = me().actor
+    who = {"clinic_id": actor.clinic_id, "reader_id": actor.user_id}
+    return {
+        "second_reads": second_reads.count_to_do(db.session(), **who),
+        "messages": len(messages.inbox(db.session(), **who)),
+    }
 
 
 @portal.post("/review/next")

@@ -9,10 +9,12 @@ from typing import Any
 from clinic.envelope import EnvelopeError
 from clinic.intake import History
 from clinic.keeper_protocol import KeyPurpose, ObjectKind
-from clinic.records import sealed_objects
+from clinic.records import keys, sealed_objects
+from clinic.records.case_lock import lock_case
 from clinic.records.keeper_client import KeeperCannotOpenError
 from clinic.records.key_requests import NewKeyRequest
 from clinic.records.models import SealedObject, Submission
+from clinic.records.sealed_objects import Place
 from web.database import db
 from web.guard import me
 from web.services import services
@@ -107,6 +109,42 @@ def open_all_texts(
 
 def _opened(row: SealedObject, file_key: bytes) -> str:
     return sealed_objects.open_object(row, services().blobs, file_key=file_key).decode()
+
+
+def seal_text(row: Submission, kind: ObjectKind, text: str) -> SealedObject:
+    """Seal a text of this case and store it beside the others of its kind."""
+    lock_case(db.session(), row.id)
+    recipient = keys.sealing_recipient(db.session(), services().root_public_key)
+    slot = sealed_objects.next_slot(db.session(), row.id, kind)
+    place = Place(row.patient_id, row.id, kind, slot)
+    return sealed_objects.add_text(db.session(), services().blobs, place, text, recipient=recipient)
+
+
+def open_each(row: Submission, object_ids: Sequence[str]) -> dict[str, str]:
+    """The texts of these objects of a case by object; one that is damaged is left out.
+
+    The request's transaction ends here, as in `open_texts`.
+    """
+    found = [db.session.get_one(SealedObject, one) for one in object_ids]
+    try:
+        return _opened_together(row, found)
+    except CANNOT_OPEN:
+        return {id_: text for one in found for id_, text in _opened_alone(row, one).items()}
+
+
+def _opened_together(row: Submission, found: Sequence[SealedObject]) -> dict[str, str]:
+    db.session.commit()
+    if not found:
+        return {}
+    (file_keys,) = services().keeper.all_file_keys([_wish(row, found)])
+    return {one.id: _opened(one, file_keys[one.id]) for one in found}
+
+
+def _opened_alone(row: Submission, one: SealedObject) -> dict[str, str]:
+    try:
+        return _opened_together(row, [one])
+    except CANNOT_OPEN:
+        return {}
 
 
 def read_texts(opened: dict[ObjectKind, str]) -> CaseTexts:
