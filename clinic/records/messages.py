@@ -126,12 +126,12 @@ def mark_read(session: Session, case_id: str, *, from_patient: bool) -> None:
 def unread(session: Session, case_ids: Iterable[str], *, from_patient: bool) -> dict[str, int]:
     """How many unread messages of one side each case has; cases without any are left out."""
     query = (
-        select(CaseMessage.submission_id, func.count())
+        select(CaseMessage.submission_id, func.count().label("rows"))
         .where(CaseMessage.submission_id.in_(list(case_ids)), CaseMessage.read_at.is_(None))
         .where(CaseMessage.from_patient == from_patient)
         .group_by(CaseMessage.submission_id)
     )
-    return dict(session.execute(query).tuples().all())
+    return {row.submission_id: row.rows for row in session.execute(query)}
 
 
 @dataclass(frozen=True)

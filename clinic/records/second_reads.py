@@ -325,8 +325,10 @@ def count_to_do(session: Session, *, clinic_id: str, reader_id: str) -> int:
 
 def figures(session: Session, clinic_id: str) -> dict[str, int]:
     """How many second reads of the clinic are open, past their time, answered and withdrawn."""
-    query = select(SecondRead.state, func.count()).where(SecondRead.clinic_id == clinic_id)
-    by_state = dict(session.execute(query.group_by(SecondRead.state)).tuples().all())
+    count = func.count().label("rows")
+    query = select(SecondRead.state, count).where(SecondRead.clinic_id == clinic_id)
+    found = session.execute(query.group_by(SecondRead.state))
+    by_state = {row.state: row.rows for row in found}
     late = select(func.count()).where(
         SecondRead.clinic_id == clinic_id, _OPEN, SecondRead.due_at < database_now(session)
     )

@@ -85,6 +85,8 @@ def take_second_read(read_id: str) -> AnyResponse:
 @allowed(Permission.SEE_QUEUE)
 def give_second_read_back(read_id: str) -> AnyResponse:
     one, row = _found(read_id)
+    if one.reader_id != me().actor.user_id:
+        deny(row, detail="second read: not this reader's")
     form = ReleaseForm()
     if not form.validate_on_submit():
         audit(AuditAction.REQUEST_REFUSED, row, detail="give back: no reason", allowed=False)
