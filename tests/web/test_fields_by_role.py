@@ -27,9 +27,13 @@ FRAME = frozenset(
     }
 )
 
-CARD = "id late promised_at reference sent_at site state"
+CARD = "id late messages promised_at reference sent_at site state"
 DESK = "ai_state due_at id left reference sent_at site site_detail urgency"
 LETTER = "ai_used image_quality plan registration_number signed_at signer_name text version"
+COLLEAGUES = """
+    colleagues.can_ask colleagues.consensus colleagues.messages.all colleagues.messages.unread
+    colleagues.note_form colleagues.notes colleagues.reads colleagues.withdraw_form
+"""
 LIVE = """
     live.attempts live.promises.due_soon live.promises.overdue live.promises.urgency
     live.queue.counts.count live.queue.counts.oldest live.queue.state live.queue.total live.retakes
@@ -59,10 +63,11 @@ PAGES = {
     ("alice", "/my-record/access"): "entries next_cursor",
     ("bob", "/review"): f"""
         active {within("counts", "all mine overdue unclaimed urgent")} next_cursor
+        {within("colleagues", "messages second_reads")}
         {within("rows", "ai_available id left mine owner reasons reference site urgency waiting")}
     """,
     ("bob", "/review/{read}"): f"""
-        {within("case", DESK)}
+        {within("case", DESK)} {COLLEAGUES}
         {within("computer", "agreement_words explained_label fingerprint heatmap_words")}
         {within("computer", "model_version reasons set_words warnings")}
         {within("computer.probabilities", "label malignant probability words")}
@@ -73,6 +78,7 @@ PAGES = {
     """,
     ("bob", "/review/{signed}"): f"""
         {within("case", DESK)} {within("result", LETTER)} result.status computer_line decision
+        {COLLEAGUES}
     """,
     ("erin", "/operations"): f"""
         {LIVE} {DRIFT} {within("dead_cases", "attempts free id reason reference since")}

@@ -125,7 +125,7 @@ def test_the_asker_cannot_sign_before_the_answer_and_can_take_the_question_back(
     assert DECISION["patient_text"] in held.text
     assert row_of(world, case).case_state == CaseState.AWAITING_REVIEW
 
-    bob.post(f"/second-reads/{read_id}/withdraw", {"reason": "too_slow"})
+    bob.post(f"/second-reads/{read_id}/withdraw", {"withdrawal": "too_slow"})
     assert sign(bob, case).location == f"/review/{case}"
 
 
@@ -134,12 +134,14 @@ def test_a_question_is_taken_back_with_a_reason_and_only_by_its_asker(
 ) -> None:
     read_id = world.ask_second(case, world.bob)
     dan = signed_in("dan")
-    assert dan.post(f"/second-reads/{read_id}/withdraw", {"reason": "mistake"}).status_code == 403
-    bob.post(f"/second-reads/{read_id}/withdraw", {"reason": ""})
+    assert (
+        dan.post(f"/second-reads/{read_id}/withdraw", {"withdrawal": "mistake"}).status_code == 403
+    )
+    bob.post(f"/second-reads/{read_id}/withdraw", {"withdrawal": ""})
     assert reads(world)[0].state == "open"
-    bob.post(f"/second-reads/{read_id}/withdraw", {"reason": "mistake"})
+    bob.post(f"/second-reads/{read_id}/withdraw", {"withdrawal": "mistake"})
     assert reads(world)[0].state == "withdrawn"
-    gone = bob.post(f"/second-reads/{read_id}/withdraw", {"reason": "mistake"})
+    gone = bob.post(f"/second-reads/{read_id}/withdraw", {"withdrawal": "mistake"})
     assert gone.status_code == 409
 
 

@@ -63,7 +63,7 @@ class AskForm(PortalForm):
 
 
 class WithdrawForm(PortalForm):
-    reason = SelectField(
+    withdrawal = SelectField(
         "Reason",
         [InputRequired("Choose a reason.")],
         choices=_choices([("", "Choose a reason"), *WITHDRAWALS]),

@@ -140,7 +140,7 @@ def withdraw_second_read(read_id: str) -> AnyResponse:
         flash("Choose a reason to take the question back.", "error")
         return redirect(url_for("portal.review_case", case_id=row.id))
     reader = me().actor.user_id
-    reason = form.reason.data
+    reason = form.withdrawal.data
     if not second_reads.withdraw(db.session(), found.id, asked_by=reader, reason=reason):
         db.session.rollback()
         abort(409, "It was answered meanwhile, or it is not your question. Load the case again.")

@@ -23,12 +23,14 @@ from sqlalchemy.orm import Session, aliased
 
 from clinic.access import Role
 from clinic.audit_event import AuditAction
+from clinic.double_read import ConsensusPath, Rule
 from clinic.keeper_protocol import KeyPurpose
 from clinic.notices import NoticeKind
 from clinic.one_time_link import LinkPurpose
 from clinic.records import (
     accounts,
     clinic_scope,
+    double_read_rules,
     ehr_clients,
     erasure_requests,
     invitations,
@@ -57,6 +59,7 @@ from clinic.records.models import (
     AuditHead,
     Base,
     Clinic,
+    Consensus,
     Consent,
     EpochKeyRow,
     Holiday,
@@ -84,6 +87,9 @@ def both(world: World) -> World:
 
 def _fill(world: World, patient: Person, reader: Person) -> None:
     case = world.signed(patient, reader)
+    world.ask_second(case, reader)
+    world.message(case, patient, "A message.")
+    world.note(case, reader, "A note.")
     with world.sessions() as session, session.begin():
         account = session.get_one(Account, patient.account_id)
         login = accounts.live_login(
@@ -95,6 +101,17 @@ def _fill(world: World, patient: Person, reader: Person) -> None:
         session.add(Holiday(clinic_id=patient.clinic_id, day=date(2026, 12, 24)))
         erasure_requests.ask(session, session.get_one(Patient, patient.patient_id))
         _fill_identity(session, account, world)
+        double_read_rules.set_rule(session, patient.clinic_id, Rule())
+        session.add(
+            Consensus(
+                submission_id=case,
+                clinic_id=patient.clinic_id,
+                path=ConsensusPath.AGREED,
+                diagnosis="nv",
+                plan="gp_plan",
+                recorded_at=database_now(session),
+            )
+        )
         gone = ReportWithdrawal(submission_id=new_id(), patient_id=new_id())
         gone.clinic_id, gone.withdrawn_at = patient.clinic_id, database_now(session)
         session.add(gone)
