@@ -41,6 +41,7 @@ READ_LIFE = timedelta(minutes=30)
 AUDIT_WITHIN = timedelta(days=5)  # of working time: nobody waits for it
 ADJUDICATE_WITHIN = timedelta(days=2)
 LONGEST_LIST = 100
+READABLE = (CaseState.AWAITING_REVIEW, CaseState.SIGNED)
 
 # Written out, not sent as a parameter: only so does a database see that the partial index fits.
 _OPEN = SecondRead.state == literal(ReadState.OPEN, literal_execute=True)
@@ -92,8 +93,7 @@ def ask(session: Session, case: Submission, new: NewRead) -> SecondRead:
     """
     lock_case(session, case.id)
     session.refresh(case, ["case_state"])
-    readable = case.case_state in {CaseState.AWAITING_REVIEW, CaseState.SIGNED}
-    if not readable or open_of_case(session, case.id) is not None:
+    if case.case_state not in READABLE or open_of_case(session, case.id) is not None:
         raise AlreadyAskedError
     now = database_now(session)
     row = SecondRead(
@@ -170,7 +170,10 @@ def _may_take(reader_id: str, now: datetime) -> ColumnElement[bool]:
         SecondRead.reader_until.is_(None),
         SecondRead.reader_until <= now,
     )
-    return and_(_OPEN, offered, free, ~_knows_case(reader_id))
+    readable = exists().where(
+        Submission.id == SecondRead.submission_id, Submission.case_state.in_(READABLE)
+    )
+    return and_(_OPEN, offered, free, readable, ~_knows_case(reader_id))
 
 
 def _knows_case(reader_id: str) -> ColumnElement[bool]:

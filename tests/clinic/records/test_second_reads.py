@@ -142,6 +142,14 @@ def test_no_second_read_is_asked_while_the_patient_is_waited_for(world: World, c
         world.ask_second(case, world.bob)
 
 
+def test_nobody_reads_photos_that_are_to_be_replaced(world: World, case: str) -> None:
+    read_id = world.ask_second(case, world.bob)
+    with world.sessions() as session, session.begin():
+        review.request_retake(session, case, reader_id=world.bob.account_id, reason="blur")
+
+    assert not take(world, read_id, world.dan)
+
+
 def test_ten_readers_at_once_get_one_second_read_between_them(world: World, case: str) -> None:
     readers = [world.add_person(f"reader{n}", Role.DERMATOLOGIST) for n in range(10)]
     read_id = world.ask_second(case, world.bob)
