@@ -158,14 +158,16 @@ def _add_conditions(state: ORMExecuteState) -> None:
     clinic_id = state.session.info.get("clinic")
     if clinic_id == _EVERY_CLINIC or state.is_column_load:  # a row that the session holds already
         return
+    parts = tuple(visitors.iterate(cast("ClauseElement", state.statement)))
+    touched = {part.name for part in parts if isinstance(part, TableClause)} - _SHARED_TABLES
     if clinic_id is not None and _takes_conditions(state):
-        if not state.is_relationship_load:  # it carries those of what it was loaded from
-            state.statement = state.statement.options(*_options(clinic_id))
+        state.statement = state.statement.options(*_options(clinic_id, frozenset(touched)))
         return
-    touched = _clinics_tables(state)
+    if any(isinstance(part, TextClause) for part in parts):
+        touched.add("plain SQL")  # words without a table may name any
     if touched:
         problem = "No clinic was set" if clinic_id is None else "No condition fits this statement"
-        raise NoClinicError(f"{problem}; it touches {', '.join(touched)}.")
+        raise NoClinicError(f"{problem}; it touches {', '.join(sorted(touched))}.")
 
 
 def _takes_conditions(state: ORMExecuteState) -> bool:
@@ -173,28 +175,47 @@ def _takes_conditions(state: ORMExecuteState) -> bool:
     return state.is_orm_statement and not state.is_insert and not by_hand
 
 
-def _clinics_tables(state: ORMExecuteState) -> list[str]:
-    """The clinics' tables that a statement names; words without a table may name any."""
-    parts = list(visitors.iterate(cast("ClauseElement", state.statement)))
-    if any(isinstance(part, TextClause) for part in parts):
-        return ["plain SQL"]
-    named = {part.name for part in parts if isinstance(part, TableClause)}
-    return sorted(named - _SHARED_TABLES)
-
-
 _SHARED_TABLES: Final = frozenset(table.__tablename__ for table in SHARED)
 
 
+@lru_cache(maxsize=4096)
+def _options(clinic_id: str, named: frozenset[str]) -> tuple[LoaderCriteriaOption, ...]:
+    """The conditions of the tables that a statement names, and of those it may load along.
+
+    All conditions on every statement would be as right, but each costs its share of Python.
+    """
+    every = _every_option(clinic_id)
+    wanted = frozenset().union(*(_loaded_with()[name] for name in named))
+    return tuple(every[name] for name in sorted(wanted))
+
+
 @lru_cache(maxsize=64)
-def _options(clinic_id: str) -> tuple[LoaderCriteriaOption, ...]:
-    named = conditions(clinic_id)
-    forgotten = {one.class_ for one in Base.registry.mappers} - named.keys() - SHARED
+def _every_option(clinic_id: str) -> dict[str, LoaderCriteriaOption]:
+    tables = conditions(clinic_id)
+    forgotten = {one.class_ for one in Base.registry.mappers} - tables.keys() - SHARED
     if forgotten:
         raise NoClinicError(f"Nothing says whose the rows are of {forgotten}.")
-    return tuple(
-        with_loader_criteria(table, condition, include_aliases=True)
-        for table, condition in named.items()
-    )
+    return {
+        table.__tablename__: with_loader_criteria(table, condition, include_aliases=True)
+        for table, condition in tables.items()
+    }
+
+
+@lru_cache(maxsize=1)
+def _loaded_with() -> dict[str, frozenset[str]]:
+    """Of each table: itself and all that its relationships lead to, which a join may load along."""
+    reached = {one: {one} for one in Base.registry.mappers}
+    for mapper, found in reached.items():
+        ahead = [mapper]
+        while ahead:
+            led_to = {relationship.mapper for relationship in ahead.pop().relationships}
+            ahead.extend(led_to - found)
+            found.update(led_to)
+    return {
+        mapper.class_.__tablename__: frozenset(one.class_.__tablename__ for one in found)
+        - _SHARED_TABLES
+        for mapper, found in reached.items()
+    }
 
 
 @event.listens_for(ClinicSession, "before_flush")

@@ -19,7 +19,8 @@ from sqlalchemy import (
     union_all,
     update,
 )
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session, aliased, joinedload, lazyload, selectinload, subqueryload
+from sqlalchemy.sql.base import ExecutableOption
 
 from clinic.access import Role
 from clinic.audit_event import AuditAction
@@ -252,13 +253,17 @@ def test_a_condition_counts_inside_a_subquery_too(both: World, behind: ClinicSes
     assert behind.scalars(select(EpochKeyRow.kid).where(far)).all() == []
 
 
-def test_what_is_loaded_along_stays_behind_the_wall(both: World, behind: ClinicSession) -> None:
+@pytest.mark.parametrize("load", [lazyload, joinedload, selectinload, subqueryload])
+def test_what_is_loaded_along_stays_behind_the_wall(
+    both: World, behind: ClinicSession, load: Callable[[Any], ExecutableOption]
+) -> None:
     with both.sessions() as session, session.begin():
         report = session.scalars(
             select(SignedReport).where(SignedReport.clinic_id == both.clinic_id)
         ).one()
         report.signer_id = both.frank.account_id  # as if something had mixed them up
-    report = behind.scalars(select(SignedReport)).one()
+    along = load(SignedReport.signer), load(SignedReport.submission)
+    report = behind.scalars(select(SignedReport).options(*along)).one()
     assert report.submission.patient.id == both.alice.patient_id
     assert report.signer is None
 
