@@ -28,6 +28,9 @@ class Permission(StrEnum):
     SEE_QUEUE = "see queue"
     SEE_IN_QUEUE = "see in queue"
     READ_CASE = "read case"
+    SEE_CASE = "see case"
+    SEE_OPINIONS = "see opinions"
+    EXCHANGE_MESSAGES = "exchange messages"
     SEE_COMPUTER_VIEW = "see computer view"
     WRITE_DRAFT = "write draft"
     SIGN = "sign"
@@ -57,6 +60,15 @@ class Actor:
 
 
 @dataclass(frozen=True)
+class SecondReader:
+    """Somebody who is at a second read of a case now; `done` once their own opinion is stored."""
+
+    user_id: str
+    blind: bool
+    done: bool
+
+
+@dataclass(frozen=True)
 class CaseFacts:
     """What the policy needs to know of one submission.
 
@@ -69,6 +81,8 @@ class CaseFacts:
     first_read_by: str | None
     signed: bool
     compared_by: frozenset[str] = frozenset()
+    second_readers: tuple[SecondReader, ...] = ()
+    photos_asked_by: str | None = None  # while the patient is waited for
 
 
 def may(
@@ -142,12 +156,30 @@ def _holds(actor: Actor, case: CaseFacts) -> bool:
     return case.claimed_by == actor.user_id
 
 
-def _holds_or_compares(actor: Actor, case: CaseFacts) -> bool:
-    return _holds(actor, case) or actor.user_id in case.compared_by
+def _sees_photos(actor: Actor, case: CaseFacts) -> bool:
+    return _reads(actor, case) or actor.user_id in case.compared_by
+
+
+def _reads(actor: Actor, case: CaseFacts) -> bool:
+    return _holds(actor, case) or any(one.user_id == actor.user_id for one in case.second_readers)
+
+
+def _sees_opinions(actor: Actor, case: CaseFacts) -> bool:
+    """A blind second reader sees what others think once their own opinion is stored."""
+    return _holds(actor, case) or any(
+        one.user_id == actor.user_id and (one.done or not one.blind) for one in case.second_readers
+    )
+
+
+def _answers_messages(actor: Actor, case: CaseFacts) -> bool:
+    return _holds(actor, case) or case.photos_asked_by == actor.user_id
 
 
 def _has_read_blind(actor: Actor, case: CaseFacts) -> bool:
-    return _holds(actor, case) and (case.first_read_by == actor.user_id or case.signed)
+    """Everybody who reads stores an own opinion before the computer's view, second readers too."""
+    if _holds(actor, case):
+        return case.first_read_by == actor.user_id or case.signed
+    return any(one.user_id == actor.user_id and one.done for one in case.second_readers)
 
 
 def _may_sign(actor: Actor, case: CaseFacts) -> bool:
@@ -175,13 +207,17 @@ _ON_A_CASE: dict[Role, dict[Permission, Callable[[Actor, CaseFacts], bool]]] = {
     Role.PATIENT: {
         Permission.SEE_OWN_STATUS: _owns,
         Permission.SEE_OWN_PHOTOS: _owns,
+        Permission.EXCHANGE_MESSAGES: _owns,
         Permission.REPLACE_PHOTOS: _owns_unsigned,
         Permission.SEE_SIGNED_RESULT: _owns_signed,
     },
     Role.DERMATOLOGIST: {
         Permission.SEE_IN_QUEUE: _works_here,
         Permission.READ_CASE: _holds,
-        Permission.SEE_PHOTOS: _holds_or_compares,
+        Permission.SEE_PHOTOS: _sees_photos,
+        Permission.SEE_CASE: _reads,
+        Permission.SEE_OPINIONS: _sees_opinions,
+        Permission.EXCHANGE_MESSAGES: _answers_messages,
         Permission.SEE_COMPUTER_VIEW: _has_read_blind,
         Permission.WRITE_DRAFT: _decides,
         Permission.SIGN: _may_sign,

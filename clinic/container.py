@@ -33,7 +33,7 @@ IMAGE_TYPES: Final = frozenset({"photo", "rendition", "heatmap"})
 TEXT_TYPES: Final = frozenset(
     {
         *("history", "identity", "finding", "letter", "retake"),
-        *("draft", "gp_letter", "pathology"),
+        *("draft", "gp_letter", "pathology", "question", "note", "message"),
     }
 )
 FILE_TYPES: Final = frozenset({"attachment"})

@@ -39,6 +39,9 @@ class ObjectKind(StrEnum):
     GP_LETTER = "gp_letter"
     ATTACHMENT = "attachment"  # a file that a reader put beside the case
     PATHOLOGY = "pathology"  # a note on a histology result
+    QUESTION = "question"  # what a reader asks of a second one
+    NOTE = "note"  # what the case's readers write for each other
+    MESSAGE = "message"  # between the patient and the reader, both ways
 
 
 _PICTURES = frozenset({ObjectKind.PHOTO, ObjectKind.RENDITION, ObjectKind.HEATMAP})
@@ -165,21 +168,25 @@ _PATIENT_NEEDS = {
     ObjectKind.RETAKE: Permission.SEE_OWN_STATUS,
     ObjectKind.GP_LETTER: Permission.SEE_SIGNED_RESULT,
     ObjectKind.ATTACHMENT: Permission.SEE_SIGNED_RESULT,
+    ObjectKind.MESSAGE: Permission.EXCHANGE_MESSAGES,
 }
 
 _STAFF_NEEDS = {
     ObjectKind.PHOTO: Permission.SEE_PHOTOS,
     ObjectKind.RENDITION: Permission.SEE_PHOTOS,
     ObjectKind.HEATMAP: Permission.SEE_COMPUTER_VIEW,
-    ObjectKind.HISTORY: Permission.READ_CASE,
-    ObjectKind.IDENTITY: Permission.READ_CASE,
-    ObjectKind.FINDING: Permission.READ_CASE,
-    ObjectKind.LETTER: Permission.READ_CASE,
-    ObjectKind.RETAKE: Permission.READ_CASE,
+    ObjectKind.HISTORY: Permission.SEE_CASE,
+    ObjectKind.IDENTITY: Permission.SEE_CASE,
+    ObjectKind.FINDING: Permission.SEE_OPINIONS,
+    ObjectKind.LETTER: Permission.SEE_OPINIONS,
+    ObjectKind.RETAKE: Permission.SEE_CASE,
     ObjectKind.DRAFT: Permission.WRITE_DRAFT,
-    ObjectKind.GP_LETTER: Permission.READ_CASE,
+    ObjectKind.GP_LETTER: Permission.SEE_OPINIONS,
     ObjectKind.ATTACHMENT: Permission.READ_CASE,
     ObjectKind.PATHOLOGY: Permission.READ_CASE,
+    ObjectKind.QUESTION: Permission.SEE_CASE,
+    ObjectKind.NOTE: Permission.SEE_OPINIONS,
+    ObjectKind.MESSAGE: Permission.EXCHANGE_MESSAGES,
 }
 
 

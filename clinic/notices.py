@@ -24,6 +24,7 @@ class NoticeKind(StrEnum):
     CASES_OVERDUE = "cases overdue"
     CASE_HANDED_OVER = "case handed over"
     NEWS = "news"  # there is something new to read in the account
+    CASE_MESSAGE = "case message"
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ _SUBJECTS = {
     NoticeKind.CASES_OVERDUE: "Work is past due",
     NoticeKind.CASE_HANDED_OVER: "A colleague handed work over to you",
     NoticeKind.NEWS: "There is something new for you",
+    NoticeKind.CASE_MESSAGE: "You have a message",
 }
 
 _BODIES = {
@@ -88,6 +90,7 @@ _BODIES = {
     NoticeKind.CASE_HANDED_OVER: "A colleague handed work over to you. Sign in to see it. It goes "
     "back to all if nobody takes it up.",
     NoticeKind.NEWS: "There is something new in your account. Sign in to read it.",
+    NoticeKind.CASE_MESSAGE: "There is a message for you. Sign in to read it.",
 }
 
 _ASKED_FOR = frozenset(
@@ -103,11 +106,14 @@ _ABOUT_WORK = frozenset(
 )
 _NOT_ASKED = "Was it not you? Then you need to do nothing."
 _DONE_ALREADY = "Is it done already? Then you need to do nothing."
+_URGENT = "Is it urgent? Call us: {phone}."
 _QUESTIONS = "Do you have questions? Call us: {phone}."
 _NOT_YOU = "Was it you? Then you need to do nothing. If not, call us at once: {phone}."
 
 
 def _after(kind: NoticeKind) -> str:
+    if kind is NoticeKind.CASE_MESSAGE:
+        return _URGENT
     if kind is NoticeKind.NEWS:
         return _QUESTIONS
     if kind in _ABOUT_WORK:

@@ -12,7 +12,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
-from clinic.share import Share
+from clinic.reading_statistics import Share
 from ml.labels import CLASSES, MALIGNANT
 
 FEWEST: Final = 20  # below so many cases a share says too little to be shown as one

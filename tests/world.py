@@ -13,11 +13,13 @@ from pathlib import Path
 
 from argon2 import PasswordHasher
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy.orm import Session
 
 from clinic.access import Role
 from clinic.account_secrets import AccountSecrets
 from clinic.body_site import BodyLocation, BodySite, Side
 from clinic.consent import FOR_CARE, ConsentDecision, Purpose
+from clinic.double_read import ReadReason
 from clinic.envelope import seal
 from clinic.erasure_ledger import ErasureLedger
 from clinic.installation_key import InstallationKey
@@ -28,12 +30,16 @@ from clinic.passwords import Passwords
 from clinic.photo import PhotoLimits, clean_photo
 from clinic.records import (
     accounts,
+    adjudication,
+    case_notes,
     consents,
     first_reads,
     keys,
+    messages,
     review,
     review_queue,
     sealed_objects,
+    second_reads,
     submissions,
 )
 from clinic.records.accounts import NewAccount
@@ -43,10 +49,12 @@ from clinic.records.db import SessionFactory, database_now, new_id
 from clinic.records.erasure import Eraser
 from clinic.records.first_reads import Impression
 from clinic.records.keeper_client import KeeperClient
-from clinic.records.models import Clinic
+from clinic.records.models import Account, Clinic, SealedObject, Submission
 from clinic.records.review import Decision
 from clinic.records.sealed_objects import Place
+from clinic.records.second_reads import NewRead, Reading
 from clinic.records.submissions import NewSubmission
+from clinic.submission import CaseState
 from tests.fakes import FakeAnalyst, InlineHints
 from tools.lesion_drawing import draw_lesion
 from web.portal.texts import Identity, write_identity
@@ -252,6 +260,64 @@ class World:
                     letter=letter,
                 ),
             )
+
+    def ask_second(self, case: str, asker: Person, *, of: Person | None = None) -> str:
+        """A blind second opinion on a case that this reader holds or signed; its id."""
+        with self.sessions() as session, session.begin():
+            row = submissions.find(session, case)
+            assert row is not None
+            question = self.sealed_text(session, row, ObjectKind.QUESTION, "Is this a nevus?")
+            new = NewRead(
+                reason=ReadReason.ASKED,
+                blind=True,
+                holds=row.case_state != CaseState.SIGNED,
+                asked_by=asker.account_id,
+                asked_of=of.account_id if of else None,
+                first_diagnosis="nv",
+                question=question,
+            )
+            return second_reads.ask(session, row, new).id
+
+    def sealed_text(
+        self, session: Session, row: Submission, kind: ObjectKind, text: str
+    ) -> SealedObject:
+        recipient = keys.sealing_recipient(session, self.root_public_key)
+        place = Place(row.patient_id, row.id, kind, sealed_objects.next_slot(session, row.id, kind))
+        return sealed_objects.add_text(session, self.blobs, place, text, recipient=recipient)
+
+    def second_read(
+        self, case: str, asker: Person, reader: Person, *, diagnosis: str, plan: str
+    ) -> str:
+        """A second opinion that was asked for and is there; its id."""
+        read_id = self.ask_second(case, asker, of=reader)
+        self.answer_second(read_id, reader, diagnosis=diagnosis, plan=plan)
+        return read_id
+
+    def answer_second(self, read_id: str, reader: Person, *, diagnosis: str, plan: str) -> None:
+        with self.sessions() as session, session.begin():
+            assert second_reads.take(session, read_id, reader_id=reader.account_id)
+            row = second_reads.find(session, read_id)
+            assert row is not None
+            reading = Reading([diagnosis], "high", plan)
+            second_reads.record(session, row, reading, reader_id=reader.account_id)
+            adjudication.after_reading(session, row)
+
+    def message(self, case: str, author: Person, text: str) -> None:
+        """A message of the case's patient or its reader."""
+        with self.sessions() as session, session.begin():
+            row = submissions.find(session, case)
+            assert row is not None
+            sealed = self.sealed_text(session, row, ObjectKind.MESSAGE, text)
+            account = session.get_one(Account, author.account_id)
+            messages.write(session, row, author=account, sealed=sealed)
+
+    def note(self, case: str, author: Person, text: str) -> None:
+        """A note for the readers of the case."""
+        with self.sessions() as session, session.begin():
+            row = submissions.find(session, case)
+            assert row is not None
+            sealed = self.sealed_text(session, row, ObjectKind.NOTE, text)
+            case_notes.write(session, row, author_id=author.account_id, sealed=sealed)
 
     def decide_on_research(self, patient: Person, *, permitted: bool) -> None:
         """What this patient ticks, or takes back, on the account page."""

@@ -22,6 +22,7 @@ SIGN_IN_PER_ACCOUNT = "10/minute"
 PROOFS_PER_ACCOUNT = "10/minute;60/hour"
 MAILS_PER_ACCOUNT = "5/hour"  # nobody's mailbox is to be filled by others
 UPLOADS_PER_ACCOUNT = "20/minute"
+MESSAGES_PER_ACCOUNT = "10/minute;60/hour"
 REPORTS_PER_ADDRESS = "30/minute"
 EXPORTS_PER_ACCOUNT = "20/hour"
 

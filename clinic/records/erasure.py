@@ -24,6 +24,9 @@ from clinic.records.models import (
     Attachment,
     AuditEntry,
     CaseDraft,
+    CaseMessage,
+    CaseNote,
+    Consensus,
     Consent,
     ErasureRequest,
     Escalation,
@@ -44,6 +47,7 @@ from clinic.records.models import (
     ReportWithdrawal,
     ScreeningResult,
     SealedObject,
+    SecondRead,
     SignedReport,
     SignInLink,
     Submission,
@@ -54,6 +58,7 @@ from clinic.retention import ErasureState
 OF_A_CASE = (
     *(SignedReport, FirstRead, Reading, ScreeningResult, Escalation, HandOver),
     *(CaseDraft, Attachment, PathologyResult),
+    *(SecondRead, Consensus, CaseMessage, CaseNote),
 )
 OF_A_PATIENT = (SealedObject, Submission, Consent)
 OF_AN_ACCOUNT = (

@@ -27,6 +27,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from clinic.access import Role
 from clinic.audit_event import AuditAction
+from clinic.double_read import ConsensusPath, ReadReason, ReadState
 from clinic.due_time import LONGEST_LIMIT, Clock
 from clinic.escalation import Level, Promise
 from clinic.hand_over import HandOverReason
@@ -57,6 +58,8 @@ _SIGNED = f"case_state = '{CaseState.SIGNED}'"
 _WAITING_FOR_PHOTOS = f"case_state = '{CaseState.UNREADABLE}'"
 _LONG_AGO = "1970-01-01 00:00:00.000000"
 _UNDECIDED = f"state IN ('{ErasureState.OPEN}', '{ErasureState.GRANTED}')"
+_READ_OPEN = f"state = '{ReadState.OPEN}'"
+_UNREAD = "read_at IS NULL"
 _EMERGENCY = f"action = '{AuditAction.EMERGENCY_ACCESS}'"
 
 
@@ -493,6 +496,143 @@ class Reading(Base):
     started_at: Mapped[datetime] = mapped_column(UtcDateTime)
     revealed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     decided_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class SecondRead(Base):
+    """A second dermatologist's reading of a case: the wish for it, and later the opinion.
+
+    `asked_by` is None where the clinic's rule asks, `asked_of` where any colleague may read. With
+    `holds` nothing is signed before it is read. The two columns after it keep what the case's
+    reader thought when it was asked for. Question and note are sealed objects.
+    """
+
+    __tablename__ = "second_read"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
+    submission_id: Mapped[str] = mapped_column(ForeignKey("submission.id"), index=True)
+    clinic_id: Mapped[str] = mapped_column(ForeignKey("clinic.id"))
+    reason: Mapped[str] = mapped_column(String(20))
+    state: Mapped[str] = mapped_column(String(10), default=ReadState.OPEN)
+    blind: Mapped[bool] = mapped_column(Boolean)
+    holds: Mapped[bool] = mapped_column(Boolean)
+    first_diagnosis: Mapped[str | None] = mapped_column(String(20))
+    first_plan: Mapped[str | None] = mapped_column(String(30))
+    asked_by: Mapped[str | None] = mapped_column(ForeignKey("account.id"))
+    asked_of: Mapped[str | None] = mapped_column(ForeignKey("account.id"))
+    question_object_id: Mapped[str | None] = mapped_column(ForeignKey("sealed_object.id"))
+    asked_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    due_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    withdrawn_reason: Mapped[str | None] = mapped_column(String(30))
+
+    reader_id: Mapped[str | None] = mapped_column(ForeignKey("account.id"))
+    reader_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    read_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    differential: Mapped[list[str] | None] = mapped_column(
+        JSON(none_as_null=True)
+    )  # likeliest first
+    confidence: Mapped[str | None] = mapped_column(String(20))
+    plan: Mapped[str | None] = mapped_column(String(30))
+    note_object_id: Mapped[str | None] = mapped_column(ForeignKey("sealed_object.id"))
+
+    __table_args__ = (
+        CheckConstraint(_one_of("state", ReadState), name="second_read_state_is_known"),
+        CheckConstraint(_one_of("reason", ReadReason), name="second_read_reason_is_known"),
+        CheckConstraint(
+            "state <> 'read' OR read_at IS NOT NULL", name="second_read_read_has_a_time"
+        ),
+        CheckConstraint(
+            "state <> 'read' OR (reader_id IS NOT NULL AND differential IS NOT NULL"
+            " AND confidence IS NOT NULL AND plan IS NOT NULL)",
+            name="second_read_read_is_complete",
+        ),
+        CheckConstraint(
+            "(state = 'withdrawn') = (withdrawn_reason IS NOT NULL)",
+            name="second_read_withdrawn_has_reason",
+        ),
+        _partial("second_read_to_do", "clinic_id", "due_at", where=_READ_OPEN),
+        Index(
+            "second_read_one_at_a_time",
+            "submission_id",
+            unique=True,
+            postgresql_where=text(_READ_OPEN),
+            sqlite_where=text(_READ_OPEN),
+        ),
+    )
+
+
+class Consensus(Base):
+    """What the readers of a case settled on, and how. The newest row of a case counts."""
+
+    __tablename__ = "consensus"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
+    submission_id: Mapped[str] = mapped_column(ForeignKey("submission.id"), index=True)
+    clinic_id: Mapped[str] = mapped_column(ForeignKey("clinic.id"))
+    path: Mapped[str] = mapped_column(String(20))
+    diagnosis: Mapped[str] = mapped_column(String(20))
+    plan: Mapped[str] = mapped_column(String(30))
+    recorded_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+    __table_args__ = (
+        CheckConstraint(_one_of("path", ConsensusPath), name="consensus_path_is_known"),
+    )
+
+
+class DoubleReadRule(Base):
+    """Which cases of a clinic a second dermatologist reads; without a row, the usual ones."""
+
+    __tablename__ = "double_read_rule"
+
+    clinic_id: Mapped[str] = mapped_column(ForeignKey("clinic.id"), primary_key=True)
+    benign_share: Mapped[float] = mapped_column(Float)
+    skin_tone: Mapped[bool] = mapped_column(Boolean)
+    disagreement: Mapped[bool] = mapped_column(Boolean)
+    changed_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+    __table_args__ = (
+        CheckConstraint(
+            "benign_share >= 0 AND benign_share <= 1", name="double_read_rule_share_is_a_share"
+        ),
+    )
+
+
+class CaseMessage(Base):
+    """A message between a patient and the readers of a case. Its text is a sealed object.
+
+    `answer_by` is set on a patient's; `read_at` once the other side has opened it.
+    """
+
+    __tablename__ = "case_message"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
+    submission_id: Mapped[str] = mapped_column(ForeignKey("submission.id"), index=True)
+    clinic_id: Mapped[str] = mapped_column(ForeignKey("clinic.id"))
+    author_id: Mapped[str] = mapped_column(ForeignKey("account.id"))
+    from_patient: Mapped[bool] = mapped_column(Boolean)
+    object_id: Mapped[str] = mapped_column(ForeignKey("sealed_object.id"))
+    sent_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    answer_by: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    read_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+    author: Mapped[Account] = relationship()
+
+    __table_args__ = (_partial("case_message_unread", "clinic_id", "sent_at", where=_UNREAD),)
+
+
+class CaseNote(Base):
+    """What a reader wrote for the readers of a case alone. Rows are never changed."""
+
+    __tablename__ = "case_note"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
+    submission_id: Mapped[str] = mapped_column(ForeignKey("submission.id"), index=True)
+    clinic_id: Mapped[str] = mapped_column(ForeignKey("clinic.id"))
+    author_id: Mapped[str] = mapped_column(ForeignKey("account.id"))
+    object_id: Mapped[str] = mapped_column(ForeignKey("sealed_object.id"))
+    written_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+    author: Mapped[Account] = relationship()
 
 
 class SignedReport(Base):

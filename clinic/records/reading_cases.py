@@ -1,6 +1,5 @@
 """Signed cases as statistics of readers need them: codes and times, no text and no photo."""
 
-from collections.abc import Mapping
 from datetime import timedelta
 from typing import Final
 
@@ -8,8 +7,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from clinic.reading_summary import ReadCase
+from clinic.records import pathology
 from clinic.records.db import database_now
-from clinic.records.models import FirstRead, Reading, ScreeningResult, SignedReport, Submission
+from clinic.records.models import FirstRead, PathologyResult, Reading, ScreeningResult, SignedReport, Submission
 
 # The newest of a period: so many give narrow intervals, and the page stays quick.
 MOST_CASES: Final = 5000
@@ -21,12 +21,11 @@ def read_cases(
     clinic_id: str,
     signed_within: timedelta,
     reader_id: str | None = None,
-    pathology: Mapping[str, str] | None = None,
 ) -> list[ReadCase]:
     """The clinic's newest signed cases, or those of one reader, at most MOST_CASES.
 
     A case counts with the first version of its report, which is what the reader decided at the
-    desk. `pathology` holds the laboratory's diagnosis by submission, where one is known.
+    desk; with it stands what the laboratory found, where that is known.
     """
     query = (
         select(SignedReport, Submission, FirstRead, ScreeningResult, Reading)
@@ -46,8 +45,9 @@ def read_cases(
     )
     if reader_id is not None:
         query = query.where(SignedReport.signer_id == reader_id)
-    known = pathology or {}
-    return [_read_case(*row, known.get(row.Submission.id)) for row in session.execute(query)]
+    rows = session.execute(query).all()
+    known = pathology.newest(session, [row.Submission.id for row in rows])
+    return [_read_case(*row, known.get(row.Submission.id)) for row in rows]
 
 
 def _read_case(
@@ -56,7 +56,7 @@ def _read_case(
     first: FirstRead,
     result: ScreeningResult | None,
     reading: Reading | None,
-    pathology: str | None,
+    found: PathologyResult | None,
 ) -> ReadCase:
     probabilities = (result.probabilities if result else None) or {}
     return ReadCase(
@@ -72,5 +72,5 @@ def _read_case(
         due_at=case.due_at,
         signed_at=report.signed_at,
         started_at=reading.started_at if reading else None,
-        pathology=pathology,
+        pathology=found.diagnosis if found else None,
     )

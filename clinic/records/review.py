@@ -7,7 +7,7 @@ from datetime import date, datetime
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from clinic.records import first_reads
+from clinic.records import first_reads, second_reads
 from clinic.records.db import database_now
 from clinic.records.models import ScreeningResult, SealedObject, SignedReport, Submission
 from clinic.records.review_queue import changed_one
@@ -54,7 +54,8 @@ def sign(session: Session, row: Submission, *, reader_id: str, decision: Decisio
     """Close the case with a signed finding, once.
 
     Raises:
-        NotOwnerError: the case is not in review, or this reader does not hold it now.
+        NotOwnerError: the case is not in review, this reader does not hold it now, or it waits
+            for a second reader.
 
     """
     now = database_now(session)
@@ -64,6 +65,7 @@ def sign(session: Session, row: Submission, *, reader_id: str, decision: Decisio
         .where(Submission.id == row.id, Submission.claimed_by == reader_id)
         .where(Submission.claim_until > now)
         .where(Submission.case_state.in_(source_states(CaseEvent.SIGN)))
+        .where(~second_reads.holds_case())
         .values(
             case_state=next_case_state(CaseState.AWAITING_REVIEW, CaseEvent.SIGN), escalate_at=now
         ),
@@ -116,7 +118,10 @@ def mark_told(session: Session, submission_id: str) -> bool:
 
 
 def request_retake(session: Session, submission_id: str, *, reader_id: str, reason: str) -> bool:
-    """Ask the patient for new photos. False: this reader does not hold the case now."""
+    """Ask the patient for new photos. False: this reader does not hold the case now.
+
+    The claim ends, but the case keeps in mind whose it was: the new photos come back to them.
+    """
     now = database_now(session)
     event = CaseEvent.RETAKE_REQUESTED
     return changed_one(
@@ -128,7 +133,6 @@ def request_retake(session: Session, submission_id: str, *, reader_id: str, reas
         .values(
             case_state=next_case_state(CaseState.AWAITING_REVIEW, event),
             retake_reason=reason,
-            claimed_by=None,
             claim_until=None,
         ),
     )

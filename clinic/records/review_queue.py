@@ -27,6 +27,7 @@ from sqlalchemy.orm import Session
 from clinic.access import Role
 from clinic.escalation import Promise
 from clinic.hand_over import NOT_FOR_ME, HandOverReason
+from clinic.records import second_reads
 from clinic.records.db import database_now
 from clinic.records.models import Account, Escalation, HandOver, ScreeningResult, Submission
 from clinic.submission import CaseState
@@ -127,7 +128,9 @@ def _filtered(clinic_id: str, filters: Filters, reader_id: str, now: datetime) -
 
 
 def _free(now: datetime) -> ColumnElement[bool]:
-    return or_(Submission.claim_until.is_(None), Submission.claim_until <= now)
+    """Nobody holds it, and it does not wait for a second reader to come back to its own."""
+    unclaimed = or_(Submission.claim_until.is_(None), Submission.claim_until <= now)
+    return unclaimed & ~second_reads.holds_case()
 
 
 def _held(now: datetime) -> ColumnElement[bool]:

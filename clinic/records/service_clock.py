@@ -1,14 +1,14 @@
 """A clinic's service times as rows: its limits, its closed days, and who is told of a breach."""
 
 from collections.abc import Collection, Mapping
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from clinic.access import STAFF, Role
-from clinic.due_time import WORKING_DAYS, Clock, ServiceTimes, suspected_cancer_by
+from clinic.due_time import WORKING_DAYS, Clock, ServiceTimes, add_working_time, suspected_cancer_by
 from clinic.records.models import (
     Account,
     Clinic,
@@ -35,6 +35,14 @@ def service_times(session: Session, clinic_id: str) -> ServiceTimes:
 def due(session: Session, *, clinic_id: str, clock: Clock, start: datetime) -> datetime:
     """When `clock` ends for a case of this clinic that began at `start`."""
     return service_times(session, clinic_id).due_at(clock, start=start)
+
+
+def after_working_time(
+    session: Session, *, clinic_id: str, start: datetime, duration: timedelta
+) -> datetime:
+    """`start` plus so much of this clinic's working time."""
+    times = service_times(session, clinic_id)
+    return add_working_time(start, duration, holidays=times.holidays, timezone=times.timezone)
 
 
 def start_cancer_clock(row: Submission) -> None:

@@ -2,15 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from sqlalchemy import Select, delete, select, update
 from sqlalchemy.orm import Session
 
 from clinic.access import CaseFacts
+from clinic.records import second_reads, service_clock
 from clinic.records.db import database_now
 from clinic.records.models import (
+    Account,
     CaseDraft,
     FirstRead,
     Reading,
@@ -22,6 +24,7 @@ from clinic.records.models import (
 from clinic.submission import CaseEvent, CaseState, ScreeningState, next_case_state
 
 _Found = TypeVar("_Found")
+RESERVED = timedelta(hours=12)  # of working time, half of what an urgent case has
 
 
 @dataclass(frozen=True)
@@ -76,22 +79,34 @@ def replace_photos(session: Session, row: Submission) -> None:
     """New photos arrive for a case that asked for them: it goes through screening again.
 
     What the computer and the reader said of the old photos says nothing about the new ones; the
-    computer's view of them opens only after a first read of them.
+    computer's view of them opens only after a first read of them. For RESERVED the case is kept for
+    the reader who asked for them, and then it is anybody's.
     """
     now = database_now(session)
+    keep = _reserved_until(session, row, now)
     session.execute(
         update(SealedObject)
         .where(SealedObject.submission_id == row.id)
         .where(SealedObject.kind.in_(["photo", "rendition", "heatmap", "retake", "draft"]))
         .values(current=False)
     )
+    second_reads.withdraw_all(session, row.id, reason="new_photos")
     for kind in (ScreeningResult, FirstRead, Reading, CaseDraft):
         session.execute(delete(kind).where(kind.submission_id == row.id))
     row.case_state = next_case_state(CaseState(row.case_state), CaseEvent.PHOTOS_REPLACED)
     row.screening_state = ScreeningState.QUEUED
     row.attempt, row.not_before, row.hinted_at, row.queued_at = 0, now, None, now
-    row.retake_reason, row.claimed_by, row.claim_until = None, None, None
+    row.retake_reason, row.claim_until = None, keep
     session.flush()
+
+
+def _reserved_until(session: Session, row: Submission, now: datetime) -> datetime | None:
+    reader = session.get(Account, row.claimed_by) if row.claimed_by else None
+    if reader is None or reader.disabled_at is not None:
+        return None
+    return service_clock.after_working_time(
+        session, clinic_id=row.clinic_id, start=now, duration=RESERVED
+    )
 
 
 def stop_ai(session: Session, patient_id: str) -> None:
@@ -118,16 +133,20 @@ def find(session: Session, submission_id: str) -> Submission | None:
 
 
 def facts(session: Session, row: Submission) -> CaseFacts:
-    """What the policy needs to know of this case. A claim counts only while it lasts."""
+    """What the policy needs to know of this case. A claim counts only while it lasts, in review."""
     first_read = session.get(FirstRead, row.id)
     signed = row.case_state == CaseState.SIGNED
-    alive = signed or (row.claim_until is not None and row.claim_until > database_now(session))
+    claimed = row.claim_until is not None and row.claim_until > database_now(session)
+    alive = signed or (claimed and row.case_state == CaseState.AWAITING_REVIEW)
+    unreadable = row.case_state == CaseState.UNREADABLE
     return CaseFacts(
         patient_id=row.patient_id,
         clinic_id=row.clinic_id,
         claimed_by=row.claimed_by if alive else None,
         first_read_by=first_read.reader_id if first_read else None,
         signed=signed,
+        second_readers=second_reads.readers(session, row.id),
+        photos_asked_by=row.claimed_by if unreadable else None,
         compared_by=_readers_of_later_visits(session, row),
     )
 

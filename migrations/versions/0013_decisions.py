@@ -15,6 +15,7 @@ depends_on = None
 NOTICE_KINDS = (
     'new device', 'password changed', 'factor added', 'factor removed', 'recovery code used',
     'email changed', 'password reset', 'email change', 'registration', 'address taken',
+    'cases nearly due', 'cases overdue', 'case handed over',
 )
 
 # What is signed stays: it goes with its patient alone, once the keys that open it are destroyed.

@@ -5,7 +5,7 @@ from itertools import product
 
 import pytest
 
-from clinic.access import STAFF, Actor, CaseFacts, Permission, Role, may
+from clinic.access import STAFF, Actor, CaseFacts, Permission, Role, SecondReader, may
 from clinic.ehr_client import EhrClient
 
 ALICE = Actor("account-alice", Role.PATIENT, "clinic-1", "patient-alice")
@@ -32,8 +32,18 @@ READ = replace(CLAIMED, first_read_by=BOB.user_id)
 SIGNED = replace(READ, signed=True)
 CASES = {"free": FREE, "claimed": CLAIMED, "read": READ, "signed": SIGNED}
 
-OWN_CASE = {Permission.SEE_OWN_STATUS, Permission.SEE_OWN_PHOTOS, Permission.REPLACE_PHOTOS}
-HOLDS = {Permission.SEE_IN_QUEUE, Permission.READ_CASE, Permission.SEE_PHOTOS}
+OWN_CASE = {
+    Permission.SEE_OWN_STATUS,
+    Permission.SEE_OWN_PHOTOS,
+    Permission.REPLACE_PHOTOS,
+    Permission.EXCHANGE_MESSAGES,
+}
+SECOND_READS = {Permission.SEE_IN_QUEUE, Permission.SEE_PHOTOS, Permission.SEE_CASE}
+HOLDS = SECOND_READS | {
+    Permission.READ_CASE,
+    Permission.SEE_OPINIONS,
+    Permission.EXCHANGE_MESSAGES,
+}
 ALLOWED = {
     ("alice", "free"): OWN_CASE,
     ("alice", "claimed"): OWN_CASE,
@@ -42,6 +52,7 @@ ALLOWED = {
         Permission.SEE_OWN_STATUS,
         Permission.SEE_OWN_PHOTOS,
         Permission.SEE_SIGNED_RESULT,
+        Permission.EXCHANGE_MESSAGES,
     },
     ("bob", "free"): {Permission.SEE_IN_QUEUE},
     ("bob", "claimed"): HOLDS,
@@ -117,6 +128,31 @@ def test_the_computer_s_view_needs_this_reader_s_own_first_read() -> None:
     read_by_dan = replace(CLAIMED, first_read_by=DAN.user_id)
     assert not may(BOB, Permission.SEE_COMPUTER_VIEW, read_by_dan)
     assert not may(BOB, Permission.SIGN, read_by_dan)
+
+
+@pytest.mark.parametrize(
+    ("blind", "done", "more"),
+    [
+        (True, False, set()),
+        (False, False, {Permission.SEE_OPINIONS}),
+        (True, True, {Permission.SEE_OPINIONS, Permission.SEE_COMPUTER_VIEW}),
+    ],
+)
+@pytest.mark.parametrize("case", CASES)
+def test_a_second_reader_sees_the_case_and_opinions_and_computer_in_their_turn(
+    case: str, *, blind: bool, done: bool, more: set[Permission]
+) -> None:
+    at_it = SecondReader(DAN.user_id, blind=blind, done=done)
+    facts = replace(CASES[case], second_readers=(at_it,))
+    assert {one for one in Permission if may(DAN, one, facts)} == SECOND_READS | more
+    assert {one for one in Permission if may(BOB, one, facts)} == ALLOWED["bob", case]
+
+
+def test_while_new_photos_are_waited_for_the_reader_who_asked_answers_messages() -> None:
+    waits = replace(FREE, photos_asked_by=BOB.user_id)
+    allowed = {one for one in Permission if may(BOB, one, waits)}
+    assert allowed == {Permission.SEE_IN_QUEUE, Permission.EXCHANGE_MESSAGES}
+    assert not may(DAN, Permission.EXCHANGE_MESSAGES, waits)
 
 
 def test_a_record_system_reads_what_its_scopes_name() -> None:

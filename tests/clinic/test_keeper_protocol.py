@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clinic.access import STAFF, Actor, CaseFacts, Role
+from clinic.access import STAFF, Actor, CaseFacts, Role, SecondReader
 from clinic.ehr_client import EhrClient
 from clinic.keeper_protocol import (
     HOURLY_CAP,
@@ -257,6 +257,9 @@ def test_a_reader_sees_the_original_only_where_no_rendition_can_be() -> None:
         (ObjectKind.RETAKE, True, True),
         (ObjectKind.FINDING, False, False),
         (ObjectKind.HEATMAP, False, False),
+        (ObjectKind.MESSAGE, True, True),
+        (ObjectKind.QUESTION, False, False),
+        (ObjectKind.NOTE, False, False),
     ],
 )
 def test_what_a_patient_opens_before_and_after_the_signature(
@@ -265,6 +268,40 @@ def test_what_a_patient_opens_before_and_after_the_signature(
     own = replace(OWNER, objects=wanted(kind))
     assert (refusal(own) is None) is before
     assert (refusal(replace(own, case=SIGNED)) is None) is after
+
+
+OPINIONS = (ObjectKind.NOTE, ObjectKind.FINDING, ObjectKind.LETTER)
+THE_CASE = (ObjectKind.RENDITION, ObjectKind.HISTORY, ObjectKind.QUESTION)
+
+
+def opens(facts: RequestFacts, kind: ObjectKind) -> bool:
+    purpose = (
+        KeyPurpose.VIEW if kind in {ObjectKind.RENDITION, ObjectKind.HEATMAP} else KeyPurpose.TEXT
+    )
+    return refusal(replace(facts, purpose=purpose, objects=wanted(kind))) is None
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize(("blind", "done"), [(True, False), (False, False), (True, True)])
+def test_a_second_reader_opens_the_case_and_no_opinion_before_the_own_one(
+    *, signed: bool, blind: bool, done: bool
+) -> None:
+    dan = replace(BOB, user_id="account-dan")
+    at_it = SecondReader(dan.user_id, blind=blind, done=done)
+    case = replace(READ, signed=signed, second_readers=(at_it,))
+    facts = replace(TEXT, actor=dan, case=case)
+    assert all(opens(facts, kind) for kind in THE_CASE)
+    assert [opens(facts, kind) for kind in OPINIONS] == [done or not blind] * len(OPINIONS)
+    assert opens(facts, ObjectKind.HEATMAP) is done
+    assert not opens(facts, ObjectKind.MESSAGE)
+    nobody = replace(facts, case=replace(case, second_readers=()))
+    assert not any(opens(nobody, kind) for kind in ObjectKind)
+
+
+def test_while_new_photos_are_waited_for_the_reader_who_asked_opens_messages_alone() -> None:
+    case = replace(CLAIMED, claimed_by=None, photos_asked_by=BOB.user_id)
+    facts = replace(TEXT, case=case)
+    assert [kind for kind in ObjectKind if opens(facts, kind)] == [ObjectKind.MESSAGE]
 
 
 def test_another_patient_opens_nothing() -> None:

@@ -269,6 +269,49 @@ TABLE = """
     GET    /attachments/{inner_signed}            302 403 403 200 403 403 403 404 302
     POST   /attachments/{file_signed}/remove      302 403 403 409 403 403 403 404 302
     POST   /attachments/{unknown}/remove          302 403 403 404 404 403 403 404 302
+    GET    /review/{fresh}/second-opinion         302 403 403 403 403 403 403 404 302
+    GET    /review/{claimed}/second-opinion       302 403 403 302 403 403 403 404 302
+    GET    /review/{doubted}/second-opinion       302 403 403 200 403 403 403 404 302
+    GET    /review/{signed}/second-opinion        302 403 403 200 403 403 403 404 302
+    GET    /review/{unknown}/second-opinion       302 403 403 404 404 403 403 404 302
+    GET    /review/{erased}/second-opinion        302 403 403 410 410 403 403 404 302
+    POST   /review/{fresh}/second-opinion         302 403 403 403 403 403 403 404 302
+    POST   /review/{claimed}/second-opinion       302 403 403 302 403 403 403 404 302
+    POST   /review/{doubted}/second-opinion       302 403 403 422 403 403 403 404 302
+    POST   /review/{erased}/second-opinion        302 403 403 410 410 403 403 404 302
+    POST   /review/{fresh}/notes                  302 403 403 403 403 403 403 404 302
+    POST   /review/{doubted}/notes                302 403 403 422 403 403 403 404 302
+    POST   /review/{signed}/notes                 302 403 403 422 403 403 403 404 302
+    POST   /review/{erased}/notes                 302 403 403 410 410 403 403 404 302
+    GET    /review/{fresh}/messages               302 403 403 403 403 403 403 404 302
+    GET    /review/{doubted}/messages             302 403 403 200 403 403 403 404 302
+    GET    /review/{signed}/messages              302 403 403 200 403 403 403 404 302
+    GET    /review/{erased}/messages              302 403 403 410 410 403 403 404 302
+    POST   /review/{fresh}/messages               302 403 403 403 403 403 403 404 302
+    POST   /review/{doubted}/messages             302 403 403 422 403 403 403 404 302
+    POST   /review/{erased}/messages              302 403 403 410 410 403 403 404 302
+    POST   /review/{signed}/messages/take         302 403 403 409 409 403 403 404 302
+    POST   /review/{unknown}/messages/take        302 403 403 404 404 403 403 404 302
+    POST   /review/{erased}/messages/take         302 403 403 410 410 403 403 404 302
+    GET    /messages                              302 403 403 200 200 403 403 200 302
+    GET    /second-reads                          302 403 403 200 200 403 403 200 302
+    GET    /second-reads/{unknown}                302 403 403 404 404 403 403 404 302
+    GET    /second-reads/{asked}                  302 403 403 403 200 403 403 404 302
+    POST   /second-reads/{unknown}/take           302 403 403 404 404 403 403 404 302
+    POST   /second-reads/{asked}/take             302 403 403 403 302 403 403 404 302
+    POST   /second-reads/{unknown}/give-back      302 403 403 404 404 403 403 404 302
+    POST   /second-reads/{asked}/give-back        302 403 403 403 302 403 403 404 302
+    POST   /second-reads/{unknown}/record         302 403 403 404 404 403 403 404 302
+    POST   /second-reads/{asked}/record           302 403 403 409 422 403 403 404 302
+    POST   /second-reads/{unknown}/withdraw       302 403 403 404 404 403 403 404 302
+    POST   /second-reads/{asked}/withdraw         302 403 403 302 403 403 403 404 302
+    GET    /cases/{doubted}/messages              302 200 403 403 403 403 403 403 403
+    GET    /cases/{signed}/messages               302 200 403 403 403 403 403 403 403
+    GET    /cases/{erased}/messages               302 410 410 403 403 403 403 403 403
+    POST   /cases/{doubted}/messages              302 422 403 403 403 403 403 403 403
+    POST   /cases/{unknown}/messages              302 404 404 403 403 403 403 403 403
+    GET    /double-reads                          302 403 403 403 403 200 403 403 403
+    POST   /double-reads                          302 403 403 403 403 422 403 403 403
     POST   /review/next                           302 403 403 302 302 403 403 302 302
     POST   /account/sessions/end-others           302 302 302 302 302 302 302 302 302
     POST   /sign-out                              302 302 302 302 302 302 302 302 302
@@ -368,6 +411,8 @@ class Stage:
             ("inner_signed", "signed", False),
         ):
             self.ids[name] = attach(world, self.ids[case], for_patient=for_patient)
+        self.ids["doubted"] = world.first_read(alice, bob)
+        self.ids["asked"] = world.ask_second(self.ids["doubted"], bob, of=world.dan)
         self.ids["letter_signed"] = object_of(world, self.ids["signed"], ObjectKind.LETTER)
         self.ids["history_read"] = object_of(world, self.ids["read"], ObjectKind.HISTORY)
         for name in ("earlier", "fresh", "claimed", "read", "signed"):
@@ -390,6 +435,8 @@ class Stage:
         world, frank = self.world, self.world.frank
         henry = world.add_person("henry", Role.PATIENT, clinic_id=world.other_clinic_id)
         self.ids |= {"far_fresh": world.screened(henry), "far_signed": world.signed(henry, frank)}
+        far_doubted = world.first_read(henry, frank)
+        self.ids["far_asked"] = world.ask_second(far_doubted, frank)
         for kind in (ObjectKind.RENDITION, ObjectKind.HEATMAP, ObjectKind.LETTER):
             self.ids[f"far_{kind}"] = object_of(world, self.ids["far_signed"], kind)
         self.ids["far_file"] = attach(world, self.ids["far_signed"])
@@ -485,6 +532,7 @@ FAR = {
     "/attachments/": ("far_file",),
     "/objects/": ("far_rendition", "far_heatmap", "far_letter"),
     "/grants/": ("far_grant",),
+    "/second-reads/": ("far_asked",),
     "/account/sessions/": ("far_session",),
     "/erasure-requests/": ("far_wish",),
     "/passkeys/": ("far_passkey",),

@@ -28,11 +28,15 @@ FRAME = frozenset(
     }
 )
 
-CARD = "id late promised_at reference sent_at site state"
+CARD = "id late messages promised_at reference sent_at site state"
 DESK = "ai_state due_at id left reference sent_at site site_detail state told_at told_by urgency"
 LETTER = (
     "ai_used follow_up_on image_quality plan registration_number signed_at signer_name text version"
 )
+COLLEAGUES = """
+    colleagues.can_ask colleagues.consensus colleagues.messages.all colleagues.messages.unread
+    colleagues.note_form colleagues.notes colleagues.reads colleagues.withdraw_form
+"""
 LIVE = """
     live.attempts live.escalations.broken live.escalations.promise live.escalations.warned
     live.promises.due_soon live.promises.overdue live.promises.urgency
@@ -74,12 +78,13 @@ PAGES = {
         active {within("counts", "all held mine overdue unclaimed urgent waiting")} next_cursor site
         {within("rows", "ai_available id left mine owner reasons reference site told_by urgency")}
         {within("rows", "told_late waiting warned")} untold {within("sites", SITES)}
+        {within("colleagues", "messages second_reads")}
     """,
     ("bob", "/review/live"): f"""
         active {within("counts", "all held mine overdue unclaimed urgent waiting")} site
     """,
     ("bob", "/review/{read}"): f"""
-        {within("case", DESK)}
+        {within("case", DESK)} {COLLEAGUES}
         {within("computer", "agreement_words fingerprint model_version reasons set_words warnings")}
         {within("computer.maps", "label words")}
         {within("computer.members", "label name probability")}
@@ -97,6 +102,7 @@ PAGES = {
         {within("case", DESK)} {within("result", LETTER)} result.status computer_line decision
         {within("versions", "reason signed_at status version")}
         attachments changes gp_letter newest pathology
+        {COLLEAGUES}
     """,
     ("bob", "/reading"): READING,
     ("erin", "/reading"): READING,

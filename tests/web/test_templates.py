@@ -60,7 +60,7 @@ from clinic.records.operations import (
 from ml import drift as model_drift
 from ml.drift import Bar, Drift, Level, Signal
 from web.errors import WORDS
-from web.portal import account_forms, desk_forms, forms
+from web.portal import account_forms, colleague_forms, desk_forms, forms
 from web.portal.access_log import AccessLine
 from web.portal.audit_search import FILTERS
 from web.portal.drift_chart import LEVEL_SENTENCES, LEVEL_WORDS, charts
@@ -181,6 +181,23 @@ ENDPOINTS = {
     "request_retake": "/review/<case_id>/retake",
     "sign_case": "/review/<case_id>/sign",
     "reading": "/reading",
+    "second_opinion": "/review/<case_id>/second-opinion",
+    "ask_second_opinion": "/review/<case_id>/second-opinion/ask",
+    "write_note": "/review/<case_id>/notes",
+    "case_messages": "/review/<case_id>/messages",
+    "send_case_message": "/review/<case_id>/messages/send",
+    "take_messages": "/review/<case_id>/messages/take",
+    "message_inbox": "/messages",
+    "my_messages": "/cases/<case_id>/messages",
+    "send_my_message": "/cases/<case_id>/messages/send",
+    "second_read_list": "/second-reads",
+    "second_read": "/second-reads/<read_id>",
+    "take_second_read": "/second-reads/<read_id>/take",
+    "give_second_read_back": "/second-reads/<read_id>/give-back",
+    "record_second_read": "/second-reads/<read_id>/record",
+    "withdraw_second_read": "/second-reads/<read_id>/withdraw",
+    "double_read_rule": "/double-reads",
+    "change_double_read_rule": "/double-reads/change",
     "operations": "/operations",
     "operations_live": "/operations/live",
     "retry_dead_case": "/operations/dead/<case_id>/retry",
@@ -321,6 +338,7 @@ def case(state: str, **change: Any) -> dict[str, Any]:
         "sent_at": NOW,
         "promised_at": NOW + timedelta(days=2),
         "late": False,
+        "messages": 0,
         "urgency": "urgent",
         "due_at": NOW + timedelta(days=1),
         "left": timedelta(hours=19),
@@ -385,6 +403,150 @@ def review(**change: Any) -> dict[str, Any]:
         "draft": {"revision": 0, "saved_at": None},
         "attachment_form": desk_forms.AttachmentForm(formdata=None),
         "attachments": [FILE],
+        "colleagues": colleagues(),
+    } | change
+
+
+def second_opinion_row(**change: Any) -> dict[str, Any]:
+    return {
+        "id": "r1",
+        "case_id": "c1",
+        "reason": "A colleague asks for your opinion",
+        "state": "waits",
+        "open": True,
+        "blind": True,
+        "holds": True,
+        "asked_by": READER.name,
+        "asked_of": "",
+        "asked_at": NOW,
+        "left": timedelta(hours=19),
+        "reader": "",
+        "reference": "K4M-001",
+        "site": "back, middle",
+        "urgency": "suspicious",
+    } | change
+
+
+OPINION = {
+    "differential": ["Melanoma", "Melanocytic nevus"],
+    "confidence": "Medium",
+    "plan": "Biopsy or excision",
+    "note": "The network is atypical at the edge.",
+    "read_at": NOW,
+}
+NOTE = {"author": "Dr. Amin Sato", "written_at": NOW, "text": "The mother had a melanoma."}
+
+
+def colleagues(**change: Any) -> dict[str, Any]:
+    return {
+        "can_ask": True,
+        "reads": [],
+        "consensus": None,
+        "notes": [],
+        "messages": {"all": 0, "unread": 0},
+        "withdraw_form": colleague_forms.WithdrawForm(formdata=None),
+        "note_form": colleague_forms.NoteForm(formdata=None),
+    } | change
+
+
+def colleagues_at_work(**change: Any) -> dict[str, Any]:
+    answered = second_opinion_row(
+        id="r2", open=False, state="answered", asked_by="", reader="Dr. Amin Sato"
+    )
+    return colleagues(
+        can_ask=False,
+        reads=[
+            {**answered, "mine": False, "question": "", "opinion": OPINION},
+            {**second_opinion_row(), "mine": True, "question": "A nevus?", "opinion": None},
+        ],
+        notes=[NOTE],
+        messages={"all": 3, "unread": 1},
+        **change,
+    )
+
+
+def second_read(state: str, **change: Any) -> dict[str, Any]:
+    return {
+        "state": state,
+        "read": second_opinion_row(),
+        "case": case("awaiting_review"),
+        "until": NOW + timedelta(minutes=30),
+        "history": None,
+        "first": None,
+        "own": None,
+        "computer": None,
+        "question": "",
+        "grant_url": "",
+        "photos": [],
+        "others": [],
+        "notes": [],
+        "release_form": forms.ReleaseForm(formdata=None),
+        "form": colleague_forms.SecondReadForm(formdata=None),
+    } | change
+
+
+def second_reading(**change: Any) -> dict[str, Any]:
+    opened = {"history": HISTORY, "question": "Is this a nevus?", "photos": PHOTOS}
+    return second_read("reading", grant_url="/cases/c1/grants", **opened) | change
+
+
+def answered_second_read() -> dict[str, Any]:
+    other = {**second_opinion_row(reader="Dr. Amin Sato"), "opinion": OPINION}
+    first = {"diagnosis": "Melanocytic nevus", "plan": "Benign: advice and no follow-up"}
+    known = {"first": first, "others": [other], "notes": [NOTE], "own": OPINION}
+    return second_reading(state="answered", computer=COMPUTER, **known)
+
+
+def ask_form(**values: str) -> Any:
+    form = colleague_forms.AskForm(formdata=MultiDict(values) if values else None)
+    form.offer([("a2", "Dr. Amin Sato")])
+    if values:
+        form.validate()
+    return form
+
+
+def ask_second_opinion(**values: str) -> dict[str, Any]:
+    place = {"id": "c1", "reference": "K4M-7QP", "site": "leg, left"}
+    return {"case": place, "form": ask_form(**values)}
+
+
+MESSAGES = [
+    {"mine": True, "author": "", "text": "Can I swim?", "sent_at": NOW, "new": False},
+    {"mine": False, "author": READER.name, "text": "Yes.", "sent_at": NOW, "new": True},
+]
+
+
+def messages_of(form: Any, **change: Any) -> dict[str, Any]:
+    return {
+        "case": {"id": "c1", "reference": "K4M-7QP", "site": "leg, left"},
+        "messages": MESSAGES,
+        "closes_at": NOW + timedelta(days=9),
+        "closed": False,
+        "full": False,
+        "form": form,
+    } | change
+
+
+def inbox_row(**change: Any) -> dict[str, Any]:
+    return {
+        "id": "c1",
+        "reference": "K4M-001",
+        "site": "leg, left",
+        "count": 2,
+        "since": EARLIER,
+        "answer_by": NOW,
+        "reader": READER.name,
+        "mine": True,
+        "can_take": False,
+    } | change
+
+
+def double_reads(**change: Any) -> dict[str, Any]:
+    rule = {"benign_percent": 5, "skin_tone": True, "disagreement": True}
+    return {
+        "form": colleague_forms.RuleForm(formdata=None, **rule),
+        "figures": {"open": 4, "late": 1, "answered": 61, "withdrawn": 2},
+        "agreement": {"pairs": 3, "fewest": 20, "kappa": None, "low": None, "high": None},
     } | change
 
 
@@ -426,6 +588,13 @@ FIRST_READ = {
     "confidence": "Medium",
     "urgency": "urgent",
     "recorded_at": NOW,
+}
+DIFFERS = {
+    "path": "A third reader decided",
+    "diagnosis": "Melanoma",
+    "plan": "Biopsy or excision",
+    "recorded_at": NOW,
+    "differs": True,
 }
 DECISION = [("Diagnosis", "Melanocytic nevus, D22.5"), ("Plan", "Benign: advice")]
 
@@ -537,6 +706,7 @@ def queue(**change: Any) -> dict[str, Any]:
         "sites": SITES,
         "untold": [UNTOLD, UNTOLD | {"mine": True}],
         "next_cursor": "abc",
+        "colleagues": {"second_reads": 2, "messages": 1},
     } | change
 
 
@@ -761,6 +931,7 @@ def codes(**change: Any) -> dict[str, Any]:
         "groups": [("nv", "Melanocytic nevus")],
         "found": [("D22.5", "Melanocytic nevi of trunk")],
         "cut_off": True,
+        "colleagues": colleagues(),
     } | change
 
 
@@ -961,7 +1132,7 @@ SAMPLES: dict[str, tuple[Any, Callable[[], dict[str, Any]]]] = {
                 case("unreadable"),
                 case("signed", site="back, middle"),
                 case("awaiting_review", site="face, right", late=True),
-                case("received", site="ear, left"),
+                case("received", site="ear, left", messages=2),
             ]
         },
     ),
@@ -1096,6 +1267,86 @@ SAMPLES: dict[str, tuple[Any, Callable[[], dict[str, Any]]]] = {
     "add_pathology+errors": (READER, lambda: add_pathology(morphology="x")),
     "codes": (READER, codes),
     "codes+none": (READER, lambda: codes(found=[], cut_off=False)),
+    "signed_case+consensus": (
+        READER,
+        lambda: signed() | {"colleagues": colleagues_at_work(consensus=DIFFERS)},
+    ),
+    "review_case+colleagues": (
+        READER,
+        lambda: review(first_read=FIRST_READ, computer=COMPUTER, colleagues=colleagues_at_work()),
+    ),
+    "second_opinion": (READER, ask_second_opinion),
+    "second_opinion+errors": (READER, lambda: ask_second_opinion(colleague="any")),
+    "second_reads": (
+        READER,
+        lambda: {
+            "mine": [second_opinion_row(left=timedelta(hours=-2))],
+            "pool": [second_opinion_row(id="r2", asked_by="", holds=False)],
+            "asked": [second_opinion_row(id="r3", state="answered", open=False)],
+        },
+    ),
+    "second_reads+empty": (READER, lambda: {"mine": [], "pool": [], "asked": []}),
+    "second_read": (READER, second_reading),
+    "second_read+offered": (READER, lambda: second_read("offered")),
+    "second_read+errors": (
+        READER,
+        lambda: second_reading(form=filled(colleague_forms.SecondReadForm, third="nv")),
+    ),
+    "second_read+answered": (READER, answered_second_read),
+    "second_read+closed": (READER, lambda: second_read("closed", own=OPINION)),
+    "not_stored": (READER, lambda: {"what": "It is closed.", "text": "What I wrote."}),
+    "write_note": (
+        READER,
+        lambda: {
+            "case": {"id": "c1", "reference": "K4M-7QP"},
+            "form": filled(colleague_forms.NoteForm, note=""),
+        },
+    ),
+    "case_messages": (
+        READER,
+        lambda: messages_of(colleague_forms.ReplyForm(formdata=None)),
+    ),
+    "case_messages+closed": (
+        READER,
+        lambda: messages_of(
+            filled(colleague_forms.ReplyForm, message="Too late."), closed=True, messages=[]
+        ),
+    ),
+    "message_inbox": (
+        READER,
+        lambda: {
+            "rows": [
+                inbox_row(),
+                inbox_row(id="c2", mine=False, reader="", can_take=True),
+                inbox_row(id="c3", mine=False, reader="Dr. Amin Sato"),
+            ]
+        },
+    ),
+    "message_inbox+empty": (READER, lambda: {"rows": []}),
+    "my_messages": (
+        PATIENT,
+        lambda: messages_of(colleague_forms.MessageForm(formdata=None)),
+    ),
+    "my_messages+empty": (
+        PATIENT,
+        lambda: messages_of(filled(colleague_forms.MessageForm), messages=[], closes_at=None),
+    ),
+    "my_messages+closed": (
+        PATIENT,
+        lambda: messages_of(filled(colleague_forms.MessageForm, message="Hello?"), closed=True),
+    ),
+    "my_messages+full": (
+        PATIENT,
+        lambda: messages_of(colleague_forms.MessageForm(formdata=None), full=True),
+    ),
+    "double_reads": (ADMINISTRATOR, double_reads),
+    "double_reads+agreement": (
+        ADMINISTRATOR,
+        lambda: double_reads(
+            form=filled(colleague_forms.RuleForm, benign_percent="x"),
+            agreement={"pairs": 61, "fewest": 20, "kappa": 0.71, "low": 0.6, "high": 0.82},
+        ),
+    ),
     "operations": (ADMINISTRATOR, operations),
     "operations+auditor": (AUDITOR, lambda: operations(dead_cases=None, escalated=None)),
     "operations+trouble": (
@@ -1518,7 +1769,7 @@ FOR_PATIENTS += ("new_code_app", "new_passkey", "recovery_code", "recovery_codes
 FOR_PATIENTS += ("change_password", "forgotten_password", "reset_password", "check_mail")
 FOR_PATIENTS += ("change_email", "confirm_email", "register_address")
 FOR_PATIENTS += ("my_record", "download_record", "my_erasure", "erasure_asked")
-FOR_PATIENTS += ("erasure_answer",)
+FOR_PATIENTS += ("erasure_answer", "my_messages")
 # The wording on encryption is fixed by the security design and names its ends exactly.
 FIXED_WORDING = ("Photos are encrypted from your browser", "If your browser has no JavaScript")
 
@@ -1538,6 +1789,7 @@ def test_every_label_hint_and_error_for_patients_keeps_to_grade_six() -> None:
     kinds = (forms.RegisterForm, forms.CaseForm, forms.SignInForm, forms.ConsentForm)
     kinds += (account_forms.NewPasskeyForm, account_forms.RecoveryCodeForm)
     kinds += (account_forms.ChangePasswordForm, account_forms.NewEmailForm)
+    kinds += (colleague_forms.MessageForm,)
     with make_app().test_request_context("/"):
         fields = [field for kind in kinds for field in kind(formdata=None)]
         errors = [

@@ -70,6 +70,7 @@ MORE_OF_THE_SECOND = {
 }
 PAGES = (
     *("/", "/help", "/account", "/cases", "/cases/new", "/my-record/access"),
+    *("/second-reads", "/messages", "/double-reads"),
     *("/review", "/review?show=mine", "/operations", "/operations/live", "/audit"),
 )
 OF_READERS: dict[str, dict[str, Any]] = {
@@ -78,7 +79,11 @@ OF_READERS: dict[str, dict[str, Any]] = {
     "sign": DECISION | {"action": "sign"},
     "retake": {"reasons": "blur"},
     "release": {"reason": "mistake"},
+    "notes": {"note": "A note."},
+    "messages": {"message": "A message."},
+    "second-opinion": {"colleague": "any", "mode": "blind", "question": "A nevus?"},
 }
+OPINION = {"diagnosis": "nv", "confidence": "high", "plan": "benign_advice"}
 SUFFIXES = ("", "-report", "-ai", "-finding", "-provenance")
 TABLES = ("account", "clinic", "patient", "submission", "sealed_object", "ehr_client")
 
@@ -135,6 +140,8 @@ class Scene:
             self.world.screened(one)
             self.world.claimed(one, other)
             case = self.world.first_read(one, other)
+            asked = self.world.first_read(one, other)
+            self.world.ask_second(asked, other)
             answer = self.browsers[reader].post(f"/review/{case}/sign", signature(HOME[reader]))
             assert answer.location == f"/review/{case}"
 
@@ -242,6 +249,21 @@ class TwoClinics(RuleBasedStateMachine):
         case = self.one_of("submission", pick, word=HOME[who])
         self.get(who, f"/review/{case}")
         self.post(who, f"/review/{case}/{deed}", OF_READERS[deed])
+
+    @rule(who=readers, pick=picks)
+    def read_a_case_a_second_time(self, who: str, pick: int) -> None:
+        one = self.one_of("second_read", pick, word=HOME[who])
+        self.get(who, f"/second-reads/{one}")
+        self.post(who, f"/second-reads/{one}/take", {})
+        self.get(who, f"/second-reads/{one}")
+        self.post(who, f"/second-reads/{one}/record", OPINION)
+        self.get(who, f"/second-reads/{one}")
+
+    @rule(who=patients, pick=picks)
+    def write_to_the_reader(self, who: str, pick: int) -> None:
+        case = self.one_of("submission", pick, word=HOME[who])
+        self.post(who, f"/cases/{case}/messages", {"message": f"My {HOME[who]} spot itches."})
+        self.get(who, f"/cases/{case}/messages")
 
     @rule(who=st.sampled_from(("erin", "judy")), pick=picks)
     def send_a_case_back_to_the_computer(self, who: str, pick: int) -> None:

@@ -91,8 +91,10 @@ def test_who_takes_the_record_along_gets_replaced_photos_too_and_the_reader_none
     asked = ask(alice, case, body | {"replaced": True})
     found = alice.get(asked.json["url"]).json["objects"]
     with world.sessions() as session, session.begin():
-        session.get_one(Submission, case).claimed_by = world.bob.account_id
-        session.get_one(Submission, case).claim_until = database_now(session) + CLAIM_LIFE
+        row = session.get_one(Submission, case)
+        row.case_state, row.urgency = CaseState.AWAITING_REVIEW, 1
+        row.claimed_by = world.bob.account_id
+        row.claim_until = database_now(session) + CLAIM_LIFE
     by_the_reader = ask(bob, case, body | {"replaced": True}).json["grant"]
 
     assert [(one["type"], one["replaced"]) for one in found] == [("photo", True)]

@@ -280,6 +280,9 @@ def test_administrators_auditors_and_other_clinics_get_no_key_of_any_object(
         recipient = keys.sealing_recipient(session, world.root_public_key)
         place = Place(world.alice.patient_id or "", case, ObjectKind.RETAKE)
         sealed_objects.add_text(session, world.blobs, place, "Once more.", recipient=recipient)
+    world.ask_second(case, world.bob)
+    world.message(case, world.alice, "A message.")
+    world.note(case, world.bob, "A note.")
     for kind in ObjectKind:
         wanted = view(world, page, world.people[name], case, kind)
         if kind is ObjectKind.IDENTITY:

@@ -9,9 +9,16 @@ from flask import render_template
 from clinic.access import Permission
 from clinic.audit_event import AuditAction
 from clinic.keeper_protocol import ObjectKind
-from clinic.records import audit_log, report_versions, review, sealed_objects, submissions
+from clinic.records import (
+    audit_log,
+    messages,
+    report_versions,
+    review,
+    sealed_objects,
+    submissions,
+)
 from clinic.records.db import database_now
-from clinic.records.models import Account, SealedObject, SignedReport, Submission
+from clinic.records.models import Account, SignedReport, Submission
 from clinic.submission import CaseState
 from web.database import db
 from web.guard import audit, case_for, me
@@ -34,7 +41,8 @@ ACCESS_LOG_LENGTH = 200
 def my_cases() -> str:
     rows = submissions.of_patient(db.session(), me().actor.patient_id or "")
     now = database_now(db.session())
-    cases = [_card(row, now) for row in rows]
+    unread = messages.unread(db.session(), [row.id for row in rows], from_patient=False)
+    cases = [{**_card(row, now), "messages": unread.get(row.id, 0)} for row in rows]
     audit(AuditAction.STATUS_READ, detail="list")
     db.session.commit()
     return render_template("dashboard.html", cases=cases)
@@ -50,7 +58,7 @@ def my_case(case_id: str) -> str:
         for one in pictures_of(row)
     ]
     context: dict[str, Any] = {
-        "case": _card(row, database_now(db.session())),
+        "case": {**_card(row, database_now(db.session())), "messages": _unread(row)},
         "photos": photos,
         "grant_url": f"/cases/{row.id}/grants",
         "result": None,
@@ -88,6 +96,10 @@ def _card(row: Submission, now: datetime) -> dict[str, Any]:
         "promised_at": row.due_at,
         "late": row.case_state != CaseState.SIGNED and is_late(row, now),
     }
+
+
+def _unread(row: Submission) -> int:
+    return messages.unread(db.session(), [row.id], from_patient=False).get(row.id, 0)
 
 
 def _retake_context(row: Submission) -> dict[str, Any]:
@@ -130,4 +142,4 @@ def _letters(row: Submission, reports: Sequence[SignedReport]) -> dict[str, str]
     ids = [one.letter_object_id for one in reports]
     gp_letter = reports[-1].gp_letter_object_id
     ids += [gp_letter] if gp_letter else []
-    return open_each(row, [db.session.get_one(SealedObject, one) for one in ids])
+    return open_each(row, ids)

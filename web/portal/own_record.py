@@ -1,7 +1,7 @@
 """Gathers what a patient's record holds, as files; the photos alone are added by the browser."""
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -12,17 +12,18 @@ from clinic.fhir_mapping import Export
 from clinic.fhir_own_record import OwnCase, OwnConsent, OwnRecord, to_record_bundle
 from clinic.keeper_protocol import KeyPurpose, ObjectKind
 from clinic.record_archive import ArchiveFile, csv_file, json_file
-from clinic.records import audit_log, consents, review, sealed_objects, submissions
+from clinic.records import audit_log, consents, messages, review, sealed_objects, submissions
 from clinic.records.db import database_now
 from clinic.records.key_requests import NewKeyRequest
-from clinic.records.models import Consent, Patient, SignedReport, Submission
+from clinic.records.models import CaseMessage, Consent, Patient, SignedReport, Submission
 from clinic.report_html import to_html
 from clinic.report_values import PatientValues, ReportValues
 from web.database import db
 from web.guard import me
 from web.portal import report_rows
 from web.portal.access_log import AccessLine, access_lines
-from web.portal.texts import CaseTexts, Identity, case_texts, open_texts, read_texts
+from web.portal.desk_colleagues import LOST
+from web.portal.texts import CaseTexts, Identity, case_texts, open_each, open_texts, read_texts
 from web.portal.wording import reference
 from web.services import services
 
@@ -41,6 +42,7 @@ letters/           The result of each case that a doctor signed, as a page to re
                    letter for your GP. Files from the doctor are on the page of the case.
 history/           What you told us about each spot.
 requests/          What a doctor wrote to you when asking for new photos.
+messages/          What you and the doctors wrote to each other about each spot.
 photos/            Your photos. {photos}
 consents.json      What you agreed to, since when and until when.
 access-log.csv     Who opened your record and why, as a table.
@@ -95,7 +97,7 @@ def gather(patient: Patient) -> OwnFiles:
         consents=[_own_consent(one) for one in decisions],
         made_at=database_now(db.session()),
     )
-    files = (*_files(record, patient, identity), *_requests(texts))
+    files = (*_files(record, patient, identity), *_requests(texts), *_messages(rows))
     return OwnFiles(files, tuple(row.id for row in rows), record.organization.name, record.made_at)
 
 
@@ -174,6 +176,21 @@ def _requests(texts: dict[str, CaseTexts]) -> Iterator[ArchiveFile]:
             yield ArchiveFile(f"letters/{reference(case_id)}-gp.txt", one.gp_letter.encode())
         if one.retake is not None:
             yield ArchiveFile(f"requests/{reference(case_id)}.txt", one.retake.encode())
+
+
+def _messages(rows: Sequence[Submission]) -> Iterator[ArchiveFile]:
+    for row in rows:
+        found = messages.of_case(db.session(), row.id)
+        heads = {one.object_id: _head(one) for one in found}
+        texts = open_each(row, list(heads))
+        if heads:
+            said = [f"{head}\n{texts.get(one, LOST)}" for one, head in heads.items()]
+            yield ArchiveFile(f"messages/{reference(row.id)}.txt", "\n\n".join(said).encode())
+
+
+def _head(one: CaseMessage) -> str:
+    who = "you" if one.from_patient else "the clinic"
+    return f"{one.sent_at:%Y-%m-%d %H:%M} UTC, {who}:"
 
 
 def _account(patient: Patient, identity: Identity) -> dict[str, Any]:

@@ -16,7 +16,14 @@ from clinic.submission import ScreeningState
 from web.database import db
 from web.guard import audit, case_for, me
 from web.permission import allowed
-from web.portal import attachments, case_view, computer_view, desk_photos, drafts
+from web.portal import (
+    attachments,
+    case_view,
+    computer_view,
+    desk_colleagues,
+    desk_photos,
+    drafts,
+)
 from web.portal.blueprint import portal
 from web.portal.desk_forms import AttachmentForm, DecisionForm, RetakeForm
 from web.portal.first_read_form import FirstReadForm
@@ -78,6 +85,7 @@ def desk(row: Submission, facts: CaseFacts, **forms: Any) -> AnyResponse:
         first_reads.reveal(db.session(), row.id, reader_id=me().actor.user_id)
         db.session.commit()
     shown = _forms(row, _restored(texts) | forms)
+    colleagues = desk_colleagues.panel(row, facts)
     return page(
         "review_case.html",
         next(iter(forms.values()), shown["release_form"]),
@@ -96,6 +104,7 @@ def desk(row: Submission, facts: CaseFacts, **forms: Any) -> AnyResponse:
         computer=computer,
         draft=drafts.offered(drafts.own_draft(row), shown=texts.draft is not None),
         attachments=attachments.shown(row),
+        colleagues=colleagues,
         **shown,
     )
 
@@ -122,6 +131,7 @@ def _closed_desk(row: Submission, facts: CaseFacts) -> AnyResponse:
         computer=None,
         draft=drafts.offered(None, shown=False),
         attachments=[],
+        colleagues=None,
         **_forms(row, {}),
     )
 

@@ -12,6 +12,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from clinic.access import Permission
 from clinic.audit_event import AuditAction
 from clinic.body_site import BodySite
+from clinic.records import messages, second_reads
 from clinic.records import review_queue as records
 from clinic.records.db import database_now
 from clinic.records.review_queue import COUNT_LIMIT, PAGE_SIZE, Cursor, Filters, QueueRow, Untold
@@ -57,7 +58,13 @@ def review_queue() -> str:
     db.session.commit()
     more = _to_text(found[PAGE_SIZE - 1]) if len(found) > PAGE_SIZE else None
     return render_template(
-        "review_queue.html", rows=rows, sites=SITES, untold=untold, next_cursor=more, **live
+        "review_queue.html",
+        rows=rows,
+        sites=SITES,
+        untold=untold,
+        colleagues=_from_others(),
+        next_cursor=more,
+        **live,
     )
 
 
@@ -91,6 +98,16 @@ def _live(active: str, site: str | None) -> dict[str, Any]:
     )
     words = {name: _count_words(count) for name, count in counts.items()}
     return {"counts": words, "active": active, "site": site}
+
+
+def _from_others() -> dict[str, int]:
+    """What waits beside the queue: second reads, and messages of patients."""
+    actor = me().actor
+    who = {"clinic_id": actor.clinic_id, "reader_id": actor.user_id}
+    return {
+        "second_reads": second_reads.count_to_do(db.session(), **who),
+        "messages": len(messages.inbox(db.session(), **who)),
+    }
 
 
 @portal.post("/review/next")

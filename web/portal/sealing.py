@@ -3,6 +3,7 @@
 from clinic.envelope import PublicKey
 from clinic.keeper_protocol import ObjectKind
 from clinic.records import keys, sealed_objects
+from clinic.records.case_lock import lock_case
 from clinic.records.models import SealedObject, Submission
 from clinic.records.sealed_objects import Place
 from web.database import db
@@ -15,6 +16,7 @@ def recipient() -> PublicKey:
 
 def seal_text(row: Submission, kind: ObjectKind, text: str) -> SealedObject:
     """Store a text of a case in the next slot of its kind, in the caller's transaction."""
+    lock_case(db.session(), row.id)
     slot = sealed_objects.next_slot(db.session(), row.id, kind)
     place = Place(row.patient_id, row.id, kind, slot)
     return sealed_objects.add_text(

@@ -14,7 +14,6 @@ from clinic.records.models import (
     Account,
     PathologyResult,
     ScreeningResult,
-    SealedObject,
     SignedReport,
     Submission,
 )
@@ -86,8 +85,7 @@ def _opened(
         for object_id in (one.finding_object_id, one.letter_object_id, one.gp_letter_object_id)
     ]
     ids += [one.note_object_id for one in results]
-    rows = [db.session.get_one(SealedObject, one) for one in ids if one is not None]
-    return open_each(row, rows)
+    return open_each(row, [one for one in ids if one is not None])
 
 
 def _finding(report: SignedReport, texts: dict[str, str]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from clinic.records.review import Decision, NotOwnerError
 from web.database import db
 from web.guard import audit, case_for, me
 from web.permission import allowed
-from web.portal import computer_view, drafts
+from web.portal import computer_view, drafts, second_opinion
 from web.portal.blueprint import portal
 from web.portal.decision_view import decision_of_form
 from web.portal.desk_forms import LEADS_ON, RETAKE, DecisionForm, ReadingForm
@@ -32,10 +32,9 @@ from web.portal.texts import case_texts
 from web.step_up import require_step_up, stepped_up
 
 LOST_CLAIM: Final = "You do not hold this case any more. Nothing was signed."
-_LEADS_TO: Final = {RETAKE: "retake", "second_opinion": "second-opinion"}
 _LEADING_WORDS: Final = {
     RETAKE: "Your draft is saved. Say below what is wrong with the photos.",
-    "second_opinion": "Your draft is saved. Ask your colleague below.",
+    "second_opinion": "Your draft is saved. Ask your colleague here.",
 }
 
 
@@ -54,7 +53,7 @@ def sign_case(case_id: str) -> AnyResponse:
     if not form.validate_on_submit() or not _agreement_fits(row, form):
         return desk(row, facts, decision_form=form)
     try:
-        return _go_on(row, form)
+        return _go_on(row, facts, form)
     except OutdatedDraftError:
         db.session.rollback()
         flash(drafts.OLDER_TAB, "error")
@@ -79,10 +78,15 @@ def wanted(action: str) -> bool:
     return request.form.get("action") == action
 
 
-def _go_on(row: Submission, form: DecisionForm) -> AnyResponse:
+def _go_on(row: Submission, facts: CaseFacts, form: DecisionForm) -> AnyResponse:
     """With the draft saved first, so that a signature that needs another proof loses nothing."""
     if wanted("sign") and stepped_up():
         drafts.check_newest(row, form)
+        if second_opinion.held_back(row, form):
+            keep_for_preview(row, form)
+            audit(AuditAction.DRAFT_SAVED, row)
+            db.session.commit()
+            return desk(row, facts, decision_form=form)
         _sign(row, form)
         flash("Signed. The patient can read it now.")
         return redirect(url_for("portal.review_case", case_id=row.id))
@@ -110,8 +114,9 @@ def _lead_on(row: Submission, facts: CaseFacts, form: DecisionForm) -> AnyRespon
     audit(AuditAction.DRAFT_SAVED, row, detail=form.plan.data)
     db.session.commit()
     flash(_LEADING_WORDS[form.plan.data])
-    part = _LEADS_TO[form.plan.data]
-    return redirect(url_for("portal.review_case", case_id=row.id, open=part, _anchor=part))
+    if form.plan.data == RETAKE:
+        return redirect(url_for("portal.review_case", case_id=row.id, open=RETAKE, _anchor=RETAKE))
+    return redirect(url_for("portal.second_opinion", case_id=row.id))
 
 
 def _preview_of_draft(row: Submission, facts: CaseFacts) -> AnyResponse:
@@ -176,6 +181,7 @@ def _sign(row: Submission, form: DecisionForm) -> None:
     except NotOwnerError:
         db.session.rollback()
         abort(409, LOST_CLAIM)
+    second_opinion.after_signing(row, texts.history.skin_type if texts.history else None)
     draft_records.discard(db.session(), row.id)
     tell_patient(row)
     audit(AuditAction.CASE_SIGNED, row, detail=f"version 1, {decision.plan}")

@@ -87,25 +87,22 @@ def _wish(row: Submission, rows: Sequence[SealedObject]) -> NewKeyRequest:
     )
 
 
-def open_each(row: Submission, rows: Sequence[SealedObject]) -> dict[str, str]:
-    """Texts of one case by object, for several of a kind; those that are damaged are left out.
+def open_each(row: Submission, object_ids: Sequence[str]) -> dict[str, str]:
+    """The texts of these objects of a case by object; one that is damaged is left out.
 
-    The request's transaction ends here.
-
-    Raises:
-        KeeperUnavailableError, KeeperRefusedError: nothing is shown.
-
+    The request's transaction ends here, as in `open_texts`.
     """
+    found = [db.session.get_one(SealedObject, one) for one in object_ids]
     db.session.commit()
-    if not rows:
+    if not found:
         return {}
     try:
-        file_keys = services().keeper.file_keys(_wish(row, rows))
-        return {one.id: _opened(one, file_keys[one.id]) for one in rows}
+        file_keys = services().keeper.file_keys(_wish(row, found))
+        return {one.id: _opened(one, file_keys[one.id]) for one in found}
     except CANNOT_OPEN:
-        if len(rows) == 1:
+        if len(found) == 1:
             return {}
-        return {name: text for one in rows for name, text in open_each(row, [one]).items()}
+        return {name: text for one in object_ids for name, text in open_each(row, [one]).items()}
 
 
 def open_texts(rows: Sequence[SealedObject], wanted: NewKeyRequest) -> dict[ObjectKind, str]:

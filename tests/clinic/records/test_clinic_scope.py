@@ -25,6 +25,7 @@ from sqlalchemy.sql.base import ExecutableOption
 from clinic.access import Role
 from clinic.attachment import AttachmentKind, MediaType
 from clinic.audit_event import AuditAction
+from clinic.double_read import ConsensusPath, Rule
 from clinic.due_time import Clock
 from clinic.escalation import Level, Limit, Promise
 from clinic.hand_over import HandOverReason
@@ -36,6 +37,7 @@ from clinic.records import (
     accounts,
     attachments,
     clinic_scope,
+    double_read_rules,
     drafts,
     ehr_clients,
     erasure_requests,
@@ -71,6 +73,7 @@ from clinic.records.models import (
     AuditHead,
     Base,
     Clinic,
+    Consensus,
     Consent,
     EpochKeyRow,
     HandOver,
@@ -100,6 +103,9 @@ def both(world: World) -> World:
 
 def _fill(world: World, patient: Person, reader: Person) -> None:
     case = world.signed(patient, reader)
+    world.ask_second(case, reader)
+    world.message(case, patient, "A message.")
+    world.note(case, reader, "A note.")
     with world.sessions() as session, session.begin():
         account = session.get_one(Account, patient.account_id)
         login = accounts.live_login(
@@ -121,6 +127,17 @@ def _fill(world: World, patient: Person, reader: Person) -> None:
         passed_on.at = database_now(session)
         session.add(passed_on)
         _fill_decision(session, row, reader, world)
+        double_read_rules.set_rule(session, patient.clinic_id, Rule())
+        session.add(
+            Consensus(
+                submission_id=case,
+                clinic_id=patient.clinic_id,
+                path=ConsensusPath.AGREED,
+                diagnosis="nv",
+                plan="gp_plan",
+                recorded_at=database_now(session),
+            )
+        )
         gone = ReportWithdrawal(submission_id=new_id(), patient_id=new_id())
         gone.clinic_id, gone.withdrawn_at = patient.clinic_id, database_now(session)
         session.add(gone)

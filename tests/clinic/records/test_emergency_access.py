@@ -57,6 +57,9 @@ def contents(opened: list[Opened]) -> dict[ObjectKind, bytes]:
 
 def test_a_settled_case_opens_whole(guarded: World) -> None:
     case = guarded.signed(guarded.alice, guarded.bob)
+    guarded.ask_second(case, guarded.bob)
+    guarded.message(case, guarded.alice, "A message.")
+    guarded.note(case, guarded.bob, "A note.")
     guarded.keeper.settle(guarded.alice.patient_id or "")
 
     found = contents(open_case(guarded, case))
@@ -65,6 +68,8 @@ def test_a_settled_case_opens_whole(guarded: World) -> None:
     of_other_cases |= {ObjectKind.ATTACHMENT, ObjectKind.PATHOLOGY}
     assert set(found) == set(ObjectKind) - of_other_cases
     assert found[ObjectKind.PHOTO].startswith(b"\xff\xd8")
+    assert found[ObjectKind.NOTE] == b"A note."
+    assert found[ObjectKind.MESSAGE] == b"A message."
     assert found[ObjectKind.LETTER] == b"This spot is harmless."
     assert b"Alice" in found[ObjectKind.IDENTITY]
 

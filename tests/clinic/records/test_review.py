@@ -134,7 +134,7 @@ def test_the_holder_asks_for_new_photos_and_others_cannot(world: World) -> None:
     with world.sessions() as session:
         row = session.get_one(Submission, case)
     assert (row.case_state, row.retake_reason) == (CaseState.UNREADABLE, "It is blurred.")
-    assert (row.claimed_by, row.claim_until) == (None, None)
+    assert (row.claimed_by, row.claim_until) == (world.bob.account_id, None)
 
 
 def test_a_patient_is_told_once_and_only_of_a_signed_case(world: World) -> None:

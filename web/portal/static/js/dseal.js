@@ -38,6 +38,9 @@ const TYPES = [
     "gp_letter",
     "attachment",
     "pathology",
+    "question",
+    "note",
+    "message",
 ];
 
 const hpke = new CipherSuite({
