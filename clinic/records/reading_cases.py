@@ -9,7 +9,14 @@ from sqlalchemy.orm import Session
 from clinic.reading_summary import ReadCase
 from clinic.records import pathology
 from clinic.records.db import database_now
-from clinic.records.models import FirstRead, PathologyResult, Reading, ScreeningResult, SignedReport, Submission
+from clinic.records.models import (
+    FirstRead,
+    PathologyResult,
+    Reading,
+    ScreeningResult,
+    SignedReport,
+    Submission,
+)
 
 # The newest of a period: so many give narrow intervals, and the page stays quick.
 MOST_CASES: Final = 5000

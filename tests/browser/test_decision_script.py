@@ -44,7 +44,7 @@ class Server:
         self.status = 200
         self.saved: list[dict[str, list[str]]] = []
         site.answer("POST", "/draft", self.save)
-        site.answer("GET", "/codes", lambda _: Reply(body=json.dumps({"codes": CODES}).encode()))
+        site.answer("POST", "/codes", lambda _: Reply(body=json.dumps({"codes": CODES}).encode()))
 
     def save(self, request: Request) -> Reply:
         self.saved.append(parse_qs(request.body.decode(), keep_blank_values=True))

@@ -229,6 +229,7 @@ TABLE = """
     POST   /review/{unknown}/letter-posted        302 403 403 404 404 403 403 404 302
     POST   /review/{erased}/letter-posted         302 403 403 410 410 403 403 404 302
     GET    /codes                                 302 403 403 200 200 403 403 200 302
+    POST   /codes                                 302 403 403 200 200 403 403 200 302
     GET    /pathology                             302 403 403 200 200 403 403 200 302
     GET    /review/{read}/sign                    302 403 403 200 403 403 403 404 302
     GET    /review/{claimed}/sign                 302 403 403 403 403 403 403 404 302

@@ -46,6 +46,7 @@ WITHOUT_ENTRY = {
     "POST /account/email": "without mail there is nothing to ask for",
     "GET /cases/new": BLANK_FORM,
     "GET /codes": NOTHING_PERSONAL,
+    "POST /codes": NOTHING_PERSONAL,
     "GET /my-record": NOTHING_PERSONAL,
     "GET /my-record/download": NOTHING_PERSONAL,
     "GET /grants/<request_id>": "a poll: the request and the keeper's answer have their entries",

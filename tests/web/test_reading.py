@@ -1,14 +1,16 @@
 """How cases are read: a reader's own page, and the administrator's of the whole clinic."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import date, timedelta
 
 from sqlalchemy import update
 
 from clinic.audit_event import AuditAction
+from clinic.pathology import PathologySource, Specimen
 from clinic.reading_summary import FEWEST_CASES
-from clinic.records import reading_cases
-from clinic.records.models import FirstRead, ScreeningResult, SignedReport
+from clinic.records import pathology, reading_cases
+from clinic.records.models import FirstRead, ScreeningResult, SignedReport, Submission
+from clinic.records.pathology import NewResult
 from tests.browser_session import BrowserSession
 from tests.portal_tools import both_databases, entries, words
 from tests.world import World

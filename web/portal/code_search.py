@@ -1,4 +1,7 @@
-"""Searching the coded list of diagnoses: a page of its own, and the answers for a form's list."""
+"""Searching the coded list of diagnoses: a page of its own, and the answers for a form's list.
+
+What is searched says what somebody thinks of a case, so it travels in no address.
+"""
 
 from flask import jsonify, render_template, request
 from werkzeug.wrappers import Response as AnyResponse
@@ -11,11 +14,11 @@ from web.permission import allowed
 from web.portal.blueprint import portal
 
 
-@portal.get("/codes")
+@portal.route("/codes", methods=["GET", "POST"])
 @allowed(Permission.SEE_QUEUE)
 def find_codes() -> AnyResponse | str:
     """What fits `q`; without it, the codes of the group that `group` names."""
-    text, group = request.args.get("q", "").strip()[:80], request.args.get("group", "")
+    text, group = request.form.get("q", "").strip()[:80], request.form.get("group", "")
     found = search_codes(text) if text else suggested_codes(group)
     if wants_json():
         return jsonify(

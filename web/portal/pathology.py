@@ -17,11 +17,11 @@ from clinic.pathology import (
     Specimen,
     compare,
 )
+from clinic.reading_statistics import Share
 from clinic.records import pathology
 from clinic.records.db import database_now
 from clinic.records.models import Submission
 from clinic.records.pathology import Awaited, NewResult
-from clinic.reading_statistics import Share
 from web.database import db
 from web.guard import audit, case_for, me
 from web.permission import allowed

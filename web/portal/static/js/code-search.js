@@ -55,10 +55,12 @@ export class CodeSearch {
     }
 
     async fetch(text) {
-        const query = new URLSearchParams(text ? { q: text } : { group: this.group() });
+        // What is searched stays out of the address, which servers write down.
+        const body = new URLSearchParams(text ? { q: text } : { group: this.group() });
+        body.set("csrf_token", this.form.elements.csrf_token?.value ?? "");
         const headers = { Accept: "application/json" };
         try {
-            const answer = await fetch(`${this.box.dataset.codes}?${query}`, { headers });
+            const answer = await fetch(this.box.dataset.codes, { method: "POST", body, headers });
             return answer.ok ? (await answer.json()).codes : [];
         } catch {
             return [];
