@@ -14,7 +14,7 @@ from clinic.records.models import SecondRead, SignedReport
 from clinic.submission import CaseState
 from tests.browser_session import BrowserSession
 from tests.fakes import FakeAnalyst
-from tests.portal_tools import DECISION, count, entries, row_of, table_bytes, words
+from tests.portal_tools import DECISION, FIRST_READ, count, entries, row_of, table_bytes, words
 from tests.world import World
 
 SignedIn = Callable[[str], BrowserSession]
@@ -247,10 +247,7 @@ def test_what_the_second_reader_thinks_stays_hidden_from_a_new_reader_before_the
 
     page = words(gina.get(f"/review/{case}").text)
     assert "Melanoma; high confidence" not in page
-    gina.post(
-        f"/review/{case}/first-read",
-        {"impression": "nv", "confidence": "low", "urgency": "routine"},
-    )
+    gina.post(f"/review/{case}/first-read", FIRST_READ)
     assert "Melanoma; high confidence" in words(gina.get(f"/review/{case}").text)
 
 
