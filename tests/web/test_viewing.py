@@ -114,7 +114,7 @@ def test_the_reader_of_a_later_visit_opens_the_photos_of_an_earlier_one(
     found = opened(bob, earlier)
 
     assert found.keys() == {"rendition"}
-    assert found["rendition"].startswith(b"\xff\xd8\xff")
+    assert found["rendition"][0].startswith(b"\xff\xd8\xff")
     assert bob.get(f"/objects/{object_of(world, earlier, ObjectKind.HEATMAP)}").status_code == 403
     assert bob.get(f"/review/{earlier}").status_code == 403
     assert f'data-visit="{earlier}"' in bob.get(f"/review/{later}").text
