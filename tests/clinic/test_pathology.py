@@ -3,7 +3,7 @@
 import pytest
 
 from clinic.pathology import MORPHOLOGIES, MORPHOLOGY_SHAPE, ProvenCase, compare
-from clinic.share import Share
+from clinic.reading_statistics import Share
 
 
 def case(pathology: str, signed: str, first: str | None, computer: str | None) -> ProvenCase:

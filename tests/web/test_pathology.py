@@ -7,7 +7,7 @@ import pytest
 
 from clinic.audit_event import AuditAction
 from clinic.records.models import Notice, PathologyResult, SignedReport
-from clinic.share import Share
+from clinic.reading_statistics import Share
 from tests.browser_session import BrowserSession
 from tests.portal_tools import DECISION, count, entries, table_bytes, words
 from tests.world import World
