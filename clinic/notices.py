@@ -106,7 +106,7 @@ _ABOUT_WORK = frozenset(
 )
 _NOT_ASKED = "Was it not you? Then you need to do nothing."
 _DONE_ALREADY = "Is it done already? Then you need to do nothing."
-_URGENT = "Is it urgent? Call us: {phone}."
+_URGENT = "Do you need help at once? Call us: {phone}."
 _QUESTIONS = "Do you have questions? Call us: {phone}."
 _NOT_YOU = "Was it you? Then you need to do nothing. If not, call us at once: {phone}."
 

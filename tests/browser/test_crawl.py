@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 # What is no page: files, health, the FHIR API, and what answers with data to a page's script.
 NO_PAGE = re.compile(
-    r"/(static|fhir|healthz|readyz|metrics|invariants|grants|objects|operations/live)\b"
+    r"/(static|fhir|healthz|readyz|metrics|invariants|grants|objects|operations/live|review/live)\b"
     r"|.*\.(csv|js|json|zip)\Z"
 )
 ID = re.compile(r"[0-9a-f]{32}")

@@ -79,7 +79,7 @@ def test_a_backup_is_made_listed_verified_and_restored(
     restored = run("restore", "--identity", identity, "--let-erased-patients-return")
 
     assert made.output == (
-        f"Backup {name}: 3 bodies, 3 of them new; "
+        f"Backup {name}: 4 bodies, 4 of them new; "
         "0 bodies without a row and 0 old backups deleted.\n"
     )
     assert f"Backup {name} of 20" in verified.output
@@ -87,7 +87,7 @@ def test_a_backup_is_made_listed_verified_and_restored(
     assert verified.output.endswith(f"is whole.\nIt needs the master keys {master}.\n")
     assert restored.exit_code == 0, restored.output
     assert f"Restored {name}: " in restored.output
-    assert "3 bodies; 0 patients were erased again." in restored.output
+    assert "4 bodies; 0 patients were erased again." in restored.output
     assert f"The keeper's file must hold the master keys {master}." in restored.output
 
 

@@ -175,6 +175,7 @@ def read_and_sign(bob: BrowserSession, case: str) -> None:
         **DECISION,
         "clinical_note": MARKERS["clinical note"].decode(),
         "patient_text": MARKERS["letter"].decode(),
+        "plan": "in_person",
     }
     assert MARKERS["letter"].decode() in bob.post(f"/review/{case}/sign", decision).text
     signed = bob.post(f"/review/{case}/sign", {**decision, "action": "sign"})

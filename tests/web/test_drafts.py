@@ -161,13 +161,13 @@ def test_the_signature_takes_the_draft_away_and_leaves_the_patient_a_notice(
 
 
 @pytest.mark.parametrize(
-    ("plan", "part"), [("retake", "retake"), ("second_opinion", "second-opinion")]
+    ("plan", "lead"), [("retake", "?open=retake#retake"), ("second_opinion", "/second-opinion")]
 )
 def test_what_decides_nothing_yet_leads_on_and_keeps_the_draft(
-    world: World, bob: BrowserSession, case: str, plan: str, part: str
+    world: World, bob: BrowserSession, case: str, plan: str, lead: str
 ) -> None:
     answer = bob.post(f"/review/{case}/sign", {"plan": plan, **NOTE})
 
-    assert answer.location.endswith(f"?open={part}#{part}")
+    assert answer.location.endswith(lead)
     assert "Half a sentence" in bob.get(f"/review/{case}").text
     assert count(world, SignedReport) == 0

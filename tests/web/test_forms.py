@@ -10,6 +10,7 @@ from werkzeug.exceptions import UnsupportedMediaType
 from clinic.body_site import BodySite, Side
 from clinic.intake import Answer, EmergencySign, Onset, SevenPoint, Sex, SkinType, Symptom
 from web.portal import forms
+from web.portal.first_read_form import FirstReadForm
 
 REGISTRATION = {
     "email": "ada@example.com",
@@ -245,8 +246,8 @@ def test_a_code_has_six_digits_and_may_be_typed_with_a_space(typed: str, ok: boo
         assert form.code.data == "123456"
 
 
-def test_a_first_read_needs_impression_and_confidence() -> None:
-    assert sorted(errors_of(forms.FirstReadForm, {})) == ["confidence", "impression"]
+def test_a_first_read_needs_impression_confidence_and_urgency() -> None:
+    assert sorted(errors_of(FirstReadForm, {})) == ["confidence", "impression", "urgency"]
 
 
 def test_releasing_a_case_needs_a_reason() -> None:

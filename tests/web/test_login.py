@@ -257,7 +257,7 @@ def test_signing_needs_a_proof_of_identity_of_the_last_fifteen_minutes(
 
     answer = bob.post(f"/review/{case}/sign", {**DECISION, "action": "sign"})
 
-    target = f"/review/{case}" if signed else f"/step-up?next=/review/{case}"
+    target = f"/review/{case}" if signed else f"/step-up?next=/review/{case}/sign"
     assert answer.location == target
     assert bool(entries(world, AuditAction.CASE_SIGNED)) == signed
 

@@ -101,7 +101,7 @@ def test_the_certificate_is_signed_counts_what_went_and_is_given_once(
     given = certificate(stranger, address)
 
     said = read(given.text, InstallationPublicKey.of(world.eraser.signer.public))
-    assert (said.cases, said.reports, said.keys, said.pictures) == (1, 1, 1, 3)
+    assert (said.cases, said.reports, said.keys, said.pictures) == (1, 1, 1, 4)
     assert said.patient_id == world.alice.patient_id
     assert timedelta(days=29) < said.backups_until - said.erased_at <= timedelta(days=30)
     assert certificate(stranger, address).status_code == 404

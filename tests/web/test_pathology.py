@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 import pytest
 
 from clinic.audit_event import AuditAction
-from clinic.records.models import Notice, PathologyResult, SignedReport
 from clinic.reading_statistics import Share
+from clinic.records.models import Notice, PathologyResult, SignedReport
 from tests.browser_session import BrowserSession
 from tests.portal_tools import DECISION, count, entries, table_bytes, words
 from tests.world import World

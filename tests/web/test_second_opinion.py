@@ -14,7 +14,7 @@ from clinic.records.models import SecondRead, SignedReport
 from clinic.submission import CaseState
 from tests.browser_session import BrowserSession
 from tests.fakes import FakeAnalyst
-from tests.portal_tools import DECISION, count, entries, row_of, table_bytes, words
+from tests.portal_tools import DECISION, FIRST_READ, count, entries, row_of, table_bytes, words
 from tests.world import World
 
 SignedIn = Callable[[str], BrowserSession]
@@ -33,6 +33,9 @@ def case(world: World) -> str:
 
 def sign(browser: BrowserSession, case: str, **changed: str) -> Any:
     return browser.post(f"/review/{case}/sign", {**DECISION, "action": "sign", **changed})
+
+
+OVERRIDE = {"agreement": "override", "override_reason": "history"}
 
 
 def reads(world: World) -> list[SecondRead]:
@@ -156,7 +159,7 @@ def test_where_first_read_and_computer_differ_a_second_reader_comes_before_the_l
     world.analyst = FakeAnalyst(top="mel")
     case = world.first_read(world.alice, world.bob)
 
-    held = sign(bob, case)
+    held = sign(bob, case, **OVERRIDE)
 
     assert "a second dermatologist reads this case" in words(held.text)
     (asked,) = reads(world)
@@ -171,7 +174,7 @@ def test_where_first_read_and_computer_differ_a_second_reader_comes_before_the_l
     assert entry.detail == "goes to a second reader"
 
     world.answer_second(asked.id, world.dan, diagnosis="nv", plan="benign_advice")
-    assert sign(bob, case).location == f"/review/{case}"
+    assert sign(bob, case, **OVERRIDE).location == f"/review/{case}"
     page = words(bob.get(f"/review/{case}").text)
     assert "Two readers agree" in page
     assert "Reader Dan" in page
@@ -181,7 +184,7 @@ def test_a_clinic_may_switch_its_rule_off(world: World, bob: BrowserSession) -> 
     set_rule(world, Rule(0.0, skin_tone=False, disagreement=False))
     world.analyst = FakeAnalyst(top="mel")
     case = world.first_read(world.alice, world.bob)
-    assert sign(bob, case).location == f"/review/{case}"
+    assert sign(bob, case, **OVERRIDE).location == f"/review/{case}"
     assert reads(world) == []
 
 
@@ -210,7 +213,7 @@ def test_a_decision_that_a_second_reader_would_not_take_goes_to_a_third(
     assert "Choose a plan in which the patient is seen" in words(refused.text)
     assert count(world, SignedReport) == 0
 
-    assert sign(bob, case, diagnosis="mel", icd10_code="C43.5", plan="biopsy").location
+    assert sign(bob, case, diagnosis="mel", icd10_code="C43.59", plan="biopsy", **OVERRIDE).location
     with world.sessions() as session:
         found = adjudication.consensus_of(session, case)
         assert found is not None
@@ -244,7 +247,7 @@ def test_what_the_second_reader_thinks_stays_hidden_from_a_new_reader_before_the
 
     page = words(gina.get(f"/review/{case}").text)
     assert "Melanoma; high confidence" not in page
-    gina.post(f"/review/{case}/first-read", {"impression": "nv", "confidence": "low"})
+    gina.post(f"/review/{case}/first-read", FIRST_READ)
     assert "Melanoma; high confidence" in words(gina.get(f"/review/{case}").text)
 
 

@@ -475,8 +475,9 @@ def second_read(state: str, **change: Any) -> dict[str, Any]:
         "first": None,
         "own": None,
         "computer": None,
+        "abcde": None,
+        "image_quality": "",
         "question": "",
-        "grant_url": "",
         "photos": [],
         "others": [],
         "notes": [],
@@ -486,8 +487,9 @@ def second_read(state: str, **change: Any) -> dict[str, Any]:
 
 
 def second_reading(**change: Any) -> dict[str, Any]:
-    opened = {"history": HISTORY, "question": "Is this a nevus?", "photos": PHOTOS}
-    return second_read("reading", grant_url="/cases/c1/grants", **opened) | change
+    opened = {"history": HISTORY, "question": "Is this a nevus?", "photos": DESK_PHOTOS}
+    seen = {"abcde": abcde(HISTORY), "image_quality": "no fault found"}
+    return second_read("reading", **opened, **seen) | change
 
 
 def answered_second_read() -> dict[str, Any]:
@@ -869,6 +871,7 @@ def signed(**change: Any) -> dict[str, Any]:
         "decision": DECISION,
         "result": RESULT,
         "computer_line": "Read after the first read; agreed.",
+        "colleagues": colleagues(),
         "gp_letter": "Dear colleague.",
         "versions": [{"version": 1, "signed_at": NOW, "status": "Final", "reason": ""}],
         "newest": 1,
@@ -931,7 +934,6 @@ def codes(**change: Any) -> dict[str, Any]:
         "groups": [("nv", "Melanocytic nevus")],
         "found": [("D22.5", "Melanocytic nevi of trunk")],
         "cut_off": True,
-        "colleagues": colleagues(),
     } | change
 
 
@@ -943,6 +945,7 @@ def sign_review(grade: float) -> dict[str, Any]:
         "changes": None,
         "decision": DECISION,
         "result": RESULT | {"plan": "urgent_clinic"},
+        "colleagues": colleagues(),
         "gp_letter": "Dear colleague.",
         "reading_grade": grade,
     }

@@ -39,6 +39,7 @@ from clinic.records.models import (
     Submission,
 )
 from clinic.records.sealed_objects import Place
+from tests.portal_tools import attach
 from tests.world import Person, World
 
 LEASE = timedelta(seconds=30)
@@ -278,8 +279,13 @@ def test_administrators_auditors_and_other_clinics_get_no_key_of_any_object(
     public = web.private_key.public_key().public_bytes_raw()
     with world.sessions() as session, session.begin():
         recipient = keys.sealing_recipient(session, world.root_public_key)
-        place = Place(world.alice.patient_id or "", case, ObjectKind.RETAKE)
-        sealed_objects.add_text(session, world.blobs, place, "Once more.", recipient=recipient)
+        for kind in (
+            *(ObjectKind.RETAKE, ObjectKind.DRAFT),
+            *(ObjectKind.GP_LETTER, ObjectKind.PATHOLOGY),
+        ):
+            place = Place(world.alice.patient_id or "", case, kind)
+            sealed_objects.add_text(session, world.blobs, place, "Words.", recipient=recipient)
+    attach(world, case)
     world.ask_second(case, world.bob)
     world.message(case, world.alice, "A message.")
     world.note(case, world.bob, "A note.")

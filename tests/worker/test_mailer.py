@@ -160,6 +160,8 @@ def test_no_mail_says_anything_about_health_or_who_somebody_is(world: World) -> 
         NoticeKind.CASES_NEARLY_DUE,
         NoticeKind.CASES_OVERDUE,
         NoticeKind.CASE_HANDED_OVER,
+        NoticeKind.NEWS,
+        NoticeKind.CASE_MESSAGE,
     )
     write_to(world, "alice@example.org", NoticeKind.PASSWORD_RESET)
     write_to(world, "new@example.org", NoticeKind.EMAIL_CHANGE, mine=True)

@@ -156,8 +156,8 @@ def assert_each_ended_once(system: System, cases: list[str]) -> None:
                 AuditEntry.action == AuditAction.SUBMISSION_SCREENED,
             )
             assert session.scalar(entries) == 1
-            for kind in (ObjectKind.RENDITION, ObjectKind.HEATMAP):
-                assert len(sealed_objects.of_submission(session, case, [kind])) == 1
+            for kind, made in ((ObjectKind.RENDITION, 1), (ObjectKind.HEATMAP, 2)):
+                assert len(sealed_objects.of_submission(session, case, [kind])) == made
         assert audit_log.verify(session, system.world.auditor.key) is None
 
 

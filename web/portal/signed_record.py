@@ -20,7 +20,7 @@ from clinic.records.models import (
 from clinic.submission import CaseState
 from web.database import db
 from web.guard import audit, deny, me
-from web.portal import attachments, computer_view
+from web.portal import attachments, computer_view, desk_colleagues
 from web.portal.decision_view import (
     changed_rows,
     decision_of_report,
@@ -59,6 +59,7 @@ def signed_record(row: Submission, facts: CaseFacts) -> AnyResponse:
         newest=reports[-1].version,
         computer_line=computer_view.line(result),
         attachments=attachments.shown(row),
+        colleagues=desk_colleagues.panel(row, facts),
         pathology=[
             pathology_rows(one, texts.get(one.note_object_id or "", ""))
             for one in reversed(results)

@@ -4,7 +4,7 @@ import pytest
 
 from clinic.access import Role
 from clinic.double_read import Opinion, ReadReason, Wanted
-from clinic.records import adjudication, review, second_reads, submissions
+from clinic.records import adjudication, review_queue, second_reads, submissions
 from clinic.records.adjudication import Held
 from clinic.records.models import Account, SecondRead
 from clinic.records.review import NotOwnerError
@@ -184,5 +184,5 @@ def test_an_audit_that_differs_goes_to_a_third_whose_word_counts(
 def test_the_claim_of_a_held_case_stays_with_its_reader(world: World, case: str) -> None:
     hold(world, case, HARMLESS, BEFORE)
     with world.sessions() as session, session.begin():
-        assert review.claim(session, case, reader_id=world.bob.account_id)
-        assert not review.claim(session, case, reader_id=world.dan.account_id)
+        assert review_queue.claim(session, case, reader_id=world.bob.account_id)
+        assert not review_queue.claim(session, case, reader_id=world.dan.account_id)

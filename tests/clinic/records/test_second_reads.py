@@ -7,7 +7,7 @@ import pytest
 
 from clinic.access import Role
 from clinic.double_read import ReadReason
-from clinic.records import review, second_reads, submissions
+from clinic.records import review, review_queue, second_reads, submissions
 from clinic.records.db import database_now
 from clinic.records.models import Account, SecondRead, Submission
 from clinic.records.second_reads import AlreadyAskedError, NewRead, NotYoursError, Reading
@@ -195,10 +195,10 @@ def test_a_case_that_waits_for_a_second_read_is_nobody_elses_to_take(
         session.get_one(Submission, case).claim_until = database_now(session) - timedelta(1)
 
     with world.sessions() as session, session.begin():
-        assert not review.claim(session, case, reader_id=world.dan.account_id)
+        assert not review_queue.claim(session, case, reader_id=world.dan.account_id)
         dan, clinic = world.dan.account_id, world.clinic_id
-        assert review.claim_next(session, clinic_id=clinic, reader_id=dan) is None
-        assert review.claim(session, case, reader_id=world.bob.account_id)
+        assert review_queue.claim_next(session, clinic_id=clinic, reader_id=dan) is None
+        assert review_queue.claim(session, case, reader_id=world.bob.account_id)
 
 
 def test_the_case_comes_back_to_its_own_reader_and_later_to_all(world: World, case: str) -> None:
@@ -213,10 +213,10 @@ def test_the_case_comes_back_to_its_own_reader_and_later_to_all(world: World, ca
         assert row.claimed_by == world.bob.account_id
         assert row.claim_until is not None
         assert row.claim_until >= database_now(session) + timedelta(hours=11)
-        assert not review.claim(session, case, reader_id=world.dan.account_id)
+        assert not review_queue.claim(session, case, reader_id=world.dan.account_id)
         row.claim_until = database_now(session) - timedelta(minutes=1)
         session.flush()
-        assert review.claim(session, case, reader_id=world.dan.account_id)
+        assert review_queue.claim(session, case, reader_id=world.dan.account_id)
 
 
 def test_of_a_reader_who_left_the_case_is_kept_for_nobody(world: World, case: str) -> None:
@@ -255,10 +255,10 @@ def test_new_photos_come_back_to_the_reader_who_asked_for_them(world: World, cas
         row.screening_state = "done"
         session.flush()
         assert submissions.facts(session, row).claimed_by == world.bob.account_id
-        assert not review.claim(session, case, reader_id=world.dan.account_id)
+        assert not review_queue.claim(session, case, reader_id=world.dan.account_id)
         row.claim_until = database_now(session) - timedelta(minutes=1)
         session.flush()
-        assert review.claim(session, case, reader_id=world.dan.account_id)
+        assert review_queue.claim(session, case, reader_id=world.dan.account_id)
 
 
 def test_two_blind_readers_make_a_pair_and_others_do_not(world: World, gina: Person) -> None:

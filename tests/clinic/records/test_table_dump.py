@@ -7,19 +7,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from clinic.records import erasure_requests, passkeys, recovery_codes
-from clinic.records.db import Base, database_now, make_engine, new_id
+from clinic.records.db import Base, database_now, make_engine
 from clinic.records.models import (
-    Account,
     AuditCheck,
-    Holiday,
     KeyRequest,
     LoginSession,
-    Patient,
-    ReportWithdrawal,
 )
-from clinic.records.passkeys import NewPasskey
 from clinic.records.table_dump import LEFT_OUT, DumpError, TableLoader, dump, snapshot
+from tests.filled_tables import fill
 from tests.world import Role, World
 from tools.postgres import PostgresServer
 
@@ -37,22 +32,10 @@ def new_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 def lively(world: World) -> None:
     """Rows in every table, with empty and full columns of every type."""
-    world.signed(world.alice, world.bob)
+    fill(world, world.alice, world.bob)
     world.submit(world.carol)
-    world.keeper.settle(world.alice.patient_id)
     with world.sessions() as session, session.begin():
-        alice, now = session.get_one(Patient, world.alice.patient_id), database_now(session)
-        session.add(Holiday(clinic_id=world.clinic_id, day=alice.created_at.date()))
-        passkeys.add(
-            session,
-            session.get_one(Account, world.bob.account_id),
-            NewPasskey(b"a credential", b"a public key", 3, b"a sealed name"),
-        )
-        recovery_codes.renew(session, world.bob.account_id)
-        erasure_requests.ask(session, alice)
-        gone = {"submission_id": new_id(), "patient_id": new_id(), "clinic_id": world.clinic_id}
-        session.add(ReportWithdrawal(**gone, withdrawn_at=now))
-        session.add(AuditCheck(id=1, entries=3, checked_at=now))
+        session.add(AuditCheck(id=1, entries=3, checked_at=database_now(session)))
 
 
 def rows(url: str) -> dict[str, list[tuple[object, ...]]]:
