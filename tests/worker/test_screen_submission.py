@@ -310,7 +310,8 @@ def spoil_the_history(world: World, case: str) -> None:
     with world.sessions() as session, session.begin():
         told = select(SealedObject).where(SealedObject.submission_id == case)
         history = session.scalars(told.where(SealedObject.kind == ObjectKind.HISTORY)).one()
-        history.body = (history.body or b"")[:-1] + b"x"
+        body = history.body or b""
+        history.body = body[:-1] + bytes([body[-1] ^ 1])
 
 
 @pytest.mark.parametrize("harm", [spoil_the_history, destroy_epoch], ids=lambda one: one.__name__)
