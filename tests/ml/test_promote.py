@@ -124,7 +124,8 @@ def test_a_damaged_bundle_is_neither_promoted_nor_brought_back(weights, held_out
         promote(weights, "two", lambda: held_out)
     pointer, history = ((weights / name).read_bytes() for name in (LIVE_FILE, HISTORY_FILE))
     file = weights / whose / "basic_cnn.safetensors"
-    file.write_bytes(file.read_bytes()[:-1] + b"\0")
+    content = file.read_bytes()
+    file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
 
     with pytest.raises(BundleError, match="sha256"):
         roll_back(weights) if whose == "one" else promote(weights, "two", lambda: held_out)

@@ -383,7 +383,8 @@ def test_without_the_broker_nothing_is_exported(world: World, run: Run, out: Pat
 
 def spoil_body(world: World, case: str) -> str:
     path = world.blobs._path(object_of(world, case, ObjectKind.RENDITION))
-    path.write_bytes(path.read_bytes()[:-1] + b"\0")
+    body = path.read_bytes()
+    path.write_bytes(body[:-1] + bytes([body[-1] ^ 1]))
     return "was changed"
 
 

@@ -179,7 +179,7 @@ def test_the_keeper_settles_the_objects_under_the_patient_s_key(system: System) 
     def settled() -> bool:
         with system.world.sessions() as session:
             rows = sealed_objects.of_submission(session, case, ObjectKind)
-        return len(rows) == 4 and all(row.settled for row in rows)
+        return len(rows) == 5 and all(row.settled for row in rows)
 
     system.until(settled, what="the objects were not settled")
 
