@@ -156,8 +156,8 @@ def assert_each_ended_once(system: System, cases: list[str]) -> None:
                 AuditEntry.action == AuditAction.SUBMISSION_SCREENED,
             )
             assert session.scalar(entries) == 1
-            for kind in (ObjectKind.RENDITION, ObjectKind.HEATMAP):
-                assert len(sealed_objects.of_submission(session, case, [kind])) == 1
+            for kind, pictures in ((ObjectKind.RENDITION, 1), (ObjectKind.HEATMAP, 2)):
+                assert len(sealed_objects.of_submission(session, case, [kind])) == pictures
         assert audit_log.verify(session, system.world.auditor.key) is None
 
 
@@ -179,7 +179,7 @@ def test_the_keeper_settles_the_objects_under_the_patient_s_key(system: System) 
     def settled() -> bool:
         with system.world.sessions() as session:
             rows = sealed_objects.of_submission(session, case, ObjectKind)
-        return len(rows) == 4 and all(row.settled for row in rows)
+        return len(rows) == 5 and all(row.settled for row in rows)
 
     system.until(settled, what="the objects were not settled")
 

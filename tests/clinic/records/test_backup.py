@@ -66,7 +66,7 @@ def test_a_backup_has_database_bodies_and_ledger_and_is_whole(
     assert {one.name for one in place.iterdir()} == {
         *(MANIFEST_FILE, DATABASE_FILE, BODIES_FILE, LEDGER_FILE)
     }
-    assert (made.bodies, made.copied, made.damaged) == (4, 4, ())
+    assert (made.bodies, made.copied, made.damaged) == (5, 5, ())
     assert kept(vault) == body_ids(world)
     assert vault.backups.verify(made.name).revision
     assert vault.backups.names() == [made.name]
@@ -99,7 +99,7 @@ def test_each_backup_is_an_audit_entry(backup: Backup, world: World) -> None:
     with world.sessions() as session:
         query = select(AuditEntry).where(AuditEntry.action == AuditAction.BACKUP_MADE)
         detail = session.scalars(query).one().detail
-    assert detail.startswith(f"{made.name}: 4 bodies, 4 new, 0 pruned")
+    assert detail.startswith(f"{made.name}: 5 bodies, 5 new, 0 pruned")
 
 
 def test_bodies_of_an_erased_patient_leave_the_backups_too(
@@ -110,7 +110,7 @@ def test_bodies_of_an_erased_patient_leave_the_backups_too(
 
     second = backup.make()
 
-    assert second.pruned == 3
+    assert second.pruned == 4
     assert kept(vault) == body_ids(world)
     assert vault.backups.verify(second.name)
     assert vault.backups.verify(first.name)  # what was erased since is not missed
@@ -146,7 +146,7 @@ def test_a_body_that_is_damaged_in_the_photo_store_is_named_and_holds_nothing_up
     made = backup.make()
 
     assert set(made.damaged) == {missing, changed}
-    assert made.bodies == 2
+    assert made.bodies == 3
     assert vault.backups.verify(made.name).damaged == made.damaged
 
 
