@@ -206,7 +206,7 @@ def test_all_of_a_patient_opens_under_the_new_key_and_the_old_one_is_gone(
     with world.sessions() as session:
         headers = {row.id: row.header for row in session.scalars(select(SealedObject))}
 
-    assert rotate_patient(world) == 7
+    assert rotate_patient(world) == 8
 
     with world.sessions() as session:
         old, new = session.scalars(select(PatientKey).order_by(PatientKey.version))
@@ -219,7 +219,7 @@ def test_all_of_a_patient_opens_under_the_new_key_and_the_old_one_is_gone(
             assert row.header != headers[row.id]
     assert texts(world, case) == before
     (entry,) = entries(world, AuditAction.PATIENT_KEY_ROTATED)
-    assert (entry.patient_id, entry.detail) == (world.alice.patient_id, "version 2, 7 objects")
+    assert (entry.patient_id, entry.detail) == (world.alice.patient_id, "version 2, 8 objects")
 
 
 def test_what_waits_for_the_worker_stays_with_the_epoch_key_and_moves_under_the_new_one(
