@@ -213,7 +213,7 @@ def test_a_patient_gets_a_new_key_by_record_number(run: Run, world: World, maste
 
     output = done(run("keys", "rotate-patient", world.alice.patient_id, "--master-key", master))
 
-    assert ": 7 objects are wrapped under it." in output
+    assert ": 8 objects are wrapped under it." in output
     with world.sessions() as session:
         versions = session.scalars(select(PatientKey.version).order_by(PatientKey.version)).all()
     assert versions == [1, 2]
@@ -273,7 +273,7 @@ def test_two_people_open_a_case_in_clear(
 
     output = done(run(*emergency(case, halves, out), "--plain"))
 
-    assert output == f"7 of 7 objects are in {out}.\n"
+    assert output == f"8 of 8 objects are in {out}.\n"
     assert (out / "letter-0.txt").read_bytes() == b"This spot is harmless."
     assert (out / "photo-0-close_up.jpg").read_bytes().startswith(b"\xff\xd8")
     assert stat.S_IMODE(out.stat().st_mode) == 0o700
