@@ -197,7 +197,12 @@ def code_field(label: str, hint: str) -> Any:
         ],
         description=hint,
         filters=[lambda value: "".join(value.split()) if value else value],
-        render_kw={"inputmode": "numeric", "autocomplete": "one-time-code", "maxlength": "7"},
+        render_kw={
+            "inputmode": "numeric",
+            "autocomplete": "one-time-code",
+            "maxlength": "7",
+            "autofocus": "autofocus",
+        },
     )
 
 

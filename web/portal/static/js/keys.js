@@ -1,6 +1,8 @@
 // Single keys for people who work with a page all day. An element marked data-key="n" is pressed, or
 // focused where it is a field, by that key; j and k walk along the links marked data-row; ? opens the
-// list of keys, in which each key is a button. Whoever is in the way of them switches them off there.
+// list of keys, in which each key is a button. In a group of radio buttons the digits choose. A page
+// opens at its errors, or at the heading marked data-start: Tab leads from there into its form.
+// Whoever is in the way of the keys switches them off in the list.
 
 const STORE = "dermqueue-single-keys";
 const TYPING = "input:not([type=radio], [type=checkbox]), textarea, select, [contenteditable]";
@@ -67,6 +69,31 @@ function press(key) {
     return true;
 }
 
+function choose(radio, digit) {
+    const group = [...radio.form.elements].filter((one) => one.name === radio.name);
+    const chosen = group[Number(digit) - 1];
+    chosen?.focus();
+    chosen?.click();
+    return chosen !== undefined;
+}
+
+function answer(event) {
+    const inGroup = event.target.matches?.("form input[type=radio]");
+    if (inGroup && /^[1-9]$/.test(event.key)) {
+        return choose(event.target, event.key);
+    }
+    return press(event.key);
+}
+
+function start() {
+    const errors = document.querySelector("[data-error-summary]:not([hidden])");
+    const place = errors ?? document.querySelector("[data-start]");
+    if (document.activeElement === document.body && !location.hash) {
+        // Without scrolling: whoever looks at the top of the page stays there.
+        place?.focus({ preventScroll: !errors });
+    }
+}
+
 function isForThePage(event) {
     const combined = event.ctrlKey || event.altKey || event.metaKey || event.isComposing;
     return on && !combined && !event.repeat && !event.target.closest?.(TYPING);
@@ -85,8 +112,11 @@ if (list && onOff) {
     document.addEventListener("keydown", (event) => {
         const walking = event.key === "j" || event.key === "k";
         const repeated = event.repeat && walking && on && !event.target.closest?.(TYPING);
-        if ((isForThePage(event) || repeated) && press(event.key)) {
+        if ((isForThePage(event) || repeated) && answer(event)) {
             event.preventDefault();
         }
     });
+    if (on) {
+        start();
+    }
 }
