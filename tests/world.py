@@ -52,7 +52,7 @@ from clinic.records.keeper_client import KeeperClient
 from clinic.records.models import Account, Clinic, SealedObject, Submission
 from clinic.records.review import Decision
 from clinic.records.sealed_objects import Place
-from clinic.records.second_reads import NewRead, Reading
+from clinic.records.second_reads import NewRead, SecondOpinion
 from clinic.records.submissions import NewSubmission
 from clinic.submission import CaseState
 from tests.fakes import FakeAnalyst, InlineHints
@@ -298,8 +298,8 @@ class World:
             assert second_reads.take(session, read_id, reader_id=reader.account_id)
             row = second_reads.find(session, read_id)
             assert row is not None
-            reading = Reading([diagnosis], "high", plan)
-            second_reads.record(session, row, reading, reader_id=reader.account_id)
+            opinion = SecondOpinion([diagnosis], "high", plan)
+            second_reads.record(session, row, opinion, reader_id=reader.account_id)
             adjudication.after_reading(session, row)
 
     def message(self, case: str, author: Person, text: str) -> None:
