@@ -1,4 +1,4 @@
-"""A state of a page as its person sees it: it fits each width, axe is content, a picture is kept."""
+"""A state of a page, looked at: it fits each width, axe is content, a picture is kept."""
 
 from collections.abc import Sequence
 from pathlib import Path

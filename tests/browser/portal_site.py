@@ -1,4 +1,4 @@
-"""The real portal on a port of its own, and visitors with a session each: what browser tests share."""
+"""The real portal on a port of its own, and its visitors: what browser tests share."""
 
 import io
 import re
