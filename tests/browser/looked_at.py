@@ -18,7 +18,8 @@ def looked_at(page: Page, name: str, folder: Path, widths: Sequence[int]) -> Non
         assert page.evaluate(sticks_out) <= 0, f"{name} sticks out at {width}"
         page.screenshot(path=folder / f"{name}-{width}.png", full_page=True)
     page.set_viewport_size({"width": widths[0], "height": HEIGHT})
-    assert barriers(page) == [], f"axe on {name}"
+    found = barriers(page)
+    assert found == [], f"axe on {name}: {found}"
 
 
 def barriers(page: Page) -> list[str]:

@@ -105,12 +105,16 @@ class Reader:
         self.looks_at_once(name)
 
     def looks_at_once(self, name: str) -> None:
-        moved = self.page.evaluate("window.allShifts()")
-        assert sum(one["value"] for one in moved) < MOST_SHIFT, (name, moved)
+        self.stood_still(name)
         looked_at(self.page, name, PICTURES, WIDTHS)
         self.page.set_viewport_size({"width": min(WIDTHS), "height": 900})
         assert self.page.evaluate(CUT_TABLES) == [], f"{name} cuts tables at {min(WIDTHS)}"
         self.page.set_viewport_size({"width": WIDTHS[0], "height": 900})
+
+    def stood_still(self, name: str) -> None:
+        """Nobody pressed anything that had moved away meanwhile."""
+        moved = self.page.evaluate("window.allShifts()")
+        assert sum(one["value"] for one in moved) < MOST_SHIFT, (name, moved)
 
 
 @dataclass
@@ -286,6 +290,14 @@ def test_a_draft_that_outlives_a_lost_connection(desk: Desk, bob: Reader) -> Non
     bob.visit(f"/review/{case}")
     bob.sees("Your draft of")
     bob.looks("draft-restored")
+
+
+@pytest.mark.parametrize("width", WIDTHS[1:])
+def test_queue_and_case_stand_still_at_each_width(desk: Desk, bob: Reader, width: int) -> None:
+    bob.page.set_viewport_size({"width": width, "height": 900})
+    for path in ("/review", f"/review/{desk.read(desk.world.bob)}"):
+        bob.visit(path)
+        bob.stood_still(f"{path} at {width}")
 
 
 # Signing and what follows
