@@ -211,11 +211,15 @@ class World:
 
     def first_read(self, patient: Person, reader: Person) -> str:
         submission_id = self.claimed(patient, reader)
+        self.read_blind(submission_id, reader)
+        return submission_id
+
+    def read_blind(self, submission_id: str, reader: Person) -> None:
+        """The first read of a case that this reader holds."""
         with self.sessions() as session, session.begin():
             first_reads.start(session, submission_id, reader_id=reader.account_id)
             blind = Impression("nv", "medium", ("bkl",), 2)
             first_reads.record(session, submission_id, reader_id=reader.account_id, blind=blind)
-        return submission_id
 
     def signed(self, patient: Person, reader: Person) -> str:
         submission_id = self.first_read(patient, reader)
