@@ -9,7 +9,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from clinic.envelope import Context, PublicKey, Sealed, seal
-from tests.browser.sealing_site import Reply, Request, Site, running_browser, running_site
+from tests.browser.sealing_site import Reply, Request, Site, running_site
 
 pytestmark = pytest.mark.browser
 
@@ -68,12 +68,6 @@ class Keeper:
         context = Context(submission=self.submission, slot=1, type="photo")
         viewer = PublicKey(kid="viewer", raw=raw)
         return seal(PHOTO, context=context, recipients=[viewer])
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with running_browser() as browser:
-        yield browser
 
 
 @pytest.fixture
