@@ -52,7 +52,7 @@ from clinic.records.keeper_client import KeeperClient
 from clinic.records.models import Account, Clinic, SealedObject, Submission
 from clinic.records.review import Decision
 from clinic.records.sealed_objects import Place
-from clinic.records.second_reads import NewRead, Reading
+from clinic.records.second_reads import NewRead, SecondOpinion
 from clinic.records.submissions import NewSubmission
 from clinic.submission import CaseState
 from tests.fakes import FakeAnalyst, InlineHints
@@ -211,11 +211,15 @@ class World:
 
     def first_read(self, patient: Person, reader: Person) -> str:
         submission_id = self.claimed(patient, reader)
+        self.read_blind(submission_id, reader)
+        return submission_id
+
+    def read_blind(self, submission_id: str, reader: Person) -> None:
+        """The first read of a case that this reader holds."""
         with self.sessions() as session, session.begin():
             first_reads.start(session, submission_id, reader_id=reader.account_id)
             blind = Impression("nv", "medium", ("bkl",), 2)
             first_reads.record(session, submission_id, reader_id=reader.account_id, blind=blind)
-        return submission_id
 
     def signed(self, patient: Person, reader: Person) -> str:
         submission_id = self.first_read(patient, reader)
@@ -298,8 +302,8 @@ class World:
             assert second_reads.take(session, read_id, reader_id=reader.account_id)
             row = second_reads.find(session, read_id)
             assert row is not None
-            reading = Reading([diagnosis], "high", plan)
-            second_reads.record(session, row, reading, reader_id=reader.account_id)
+            opinion = SecondOpinion([diagnosis], "high", plan)
+            second_reads.record(session, row, opinion, reader_id=reader.account_id)
             adjudication.after_reading(session, row)
 
     def message(self, case: str, author: Person, text: str) -> None:

@@ -70,7 +70,7 @@ class NewRead:
 
 
 @dataclass(frozen=True)
-class Reading:
+class SecondOpinion:
     """A second reader's opinion; `differential` holds one to three groups, the likeliest first."""
 
     differential: Sequence[str]
@@ -255,7 +255,7 @@ def withdraw_all(session: Session, case_id: str, *, reason: str) -> None:
     )
 
 
-def record(session: Session, row: SecondRead, reading: Reading, *, reader_id: str) -> None:
+def record(session: Session, row: SecondRead, opinion: SecondOpinion, *, reader_id: str) -> None:
     """Store the opinion, once. A lease that ran out is no harm while nobody else took over.
 
     Raises:
@@ -269,10 +269,10 @@ def record(session: Session, row: SecondRead, reading: Reading, *, reader_id: st
         .where(SecondRead.id == row.id, SecondRead.reader_id == reader_id, _OPEN)
         .values(
             state=ReadState.READ,
-            differential=list(reading.differential),
-            confidence=reading.confidence,
-            plan=reading.plan,
-            note_object_id=reading.note.id if reading.note else None,
+            differential=list(opinion.differential),
+            confidence=opinion.confidence,
+            plan=opinion.plan,
+            note_object_id=opinion.note.id if opinion.note else None,
             read_at=now,
             reader_until=now + READ_LIFE,
         ),

@@ -4,19 +4,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
 from clinic.access import Role
 from clinic.records import second_reads
+from tests.browser import looked_at as looking
+from tests.browser.portal_site import DrawingAnalyst, Site, Visitor, site, visitor
 from tests.browser.sealing_site import running_browser
-from tests.browser.test_crawl import DrawingAnalyst, Site, Visitor, site, visitor
 from tests.browser_session import BrowserSession
 from tests.world import World
 
 __all__ = ["site"]
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-WIDTHS = (360, 1280, 1920)
+WIDTHS = (1280, 360, 1920)
 
 
 @pytest.fixture
@@ -31,15 +31,7 @@ def browser() -> Iterator[Browser]:
 
 
 def looked_at(one: Visitor, name: str, folder: Path) -> None:
-    """Each width: nothing sticks out; axe finds nothing serious; a picture is kept."""
-    for width in WIDTHS:
-        one.page.set_viewport_size({"width": width, "height": 900})
-        sticks_out = "document.documentElement.scrollWidth - window.innerWidth"
-        assert one.page.evaluate(sticks_out) <= 0, f"{name} at {width}"
-        one.page.screenshot(path=folder / f"{name}-{width}.png", full_page=True)
-    found = Axe().run(one.page).response["violations"]
-    serious = [rule["id"] for rule in found if rule["impact"] in {"serious", "critical"}]
-    assert serious == [], name
+    looking.looked_at(one.page, name, folder, WIDTHS)
 
 
 def fill(page: Page, **values: str) -> None:

@@ -156,7 +156,7 @@ def _letter(label: str, missing: str, hint: str) -> TextAreaField:
             Length(max=LONGEST_LETTER, message=f"Use {LONGEST_LETTER} characters or fewer."),
         ],
         description=hint,
-        render_kw={"rows": 9, "maxlength": LONGEST_LETTER},
+        render_kw={"rows": 5, "maxlength": LONGEST_LETTER},
     )
 
 
@@ -212,7 +212,7 @@ class ReadingForm(WrittenForm):
     plan = ChoiceField("Management", MANAGEMENT, missing="Choose a plan.")
     follow_up_on = _day("Follow-up on", "Leave this empty if there is none.", Optional())
     clinical_note = text_area(
-        "Clinical note", "For colleagues. The patient does not see it.", rows=4
+        "Clinical note", "For colleagues. The patient does not see it.", rows=3
     )
     patient_text = _letter(
         "Text to the patient",

@@ -13,7 +13,7 @@ from clinic.keeper_protocol import ObjectKind
 from clinic.records import adjudication, case_notes, review, second_reads, submissions
 from clinic.records.db import database_now
 from clinic.records.models import SecondRead, Submission
-from clinic.records.second_reads import NotYoursError, Reading
+from clinic.records.second_reads import NotYoursError, SecondOpinion
 from web.database import db
 from web.guard import audit, deny, me, missing
 from web.permission import allowed
@@ -115,9 +115,9 @@ def record_second_read(read_id: str) -> AnyResponse:
     if not form.validate_on_submit():
         return _reading(one, row, form)
     note = seal_text(row, ObjectKind.NOTE, form.note.data) if form.note.data else None
-    reading = Reading(form.differential, form.confidence.data, form.plan.data, note)
+    opinion = SecondOpinion(form.differential, form.confidence.data, form.plan.data, note)
     try:
-        second_reads.record(db.session(), one, reading, reader_id=reader)
+        second_reads.record(db.session(), one, opinion, reader_id=reader)
     except NotYoursError:
         return _taken_over(row, form)
     adjudication.after_reading(db.session(), one)

@@ -10,11 +10,11 @@ from clinic.double_read import ReadReason
 from clinic.records import review, review_queue, second_reads, submissions
 from clinic.records.db import database_now
 from clinic.records.models import Account, SecondRead, Submission
-from clinic.records.second_reads import AlreadyAskedError, NewRead, NotYoursError, Reading
+from clinic.records.second_reads import AlreadyAskedError, NewRead, NotYoursError, SecondOpinion
 from clinic.submission import CaseState
 from tests.world import Person, World
 
-READING = Reading(["mel", "nv"], "high", "biopsy")
+READING = SecondOpinion(["mel", "nv"], "high", "biopsy")
 
 
 def take(world: World, read_id: str, reader: Person) -> bool:
