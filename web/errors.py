@@ -40,7 +40,7 @@ WORDS = {
     ),
     401: Words("Please sign in", "Your session has ended. Sign in and try again."),
     403: Words(
-        "You cannot open this",
+        "This is not open to you",
         "Your account has no right to see this page. If you think it should, call us.",
     ),
     404: Words(

@@ -150,13 +150,23 @@ def of_case(session: Session, case_id: str) -> list[SecondRead]:
 
 def readers(session: Session, case_id: str) -> tuple[SecondReader, ...]:
     """Who is at a second read of this case now, or was until a moment ago."""
-    query = select(SecondRead).where(
-        SecondRead.submission_id == case_id, SecondRead.reader_until > database_now(session)
-    )
+    query = _at_it(session).where(SecondRead.submission_id == case_id)
     return tuple(
         SecondReader(row.reader_id, blind=row.blind, done=row.state == ReadState.READ)
         for row in session.scalars(query)
-        if row.reader_id is not None and row.state != ReadState.WITHDRAWN
+        if row.reader_id is not None
+    )
+
+
+def reader_ids(session: Session, cases: Select[str]) -> frozenset[str]:
+    """Who is at a second read of any of the cases with these ids now."""
+    found = session.scalars(_at_it(session).where(SecondRead.submission_id.in_(cases)))
+    return frozenset(row.reader_id for row in found if row.reader_id is not None)
+
+
+def _at_it(session: Session) -> Select[SecondRead]:
+    return select(SecondRead).where(
+        SecondRead.reader_until > database_now(session), SecondRead.state != ReadState.WITHDRAWN
     )
 
 

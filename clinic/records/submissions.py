@@ -152,13 +152,14 @@ def facts(session: Session, row: Submission) -> CaseFacts:
 
 
 def _readers_of_later_visits(session: Session, row: Submission) -> frozenset[str]:
-    query = (
-        _same_place(select(Submission.claimed_by), row)
-        .where(Submission.received_at > row.received_at)
-        .where(Submission.case_state == CaseState.AWAITING_REVIEW)
+    later = _same_place(select(Submission.id), row).where(Submission.received_at > row.received_at)
+    claimed = (
+        select(Submission.claimed_by)
+        .where(Submission.id.in_(later), Submission.case_state == CaseState.AWAITING_REVIEW)
         .where(Submission.claim_until > database_now(session))
     )
-    return frozenset(reader for reader in session.scalars(query) if reader is not None)
+    first = frozenset(reader for reader in session.scalars(claimed) if reader is not None)
+    return first | second_reads.reader_ids(session, later)
 
 
 def earlier_visits(session: Session, row: Submission) -> Sequence[Submission]:

@@ -1,6 +1,5 @@
 """Second reads and messages in a real browser: both readers, the patient, three widths, and axe."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,24 +9,12 @@ from clinic.access import Role
 from clinic.records import second_reads
 from tests.browser import looked_at as looking
 from tests.browser.portal_site import DrawingAnalyst, Site, Visitor, site, visitor
-from tests.browser.sealing_site import running_browser
 from tests.browser_session import BrowserSession
 from tests.world import World
 
 __all__ = ["site"]
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 WIDTHS = (1280, 360, 1920)
-
-
-@pytest.fixture
-def database_url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'records.db'}"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with running_browser() as browser:
-        yield browser
 
 
 def looked_at(one: Visitor, name: str, folder: Path) -> None:

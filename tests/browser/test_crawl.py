@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import pytest
 from flask import Flask
@@ -11,7 +10,6 @@ from playwright.sync_api import Browser
 
 from clinic.access import Role
 from tests.browser.portal_site import DrawingAnalyst, Site, site, visitor
-from tests.browser.sealing_site import running_browser
 from tests.browser_session import BrowserSession
 from tests.world import World
 
@@ -23,17 +21,6 @@ NO_PAGE = re.compile(
     r"/(static|fhir|healthz|readyz|metrics|invariants|grants|objects|operations/live|review/live)\b"
     r"|.*\.(csv|js|json|zip)\Z"
 )
-
-
-@pytest.fixture
-def database_url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'records.db'}"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with running_browser() as browser:
-        yield browser
 
 
 def pages(app: Flask, cases: Sequence[str]) -> list[str]:

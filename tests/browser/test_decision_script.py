@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from clinic.reading_grade import reading_grade, syllables
-from tests.browser.sealing_site import Reply, Request, Site, running_browser, running_site
+from tests.browser.sealing_site import Reply, Request, Site, running_site
 
 pytestmark = pytest.mark.browser
 
@@ -23,12 +23,6 @@ TEXTS = (
     "We couldn\u2019t tell; please come!\n\nDermatological examination is necessary.",
     "Histopathology demonstrated compound melanocytic proliferation, therefore excised.",
 )
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with running_browser() as browser:
-        yield browser
 
 
 @pytest.fixture

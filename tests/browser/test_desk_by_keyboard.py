@@ -1,7 +1,6 @@
 """Ten cases read and signed by keyboard alone: the real system and model, a real browser."""
 
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pyotp
@@ -12,13 +11,10 @@ from sqlalchemy import select, update
 from clinic.access import Role
 from clinic.records.models import LoginSession, Submission
 from clinic.submission import CaseState
-from tests.browser.sealing_site import running_browser
 from tests.browser.test_journey import DESK, Visitor, await_photo, open_link
-from tools.installation import ROOT, Installation
 from tools.lesion_drawing import draw_lesion
 from tools.portal_client import wait_for_fresh_code
-from tools.ports import free_port
-from tools.running import Running, started
+from tools.running import Running
 from tools.sealed_cases import CaseSender, as_jpeg
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -28,20 +24,6 @@ MOST_KEYS = 40  # of one case, a code of the second factor apart
 GROUPS = ("mel", "bcc", "akiec", "nv", "bkl", "df", "vasc")
 CODE = "D22.5"
 NEVUS = str(GROUPS.index("nv") + 1)
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    folder = tmp_path_factory.mktemp("a clinic")
-    weights = ROOT / "ml" / "weights"
-    with started(Installation(folder, free_port(), free_port(), weights)) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with running_browser() as browser:
-        yield browser
 
 
 @dataclass

@@ -7,7 +7,6 @@ pictures are kept in runs/screenshots/desk, to be looked at.
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
@@ -22,7 +21,6 @@ from clinic.submission import ScreeningState
 from ml.quality_flag import QualityFlag
 from tests.browser.looked_at import looked_at
 from tests.browser.portal_site import DrawingAnalyst, Site, Visitor, site, visitor
-from tests.browser.sealing_site import running_browser
 from tests.browser_session import BrowserSession
 from tests.portal_tools import DECISION
 from tests.waiting_cases import claim, claim_ran_out, waiting
@@ -60,17 +58,6 @@ LONG_WORDS = (
     "Irregular pigment network at the lower edge, blue-grey structures in the middle, a regular "
     "border above. Photographed under poor light."
 )
-
-
-@pytest.fixture
-def database_url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'records.db'}"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with running_browser() as browser:
-        yield browser
 
 
 @dataclass

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from clinic.envelope import Context, PublicKey, seal
-from tests.browser.sealing_site import Reply, Request, Site, running_browser, running_site
+from tests.browser.sealing_site import Reply, Request, Site, running_site
 
 pytestmark = pytest.mark.browser
 
@@ -130,12 +130,6 @@ class Desk:
         self.site.answer("GET", f"/blobs/{name}", lambda _: Reply(body=body))
         where = {"header": sealed.header.to_json(), "url": f"/blobs/{name}"}
         return {"id": name, "type": kind, "slot": 1, "view": "close_up", **where}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with running_browser() as browser:
-        yield browser
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ The screenshots of docs/img come from here (`make screenshots`).
 
 import io
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import pyotp
@@ -16,13 +16,11 @@ from playwright.sync_api import Browser, Page, expect
 
 from clinic.access import Role
 from clinic.fhir_checks import problems
-from tests.browser.sealing_site import running_browser
 from tools import installation as setup
-from tools.installation import ROOT, Installation
+from tools.installation import ROOT
 from tools.lesion_drawing import draw_lesion
 from tools.portal_client import PortalClient, wait_for_fresh_code
-from tools.ports import free_port
-from tools.running import Running, started
+from tools.running import Running
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -30,20 +28,6 @@ PHONE = {"width": 360, "height": 740}
 DESK = {"width": 1280, "height": 900}
 SCREENSHOTS = ROOT / "runs" / "screenshots"
 LETTER = "This spot looks harmless. Keep an eye on it. Call us if it grows or bleeds."
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    folder = tmp_path_factory.mktemp("a clinic")
-    weights = ROOT / "ml" / "weights"
-    with started(Installation(folder, free_port(), free_port(), weights)) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with running_browser() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from clinic.envelope import Context, PublicKey, seal
-from tests.browser.sealing_site import Reply, Request, Site, running_browser, running_site
+from tests.browser.sealing_site import Reply, Request, Site, running_site
 
 pytestmark = pytest.mark.browser
 
@@ -59,12 +59,6 @@ class Server:
         described = {"id": view, "type": "rendition", "slot": slot, "view": view}
         described["replaced"] = view == "overview"
         return {**described, "header": sealed.header.to_json(), "url": f"/objects/{view}"}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with running_browser() as browser:
-        yield browser
 
 
 @pytest.fixture

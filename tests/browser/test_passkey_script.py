@@ -14,7 +14,6 @@ from flask import Flask
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 from werkzeug.serving import make_server
 
-from tests.browser.sealing_site import running_browser
 from tests.portal_tools import another_app, without_second_factor
 from tests.world import PASSWORD, World
 from tools.installation import ROOT
@@ -25,11 +24,6 @@ pytestmark = pytest.mark.browser
 
 SCREENSHOTS = ROOT / "runs" / "screenshots"
 WIDTHS = {"phone": 360, "desk": 1280}
-
-
-@pytest.fixture
-def database_url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'records.db'}"
 
 
 @dataclass
@@ -53,12 +47,6 @@ def site(world: World, database_url: str, tmp_path: Path) -> Iterator[Site]:
     server.server_close()
     with app.app_context():
         db.engine.dispose()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with running_browser() as browser:
-        yield browser
 
 
 class Visitor:

@@ -5,18 +5,12 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.sealing_site import Reply, Request, Site, running_browser, running_site
+from tests.browser.sealing_site import Reply, Request, Site, running_site
 
 pytestmark = pytest.mark.browser
 
 MINUTE = 61_000
 CLAIM = "[data-claim-status]"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with running_browser() as browser:
-        yield browser
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from tests.browser.sealing_site import (
     POLICY,
     Reply,
     Site,
-    running_browser,
     running_site,
 )
 from web.script_bundle import ROOT_KEY_PATH, STATIC, ScriptBundle, root_key_script
@@ -24,12 +23,6 @@ PAGE = f"""<!doctype html><html lang="en"><head><title>Scripts under test</title
 <script type="importmap" nonce="{NONCE}">{BUNDLE.import_map}</script>
 {BUNDLE.script("js/upload.js")}
 </body></html>"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with running_browser() as browser:
-        yield browser
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from clinic.envelope import Context, open_body, parse_container, unwrap
 from clinic.epoch_key import EpochKey, sign_epoch_key
-from tests.browser.sealing_site import PAGES, Reply, Request, Site, running_browser, running_site
+from tests.browser.sealing_site import PAGES, Reply, Request, Site, running_site
 from web.script_bundle import ROOT_KEY_PATH, root_key_script
 
 pytestmark = pytest.mark.browser
@@ -89,12 +89,6 @@ class Portal:
             for part in message.walk()
             if not part.is_multipart()
         }
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with running_browser() as browser:
-        yield browser
 
 
 @pytest.fixture

@@ -9,12 +9,12 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from clinic.envelope import Context, PublicKey, Sealed, seal
-from tests.browser.sealing_site import Reply, Request, Site, running_browser, running_site
+from tests.browser.sealing_site import Reply, Request, Site, running_site
 
 pytestmark = pytest.mark.browser
 
 STATUS = "[data-viewer-status]"
-SKIN, HEAT = (224, 172, 150), (255, 0, 0, 128)
+SKIN = (224, 172, 150)
 
 
 def png(image: Image.Image) -> bytes:
@@ -23,10 +23,7 @@ def png(image: Image.Image) -> bytes:
     return out.getvalue()
 
 
-PICTURES = {
-    "photo": png(Image.new("RGB", (640, 480), SKIN)),
-    "heatmap": png(Image.new("RGBA", (64, 48), HEAT)),
-}
+PHOTO = png(Image.new("RGB", (640, 480), SKIN))
 
 
 class Keeper:
@@ -34,12 +31,11 @@ class Keeper:
 
     def __init__(self, site: Site) -> None:
         self.site = site
-        self.types = ["heatmap", "photo"]
         self.submission = "sub-1"
         self.waits = 2
         self.final = 200
         self.asked: list[Request] = []
-        self.bodies: dict[str, bytes] = {}
+        self.body: bytes | None = None
         site.answer("POST", "/cases/7/grants", self.grant)
         site.answer("GET", "/grants/g1", self.poll)
 
@@ -51,33 +47,27 @@ class Keeper:
         if self.waits:
             self.waits -= 1
             return Reply(status=202)
-        objects = [self.object(type_) for type_ in self.types]
-        return Reply(status=self.final, body=json.dumps({"objects": objects}).encode())
+        answer = {"objects": [self.photo()]}
+        return Reply(status=self.final, body=json.dumps(answer).encode())
 
-    def object(self, type_: str) -> dict[str, Any]:
-        sealed = self.sealed(type_)
-        body = self.bodies.get(type_, sealed.body)
-        self.site.answer("GET", f"/blobs/{type_}", lambda _: Reply(body=body))
+    def photo(self) -> dict[str, Any]:
+        sealed = self.sealed()
+        body = self.body or sealed.body
+        self.site.answer("GET", "/blobs/photo", lambda _: Reply(body=body))
         return {
-            "id": type_,
-            "type": type_,
+            "id": "photo",
+            "type": "photo",
             "slot": 1,
             "view": "close_up",
             "header": sealed.header.to_json(),
-            "url": f"/blobs/{type_}",
+            "url": "/blobs/photo",
         }
 
-    def sealed(self, type_: str) -> Sealed:
+    def sealed(self) -> Sealed:
         raw = base64.b64decode(json.loads(self.asked[-1].body)["public_key"])
-        context = Context(submission=self.submission, slot=1, type=type_)
+        context = Context(submission=self.submission, slot=1, type="photo")
         viewer = PublicKey(kid="viewer", raw=raw)
-        return seal(PICTURES[type_], context=context, recipients=[viewer])
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with running_browser() as browser:
-        yield browser
+        return seal(PHOTO, context=context, recipients=[viewer])
 
 
 @pytest.fixture
@@ -102,67 +92,41 @@ def show(page: Page, keeper: Keeper) -> None:
     page.goto(f"{keeper.site.url}/viewer.html")
 
 
-def pixel(page: Page, layer: str) -> list[int]:
+def pixel(page: Page) -> list[int]:
     return page.evaluate(
-        "(layer) => { const c = document.querySelector(`[data-layer=${layer}]`);"
-        " return [c.width, c.height, ...c.getContext('2d').getImageData(9, 9, 1, 1).data]; }",
-        layer,
+        "() => { const c = document.querySelector('canvas');"
+        " return [c.width, c.height, ...c.getContext('2d').getImageData(9, 9, 1, 1).data]; }"
     )
 
 
-def style(page: Page, layer: str, name: str) -> str:
-    return page.evaluate(
-        "([layer, name]) => document.querySelector(`[data-layer=${layer}]`).style[name]",
-        [layer, name],
-    )
+def transform(page: Page) -> str:
+    return page.evaluate("document.querySelector('canvas').style.transform")
 
 
-def test_photo_and_heat_map_are_opened_in_the_page_and_lie_on_each_other(
-    page: Page, keeper: Keeper
-) -> None:
+def test_a_photo_is_opened_in_the_page(page: Page, keeper: Keeper) -> None:
     show(page, keeper)
     expect(page.locator(STATUS)).to_have_text("The photos are open.")
-    assert pixel(page, "photo") == [640, 480, *SKIN, 255]
-    assert pixel(page, "heatmap") == [640, 480, *HEAT]
-    boxes = [page.locator(f"[data-layer={layer}]").bounding_box() for layer in PICTURES]
-    assert boxes[0] == boxes[1]
+    assert pixel(page) == [640, 480, *SKIN, 255]
     assert keeper.asked[0].headers["x-csrftoken"] == "token-1"
     assert keeper.site.count("GET", "/grants/g1") == 3
-
-
-def test_a_patient_sees_the_photo_without_a_heat_map(page: Page, keeper: Keeper) -> None:
-    keeper.types = ["photo"]
-    show(page, keeper)
-    expect(page.locator(STATUS)).to_have_text("The photos are open.")
-    assert pixel(page, "photo") == [640, 480, *SKIN, 255]
-
-
-def test_the_slider_sets_how_strongly_the_heat_map_covers(page: Page, keeper: Keeper) -> None:
-    show(page, keeper)
-    expect(page.locator(STATUS)).to_have_text("The photos are open.")
-    assert style(page, "heatmap", "opacity") == "0.4"
-    page.locator("[data-opacity]").fill("75")
-    assert style(page, "heatmap", "opacity") == "0.75"
-    assert style(page, "photo", "opacity") == ""
 
 
 def test_zoom_and_pan_work_by_buttons_and_keys(page: Page, keeper: Keeper) -> None:
     show(page, keeper)
     expect(page.locator(STATUS)).to_have_text("The photos are open.")
-    start = style(page, "photo", "transform")
+    start = transform(page)
     page.click("[data-zoom=in]")
-    zoomed = style(page, "photo", "transform")
+    zoomed = transform(page)
     assert "scale(1.5)" in zoomed
     page.focus("figure")
     page.keyboard.press("ArrowLeft")
-    panned = style(page, "photo", "transform")
+    panned = transform(page)
     assert "translate(40px" in panned
-    assert style(page, "heatmap", "transform") == panned
     page.keyboard.press("-")
-    assert style(page, "photo", "transform") == start
+    assert transform(page) == start
     page.keyboard.press("+")
     page.click("[data-zoom=fit]")
-    assert style(page, "photo", "transform") == start
+    assert transform(page) == start
 
 
 def test_pictures_of_another_submission_are_not_shown(page: Page, keeper: Keeper) -> None:
@@ -173,7 +137,7 @@ def test_pictures_of_another_submission_are_not_shown(page: Page, keeper: Keeper
 
 
 def test_a_changed_ciphertext_is_not_shown(page: Page, keeper: Keeper) -> None:
-    keeper.bodies["photo"] = bytes(500)
+    keeper.body = bytes(500)
     show(page, keeper)
     expect(page.locator(STATUS)).to_contain_text("failed its safety check")
     assert page.locator("[data-shown]").count() == 0
@@ -205,12 +169,12 @@ def test_a_page_that_is_left_holds_no_picture_and_opens_them_anew_on_the_way_bac
 
     page.evaluate("window.dispatchEvent(new PageTransitionEvent('pagehide', {persisted: true}))")
     sizes = "[...document.querySelectorAll('canvas')].map((one) => one.width * one.height)"
-    assert page.evaluate(sizes) == [0, 0]
+    assert page.evaluate(sizes) == [0]
     assert page.locator("[data-shown]").count() == 0
 
     page.evaluate("window.dispatchEvent(new PageTransitionEvent('pageshow', {persisted: true}))")
-    expect(page.locator("[data-shown]")).to_have_count(2)
-    assert pixel(page, "photo") == [640, 480, *SKIN, 255]
+    expect(page.locator("[data-shown]")).to_have_count(1)
+    assert pixel(page) == [640, 480, *SKIN, 255]
     assert keeper.asked[0].body != keeper.asked[1].body
 
 

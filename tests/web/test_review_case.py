@@ -375,12 +375,24 @@ def test_a_case_that_the_computer_gave_up_on_is_read_from_the_originals_and_sign
     bob.post(f"/review/{case}/first-read", FIRST_READ)
     page = words(bob.get(f"/review/{case}").text)
     assert "Your decision" in page
+    assert "There was no computer" in page
+    assert "I agree with the computer" not in page
     assert sign(bob, case, agreement="not_available").location == f"/review/{case}"
 
     assert row_of(world, case).case_state == CaseState.SIGNED
     signed = words(bob.get(f"/review/{case}").text)
     assert "No computer" in signed
     assert "No computer took part" in words(signed_in("alice").get(f"/cases/{case}").text)
+
+
+def test_the_decision_offers_what_can_be_said_of_the_computers_view(
+    world: World, bob: BrowserSession
+) -> None:
+    case = world.first_read(world.alice, world.bob)
+    page = words(bob.get(f"/review/{case}").text)
+    assert "I agree with the computer" in page
+    assert "I override the computer" in page
+    assert "There was no computer" not in page
 
 
 def test_a_case_whose_patient_refused_the_computer_says_so(

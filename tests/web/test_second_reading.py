@@ -107,6 +107,22 @@ def test_a_blind_reader_sees_the_case_and_the_question_and_no_opinion(
     assert dan.get(f"/review/{case}/messages").status_code == 403
 
 
+def test_a_second_reader_compares_with_earlier_visits_while_they_read(
+    world: World, dan: BrowserSession
+) -> None:
+    earlier = world.signed(world.alice, world.bob)
+    later = world.first_read(world.alice, world.bob)
+    read_id = world.ask_second(later, world.bob, of=world.dan)
+    assert kinds(dan, earlier) == set()
+
+    dan.post(f"/second-reads/{read_id}/take")
+    assert earlier in dan.get(f"/second-reads/{read_id}").text
+    assert kinds(dan, earlier) == {"rendition"}
+
+    lapse(world, read_id)
+    assert kinds(dan, earlier) == set()
+
+
 def test_an_open_reader_sees_what_others_think_but_not_yet_the_computers_view(
     world: World, dan: BrowserSession, case: str, read_id: str
 ) -> None:

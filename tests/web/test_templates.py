@@ -482,6 +482,7 @@ def second_read(state: str, **change: Any) -> dict[str, Any]:
         "question": "",
         "photos": [],
         "others": [],
+        "earlier_visits": [],
         "notes": [],
         "release_form": forms.ReleaseForm(formdata=None),
         "form": colleague_forms.SecondReadForm(formdata=None),

@@ -258,6 +258,12 @@ class DecisionForm(ReadingForm):
         description="Needed when you override.",
     )
 
+    def offer_agreements(self, *, with_computer: bool) -> None:
+        """Show only what can be said of this case: that there was no view, or what one thinks."""
+        none = "not_available"
+        offered = [pair for pair in AGREEMENTS if (pair[0] == none) is not with_computer]
+        self.agreement.choices = choices_of(offered)
+
     def validate_override_reason(self, field: SelectField) -> None:
         if self.agreement.data == "override" and not field.data:
             raise ValidationError("Choose why you override the computer's view.")

@@ -85,6 +85,7 @@ def desk(row: Submission, facts: CaseFacts, **forms: Any) -> AnyResponse:
         first_reads.reveal(db.session(), row.id, reader_id=me().actor.user_id)
         db.session.commit()
     shown = _forms(row, _restored(texts) | forms)
+    shown["decision_form"].offer_agreements(with_computer=computer is not None)
     colleagues = desk_colleagues.panel(row, facts)
     return page(
         "review_case.html",

@@ -154,7 +154,7 @@ def _closed(one: SecondRead, row: Submission) -> dict[str, Any]:
         "until": one.reader_until,
         **dict.fromkeys(("history", "abcde", "first", "own", "computer")),
         **dict.fromkeys(("question", "image_quality"), ""),
-        **dict[str, list[Any]](photos=[], others=[], notes=[]),
+        **dict[str, list[Any]](photos=[], earlier_visits=[], others=[], notes=[]),
         "release_form": ReleaseForm(formdata=None),
     }
 
@@ -201,6 +201,7 @@ def _opened(one: SecondRead, row: Submission, *, own: bool) -> dict[str, Any]:
         "history": history,
         "question": text_of(opened, one.question_object_id),
         "photos": desk_photos.photos(pictures, computer_view.layer_labels(pictures, result)),
+        "earlier_visits": desk_photos.earlier_visits(row),
         "image_quality": desk_photos.image_quality(result),
         "abcde": abcde(history) if history else None,
         "first": second_read_view.first_opinion(one) if opinions else None,

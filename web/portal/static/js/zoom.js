@@ -54,14 +54,15 @@ class Zoom {
 
     /** Keeps the edge of the picture from coming inside the frame. */
     apply() {
-        const [canvas] = this.figure.querySelectorAll("canvas[data-layer]");
+        const canvas = this.figure.querySelector("canvas");
         const slackX = ((this.scale - 1) * (canvas?.offsetWidth ?? 0)) / 2;
         const slackY = ((this.scale - 1) * (canvas?.offsetHeight ?? 0)) / 2;
         this.x = Math.min(slackX, Math.max(-slackX, this.x));
         this.y = Math.min(slackY, Math.max(-slackY, this.y));
-        for (const layer of this.figure.querySelectorAll("canvas[data-layer]")) {
-            layer.style.transform = `translate(${this.x}px, ${this.y}px) scale(${this.scale})`;
-        }
+        canvas?.style.setProperty(
+            "transform",
+            `translate(${this.x}px, ${this.y}px) scale(${this.scale})`,
+        );
     }
 }
 
