@@ -30,7 +30,7 @@ from clinic.records.models import (
 )
 from clinic.records.report_versions import Change
 from clinic.records.review import Decision
-from clinic.records.second_reads import NewRead, Reading
+from clinic.records.second_reads import NewRead, SecondOpinion
 from clinic.report_values import ReportStatus
 from clinic.submission import CaseState
 from tests.portal_tools import both_databases, entries, row_of
@@ -332,7 +332,7 @@ def test_an_answered_second_read_is_watched_no_more(world: World) -> None:
     case = world.signed(world.alice, world.bob)
     read = ask(world, case)
     make_late(world, read)
-    opinion = Reading(differential=["nv"], confidence="certain", plan="benign_advice")
+    opinion = SecondOpinion(differential=["nv"], confidence="certain", plan="benign_advice")
     with world.sessions() as session, session.begin():
         assert review.mark_told(session, case)
         assert second_reads.take(session, read.id, reader_id=world.dan.account_id)
