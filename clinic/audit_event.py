@@ -77,6 +77,7 @@ class AuditAction(StrEnum):
     MESSAGES_READ = "message:read"
     MESSAGE_SENT = "message:sent"
     MESSAGES_TAKEN_OVER = "message:taken over"
+    MESSAGES_NEED_NO_ANSWER = "message:no answer needed"
     NOTE_WRITTEN = "case:note written"
     RESULT_READ = "case:result read"
     LETTER_POSTED = "case:letter posted"

@@ -73,7 +73,7 @@ def fill(world: World, patient: Person, reader: Person) -> None:
         service_clock.set_limits(session, patient.clinic_id, {Clock.URGENT: 1})
         service_clock.set_contacts(session, patient.clinic_id, [reader.account_id])
         row = session.get_one(Submission, case)
-        limit = Limit(Promise.READ, row.due_at, row.due_at)
+        limit = Limit(Promise.READ, row.received_at, row.due_at, row.due_at)
         escalations.add(session, row, limit, Level.BREACH, told=[])
         passed_on = HandOver(from_id=reader.account_id, reason=HandOverReason.MISTAKE)
         passed_on.submission_id, passed_on.clinic_id = case, patient.clinic_id

@@ -4,6 +4,7 @@ import base64
 import io
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 from werkzeug.test import TestResponse
 
 from clinic.attachment import AttachmentKind, MediaType
@@ -22,7 +23,15 @@ from clinic.intake import SevenPoint, Symptom
 from clinic.keeper_protocol import ObjectKind
 from clinic.records import accounts, attachments, keys, sealed_objects
 from clinic.records.attachments import NewAttachment
-from clinic.records.models import Account, AuditEntry, Base, SealedObject, Submission
+from clinic.records.db import database_now
+from clinic.records.models import (
+    Account,
+    AuditEntry,
+    Base,
+    LoginSession,
+    SealedObject,
+    Submission,
+)
 from clinic.retention import ErasurePolicy
 from config import Secret, Settings
 from tests.browser_session import TOKEN
@@ -253,3 +262,10 @@ def another_app(world: World, database_url: str, folder: Path, **changed: Any) -
         sends_mail=settings.mail_from is not None,
     )
     return create_app(settings, services)
+
+
+def forget_proofs(world: World) -> None:
+    """As if every proof of identity were sixteen minutes old."""
+    with world.sessions() as session, session.begin():
+        at = database_now(session) - timedelta(minutes=16)
+        session.execute(update(LoginSession).values(stepped_up_at=at))

@@ -6,9 +6,10 @@ from datetime import datetime
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from clinic.escalation import CaseDates, Level, Limit, Promise, Step
+from clinic.escalation import CaseDates, Level, Limit, Promise, SecondReadDates, Step
+from clinic.records import second_reads
 from clinic.records.db import database_now
-from clinic.records.models import Escalation, SignedReport, Submission
+from clinic.records.models import Escalation, SecondRead, SignedReport, Submission
 
 
 def to_look_at(session: Session, *, limit: int) -> list[Submission]:
@@ -22,11 +23,12 @@ def to_look_at(session: Session, *, limit: int) -> list[Submission]:
 
 
 def dates_of(session: Session, rows: Sequence[Submission]) -> dict[str, CaseDates]:
-    """What the rules need, by case; of a signed case the first signature counts."""
+    """What the rules need, by case; of a signed case the newest version counts."""
     ids = [row.id for row in rows]
-    first = func.min(SignedReport.signed_at)
-    reports = select(SignedReport.submission_id, first).where(SignedReport.submission_id.in_(ids))
+    newest = func.max(SignedReport.signed_at)
+    reports = select(SignedReport.submission_id, newest).where(SignedReport.submission_id.in_(ids))
     signed = dict(session.execute(reports.group_by(SignedReport.submission_id)).all())
+    waiting = second_reads.without_hold(session, ids)
     return {
         row.id: CaseDates(
             received_at=row.received_at,
@@ -34,17 +36,25 @@ def dates_of(session: Session, rows: Sequence[Submission]) -> dict[str, CaseDate
             signed_at=signed.get(row.id),
             told_by=row.told_by,
             told_at=row.told_at,
+            told_before=row.first_told_at is not None,
+            second_read=_second_read(waiting.get(row.id)),
         )
         for row in rows
     }
 
 
-def steps_told(session: Session, submission_ids: Collection[str]) -> dict[str, set[Step]]:
-    """What was told before, by case."""
-    found: dict[str, set[Step]] = {one: set() for one in submission_ids}
-    query = select(Escalation.submission_id, Escalation.promise, Escalation.level)
-    for row in session.execute(query.where(Escalation.submission_id.in_(found))):
-        found[row.submission_id].add((Promise(row.promise), Level(row.level)))
+def _second_read(row: SecondRead | None) -> SecondReadDates | None:
+    return SecondReadDates(row.asked_at, row.due_at) if row else None
+
+
+def steps_told(
+    session: Session, submission_ids: Collection[str]
+) -> dict[str, dict[Step, datetime]]:
+    """What was told before, by case, and when last."""
+    found: dict[str, dict[Step, datetime]] = {one: {} for one in submission_ids}
+    query = select(Escalation).where(Escalation.submission_id.in_(found))
+    for row in session.scalars(query.order_by(Escalation.at)):
+        found[row.submission_id][Promise(row.promise), Level(row.level)] = row.at
     return found
 
 

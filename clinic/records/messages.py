@@ -1,16 +1,17 @@
 """Messages between a patient and the reader of a case, and who is to answer them.
 
-The reader who holds or signed the case answers. A message that they leave lying, or that is
-nobody's to answer, any dermatologist of the clinic may take over: the case is theirs from then on.
+The reader who holds or signed the case answers; opening a message is no answer. One that they
+leave lying, or that is nobody's to answer, any dermatologist of the clinic may take over: the case
+is theirs from then on.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, func, or_, select, update
+from sqlalchemy import ColumnElement, Update, and_, exists, func, or_, select, update
 from sqlalchemy.engine import CursorResult
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from clinic.messaging import ANSWER_WITHIN, Refusal, refusal
 from clinic.notices import NoticeKind
@@ -73,10 +74,47 @@ def write(
     )
     session.add(row)
     session.flush()
+    if not from_patient:
+        session.execute(
+            _settled(session, case.id), execution_options={"synchronize_session": False}
+        )
     receiver = _reader(session, case) if from_patient else _patient(session, case)
     if first and receiver is not None:
         notices.tell(session, receiver, NoticeKind.CASE_MESSAGE)
     return row
+
+
+def need_no_answer(session: Session, case_id: str) -> bool:
+    """A reader says so of what they have read. False: nothing of it waits for an answer."""
+    read = _settled(session, case_id).where(CaseMessage.read_at.is_not(None))
+    done = session.execute(read, execution_options={"synchronize_session": False})
+    assert isinstance(done, CursorResult)  # noqa: S101 - tells the type checker what UPDATE gives
+    return done.rowcount > 0
+
+
+def waits_for_answer(session: Session, case_id: str) -> bool:
+    query = select(CaseMessage.id).where(CaseMessage.submission_id == case_id, _to_answer())
+    return session.scalar(query.limit(1)) is not None
+
+
+def _settled(session: Session, case_id: str) -> Update:
+    return (
+        update(CaseMessage)
+        .where(CaseMessage.submission_id == case_id, _to_answer())
+        .values(answered_at=database_now(session))
+    )
+
+
+def _to_answer() -> ColumnElement[bool]:
+    """Messages of patients that no reader has answered, nor called in no need of an answer."""
+    later = aliased(CaseMessage)
+    # Who answers with an earlier version of the program leaves no mark but the answer.
+    answer = exists().where(
+        later.submission_id == CaseMessage.submission_id,
+        ~later.from_patient,
+        later.sent_at > CaseMessage.sent_at,
+    )
+    return and_(CaseMessage.from_patient, CaseMessage.answered_at.is_(None), ~answer)
 
 
 def _unread(session: Session, case_id: str, *, from_patient: bool) -> int:
@@ -136,7 +174,7 @@ def unread(session: Session, case_ids: Iterable[str], *, from_patient: bool) -> 
 
 @dataclass(frozen=True)
 class Waiting:
-    """A case with unread messages of its patient. `reader`: who is to answer, None for nobody."""
+    """A case with messages to answer. `reader`: who is to do so, None for nobody."""
 
     case: Submission
     count: int
@@ -155,8 +193,7 @@ def inbox(session: Session, *, clinic_id: str, reader_id: str) -> list[Waiting]:
             func.min(CaseMessage.sent_at),
             func.min(CaseMessage.answer_by),
         )
-        .where(CaseMessage.clinic_id == clinic_id, CaseMessage.from_patient)
-        .where(CaseMessage.read_at.is_(None))
+        .where(CaseMessage.clinic_id == clinic_id, _to_answer())
         .group_by(CaseMessage.submission_id)
         .order_by(func.min(CaseMessage.sent_at))
         .limit(LONGEST_LIST)
@@ -195,7 +232,7 @@ def _nobody_answers() -> ColumnElement[bool]:
 def _left_lying(session: Session, case_id: str) -> ColumnElement[bool]:
     return (
         select(CaseMessage.id)
-        .where(CaseMessage.submission_id == case_id, CaseMessage.from_patient)
-        .where(CaseMessage.read_at.is_(None), CaseMessage.answer_by < database_now(session))
+        .where(CaseMessage.submission_id == case_id, _to_answer())
+        .where(CaseMessage.answer_by < database_now(session))
         .exists()
     )

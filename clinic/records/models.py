@@ -59,7 +59,7 @@ _WAITING_FOR_PHOTOS = f"case_state = '{CaseState.UNREADABLE}'"
 _LONG_AGO = "1970-01-01 00:00:00.000000"
 _UNDECIDED = f"state IN ('{ErasureState.OPEN}', '{ErasureState.GRANTED}')"
 _READ_OPEN = f"state = '{ReadState.OPEN}'"
-_UNREAD = "read_at IS NULL"
+_UNANSWERED = "from_patient AND answered_at IS NULL"
 _EMERGENCY = f"action = '{AuditAction.EMERGENCY_ACCESS}'"
 
 
@@ -329,7 +329,10 @@ class Submission(Base):
     claimed_by: Mapped[str | None] = mapped_column(ForeignKey("account.id"))
     claim_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
     told_by: Mapped[datetime | None] = mapped_column(UtcDateTime)  # suspected cancer: 28 days
-    told_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # opened the result, or a letter
+    # When the patient opened the newest version of the result or was sent its letter, and when the
+    # first version that they were told of, once a later one has followed it.
+    told_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    first_told_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     # When the reconciler looks whether somebody must be told of a limit; None: all is settled.
     escalate_at: Mapped[datetime | None] = mapped_column(UtcDateTime, server_default=_LONG_AGO)
 
@@ -600,7 +603,8 @@ class DoubleReadRule(Base):
 class CaseMessage(Base):
     """A message between a patient and the readers of a case. Its text is a sealed object.
 
-    `answer_by` is set on a patient's; `read_at` once the other side has opened it.
+    `read_at` is set once the other side has opened it. On a patient's: `answer_by`, and
+    `answered_at` once a reader has answered or said that it needs no answer.
     """
 
     __tablename__ = "case_message"
@@ -614,10 +618,13 @@ class CaseMessage(Base):
     sent_at: Mapped[datetime] = mapped_column(UtcDateTime)
     answer_by: Mapped[datetime | None] = mapped_column(UtcDateTime)
     read_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    answered_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
     author: Mapped[Account] = relationship()
 
-    __table_args__ = (_partial("case_message_unread", "clinic_id", "sent_at", where=_UNREAD),)
+    __table_args__ = (
+        _partial("case_message_unanswered", "clinic_id", "sent_at", where=_UNANSWERED),
+    )
 
 
 class CaseNote(Base):
@@ -1013,6 +1020,7 @@ class EscalationContact(Base):
 class Escalation(Base):
     """A promise of a case that came near its limit or broke: written once for each level.
 
+    A promise that begins anew, such as with a later version of the report, is told of anew.
     `told` holds the ids of the accounts that were told.
     """
 
@@ -1021,9 +1029,9 @@ class Escalation(Base):
     submission_id: Mapped[str] = mapped_column(ForeignKey("submission.id"), primary_key=True)
     promise: Mapped[str] = mapped_column(String(10), primary_key=True)
     level: Mapped[str] = mapped_column(String(10), primary_key=True)
+    at: Mapped[datetime] = mapped_column(UtcDateTime, primary_key=True)
     clinic_id: Mapped[str] = mapped_column(ForeignKey("clinic.id"))
     due_at: Mapped[datetime] = mapped_column(UtcDateTime)
-    at: Mapped[datetime] = mapped_column(UtcDateTime)
     told: Mapped[list[str]] = mapped_column(JSON)
 
     __table_args__ = (

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, exists, select, update
+from sqlalchemy import ColumnElement, exists, func, select, update
 from sqlalchemy.orm import Session, aliased
 
 from clinic.keeper_protocol import ObjectKind
@@ -78,15 +78,29 @@ def add_version(
     change: Change,
     after: int,
 ) -> SignedReport:
-    """Sign version `after` + 1. The caller holds the case by `lock_version`."""
+    """Sign version `after` + 1, of which the patient is to be told anew.
+
+    The caller holds the case by `lock_version`.
+    """
+    now = database_now(session)
     report = report_of(
         row,
         signer_id=signer_id,
         decision=decision,
-        at=database_now(session),
+        at=now,
         version=after + 1,
     )
     report.status, report.change_reason = change.status, change.reason
     session.add(report)
     session.flush()
+    session.execute(
+        update(Submission)
+        .where(Submission.id == row.id)
+        .values(
+            first_told_at=func.coalesce(Submission.first_told_at, Submission.told_at),
+            told_at=None,
+            escalate_at=now,
+        ),
+        execution_options={"synchronize_session": "fetch"},
+    )
     return report

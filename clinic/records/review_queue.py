@@ -29,7 +29,14 @@ from clinic.escalation import Promise
 from clinic.hand_over import NOT_FOR_ME, HandOverReason
 from clinic.records import second_reads
 from clinic.records.db import database_now
-from clinic.records.models import Account, Escalation, HandOver, ScreeningResult, Submission
+from clinic.records.models import (
+    Account,
+    Escalation,
+    HandOver,
+    ScreeningResult,
+    SignedReport,
+    Submission,
+)
 from clinic.submission import CaseState
 from clinic.urgency import ORDER
 
@@ -101,7 +108,8 @@ def queue_page(
     if filters.overdue:
         found = _by_urgency(found, limit=PAGE_SIZE + 1)
     warned = exists().where(
-        Escalation.submission_id == Submission.id, Escalation.promise != Promise.TOLD
+        Escalation.submission_id == Submission.id,
+        Escalation.promise.in_([Promise.READ, Promise.CANCER]),
     )
     query = (
         select(Submission, ScreeningResult, Account, warned)
@@ -182,12 +190,15 @@ class Untold:
 def untold(session: Session, *, clinic_id: str) -> list[Untold]:
     """The newest of them, at most a page, until the patient opens the result or a letter leaves."""
     signer = (Account.id, Account.given_name, Account.family_name)
+    signed_again = exists().where(
+        SignedReport.submission_id == Submission.id, SignedReport.signed_at > Escalation.at
+    )
     query = (
         select(Escalation.submission_id, *signer, func.min(Escalation.due_at))
         .join(Submission, Submission.id == Escalation.submission_id)
         .join(Account, Account.id == Submission.claimed_by)
         .where(Escalation.clinic_id == clinic_id, Escalation.promise == Promise.TOLD)
-        .where(Submission.told_at.is_(None))
+        .where(Submission.told_at.is_(None), ~signed_again)
         .group_by(Escalation.submission_id, *signer)
         .order_by(func.min(Escalation.due_at).desc())
         .limit(PAGE_SIZE)

@@ -85,7 +85,7 @@ def holds_case() -> ColumnElement[bool]:
 
 
 def ask(session: Session, case: Submission, new: NewRead) -> SecondRead:
-    """Ask for a second read; one is open at a time.
+    """Ask for a second read; one is open at a time. One that holds no case is watched anew.
 
     Raises:
         AlreadyAskedError: one is open, or the case is neither in review nor signed.
@@ -111,6 +111,8 @@ def ask(session: Session, case: Submission, new: NewRead) -> SecondRead:
         due_at=_due(session, case, new, now),
     )
     session.add(row)
+    if not new.holds:
+        case.escalate_at = now
     session.flush()
     return row
 
@@ -132,6 +134,12 @@ def find(session: Session, read_id: str) -> SecondRead | None:
 
 def open_of_case(session: Session, case_id: str) -> SecondRead | None:
     return session.scalar(select(SecondRead).where(SecondRead.submission_id == case_id, _OPEN))
+
+
+def without_hold(session: Session, case_ids: Sequence[str]) -> dict[str, SecondRead]:
+    """The open second reads that have a time of their own, by case."""
+    query = select(SecondRead).where(SecondRead.submission_id.in_(case_ids), _OPEN)
+    return {row.submission_id: row for row in session.scalars(query.where(~SecondRead.holds))}
 
 
 def of_case(session: Session, case_id: str) -> list[SecondRead]:

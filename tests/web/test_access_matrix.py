@@ -291,6 +291,9 @@ TABLE = """
     POST   /review/{fresh}/messages               302 403 403 403 403 403 403 404 302
     POST   /review/{doubted}/messages             302 403 403 422 403 403 403 404 302
     POST   /review/{erased}/messages              302 403 403 410 410 403 403 404 302
+    POST   /review/{fresh}/messages/no-answer     302 403 403 403 403 403 403 404 302
+    POST   /review/{signed}/messages/no-answer    302 403 403 409 403 403 403 404 302
+    POST   /review/{erased}/messages/no-answer    302 403 403 410 410 403 403 404 302
     POST   /review/{signed}/messages/take         302 403 403 409 409 403 403 404 302
     POST   /review/{unknown}/messages/take        302 403 403 404 404 403 403 404 302
     POST   /review/{erased}/messages/take         302 403 403 410 410 403 403 404 302

@@ -8,7 +8,7 @@ from clinic.audit_event import AuditAction
 from clinic.double_read import Rule
 from clinic.records import double_read_rules
 from tests.browser_session import BrowserSession
-from tests.portal_tools import entries, words
+from tests.portal_tools import entries, forget_proofs, words
 from tests.world import World
 
 SignedIn = Callable[[str], BrowserSession]
@@ -54,3 +54,11 @@ def test_agreement_is_told_with_its_interval_once_there_are_enough_pairs(
     page = words(erin.get("/double-reads").text)
     assert "Cohen's kappa 0.00, 95 % interval" in page
     assert "2 pairs" in page
+
+
+def test_the_rule_is_changed_with_a_fresh_proof_alone(world: World, signed_in: SignedIn) -> None:
+    erin = signed_in("erin")
+    forget_proofs(world)
+    answer = erin.post("/double-reads", {"benign_percent": "50"})
+    assert answer.location == "/step-up?next=/double-reads"
+    assert entries(world, AuditAction.DOUBLE_READ_RULE_CHANGED) == []

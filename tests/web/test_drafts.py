@@ -59,6 +59,18 @@ def test_what_was_typed_is_there_again_right_or_wrong(
     assert len(entries(world, AuditAction.DRAFT_SAVED)) == 1
 
 
+def test_the_log_holds_the_first_save_and_the_end_of_a_draft_alone(
+    world: World, bob: BrowserSession, case: str
+) -> None:
+    for revision in range(3):
+        save(bob, case, revision, **NOTE)
+    assert len(entries(world, AuditAction.DRAFT_SAVED)) == 1
+    bob.post(f"/review/{case}/draft/discard")
+    assert len(entries(world, AuditAction.DRAFT_DISCARDED)) == 1
+    save(bob, case, 0, **NOTE)
+    assert len(entries(world, AuditAction.DRAFT_SAVED)) == 2
+
+
 def test_a_new_session_gets_the_draft_too(
     bob: BrowserSession, case: str, signed_in: SignedIn
 ) -> None:

@@ -28,7 +28,7 @@ FRAME = frozenset(
     }
 )
 
-CARD = "id late messages promised_at reference sent_at site state"
+CARD = "id late messages promised_at reference sent_at site state updated"
 DESK = "ai_state due_at id left reference sent_at site site_detail state told_at told_by urgency"
 LETTER = (
     "ai_used follow_up_on image_quality plan registration_number signed_at signer_name text version"

@@ -41,8 +41,9 @@ def test_a_message_goes_sealed_to_the_reader_and_the_answer_back(
 
     thread = words(bob.get(f"/review/{case}/messages").text)
     assert "Can I swim with a tapir?" in thread
-    assert "Messages 0" in words(bob.get("/review").text)
+    assert "Messages 1" in words(bob.get("/review").text), "read, and not answered"
     bob.post(f"/review/{case}/messages", {"message": "Yes, you can."})
+    assert "Messages 0" in words(bob.get("/review").text)
 
     assert "1 new message" in words(alice.get("/cases").text)
     assert "1 new" in words(alice.get(f"/cases/{case}").text)
@@ -149,3 +150,23 @@ def test_a_message_about_an_erased_case_is_answered_as_erased(
     world.eraser.erase(world.alice.patient_id or "", actor="test")
     assert bob.get(f"/review/{case}/messages").status_code == 410
     assert count(world, CaseMessage) == 0
+
+
+def test_a_reader_says_that_what_they_read_needs_no_answer(
+    world: World, alice: BrowserSession, bob: BrowserSession, case: str
+) -> None:
+    alice.post(f"/cases/{case}/messages", {"message": "Thank you."})
+    path = f"/review/{case}/messages"
+    assert bob.post(f"{path}/no-answer").status_code == 409, "nobody has read it"
+    assert "No answer needed" in bob.get(path).text
+
+    assert bob.post(f"{path}/no-answer").location == "/messages"
+
+    assert "Every message is answered" in bob.get("/messages").text
+    assert "No answer needed" not in bob.get(path).text
+    (entry,) = entries(world, AuditAction.MESSAGES_NEED_NO_ANSWER)
+    assert (entry.actor, entry.submission_id) == (world.bob.account_id, case)
+    assert "saw no need to answer your messages" in words(alice.get("/my-record/access").text)
+    alice.post(f"/cases/{case}/messages", {"message": "One more thing."})
+    assert "Messages 1" in words(bob.get("/review").text)
+    assert bob.post(f"{path}/no-answer").status_code == 409, "the new one was not read"

@@ -14,9 +14,9 @@ from clinic.notices import NoticeKind
 from clinic.one_time_link import INVITATION_LIFE, digest
 from clinic.records import accounts, invitations
 from clinic.records.db import database_now
-from clinic.records.models import Account, Invitation, LoginSession, Notice
+from clinic.records.models import Account, Invitation, Notice
 from tests.browser_session import BrowserSession
-from tests.portal_tools import both_databases, count, entries, send, token_of, words
+from tests.portal_tools import both_databases, count, entries, forget_proofs, send, token_of, words
 from tests.world import PASSWORD, World
 
 SignedIn = Callable[[str], BrowserSession]
@@ -283,9 +283,7 @@ def test_nobody_acts_on_another_clinics_people_or_on_themselves(
 @pytest.mark.parametrize("act", ACTS)
 def test_each_act_needs_a_fresh_proof(world: World, signed_in: SignedIn, act: str) -> None:
     erin = signed_in("erin")
-    with world.sessions() as session, session.begin():
-        for login in session.scalars(select(LoginSession)):
-            login.stepped_up_at = database_now(session) - timedelta(minutes=16)
+    forget_proofs(world)
     person = f"/people/{world.bob.account_id}"
 
     assert erin.post(f"{person}/{act}").location == f"/step-up?next={person}"

@@ -11,7 +11,15 @@ from clinic.audit_event import AuditAction
 from clinic.records import report_versions
 from clinic.records.models import LoginSession, Notice, SignedReport
 from tests.browser_session import BrowserSession
-from tests.portal_tools import DECISION, both_databases, count, entries, table_bytes, words
+from tests.portal_tools import (
+    DECISION,
+    both_databases,
+    count,
+    entries,
+    row_of,
+    table_bytes,
+    words,
+)
 from tests.world import World
 
 SignedIn = Callable[[str], BrowserSession]
@@ -92,6 +100,24 @@ def test_the_patient_is_told_and_sees_what_changed_and_what_stood_before(
         assert shown in page
     for hidden in ("Melanoma", "C43", "A clinical note."):
         assert hidden not in page
+
+
+def test_the_patients_list_says_that_there_is_an_update_until_they_read_it(
+    world: World, bob: BrowserSession, case: str, signed_in: SignedIn
+) -> None:
+    alice = signed_in("alice")
+    update = "There is an update of your result."
+    alice.get(f"/cases/{case}")
+    assert update not in alice.get("/cases").text
+
+    change(bob, case)
+
+    assert row_of(world, case).told_at is None
+    assert "The patient has not opened the result yet." in bob.get(f"/review/{case}").text
+    assert update in alice.get("/cases").text
+    alice.get(f"/cases/{case}")
+    assert update not in alice.get("/cases").text
+    assert row_of(world, case).told_at is not None
 
 
 def test_every_version_can_be_read_at_the_desk_with_what_it_changed(

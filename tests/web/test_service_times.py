@@ -11,7 +11,7 @@ from clinic.records import service_clock
 from clinic.records.db import database_now
 from clinic.records.models import Clinic
 from tests.browser_session import BrowserSession
-from tests.portal_tools import both_databases, entries, row_of, words
+from tests.portal_tools import both_databases, entries, forget_proofs, row_of, words
 from tests.world import World
 
 SignedIn = Callable[[str], BrowserSession]
@@ -141,3 +141,23 @@ def test_today_is_the_clinic_s_own(world: World, signed_in: SignedIn) -> None:
     assert erin.post("/service-times/holidays", {"day": yesterday}).status_code == 422
     today = ahead.date().isoformat()
     assert erin.post("/service-times/holidays", {"day": today}).status_code == 302
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/service-times", "/service-times/contacts"),
+        *("/service-times/holidays", "/service-times/holidays/remove"),
+    ],
+)
+def test_nothing_is_changed_without_a_fresh_proof_of_who_it_is(
+    world: World, signed_in: SignedIn, path: str
+) -> None:
+    erin = signed_in("erin")
+    forget_proofs(world)
+    sent = {**LIMITS, "contacts": [world.bob.account_id], "day": tomorrow(world).isoformat()}
+
+    assert erin.post(path, sent).location == "/step-up?next=/service-times"
+
+    assert days(world, world.clinic_id) == WORKING_DAYS
+    assert entries(world, AuditAction.SERVICE_TIMES_CHANGED) == []

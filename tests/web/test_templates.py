@@ -186,6 +186,7 @@ ENDPOINTS = {
     "write_note": "/review/<case_id>/notes",
     "case_messages": "/review/<case_id>/messages",
     "send_case_message": "/review/<case_id>/messages/send",
+    "need_no_answer": "/review/<case_id>/messages/no-answer",
     "take_messages": "/review/<case_id>/messages/take",
     "message_inbox": "/messages",
     "my_messages": "/cases/<case_id>/messages",
@@ -338,6 +339,7 @@ def case(state: str, **change: Any) -> dict[str, Any]:
         "sent_at": NOW,
         "promised_at": NOW + timedelta(days=2),
         "late": False,
+        "updated": False,
         "messages": 0,
         "urgency": "urgent",
         "due_at": NOW + timedelta(days=1),
@@ -526,6 +528,7 @@ def messages_of(form: Any, **change: Any) -> dict[str, Any]:
         "closes_at": NOW + timedelta(days=9),
         "closed": False,
         "full": False,
+        "waits": True,
         "form": form,
     } | change
 

@@ -4,15 +4,36 @@ from datetime import timedelta
 
 import pytest
 from sqlalchemy import select, update
+from sqlalchemy.orm import Session
 
 from clinic.audit_event import AuditAction
+from clinic.double_read import ReadReason
 from clinic.due_time import suspected_cancer_by
 from clinic.notices import NoticeKind
-from clinic.records import audit_log, review, service_clock
+from clinic.records import (
+    audit_log,
+    report_versions,
+    review,
+    review_queue,
+    second_reads,
+    service_clock,
+)
 from clinic.records.db import database_now
-from clinic.records.models import Account, Escalation, Notice, SignedReport, Submission
+from clinic.records.models import (
+    Account,
+    Escalation,
+    Notice,
+    SealedObject,
+    SecondRead,
+    SignedReport,
+    Submission,
+)
+from clinic.records.report_versions import Change
+from clinic.records.review import Decision
+from clinic.records.second_reads import NewRead, SecondOpinion
+from clinic.report_values import ReportStatus
 from clinic.submission import CaseState
-from tests.portal_tools import entries, row_of
+from tests.portal_tools import both_databases, entries, row_of
 from tests.threads import at_once
 from tests.waiting_cases import claim, now, waiting
 from tests.world import Person, World
@@ -156,6 +177,169 @@ def test_a_patient_who_does_not_open_a_signed_result_is_told_of_until_they_do(
         assert review.mark_told(session, case)
     assert escalator(world).escalate() == 0
     assert row_of(world, case).escalate_at is None, "all promises are settled"
+
+
+def sign_again(world: World, case: str) -> None:
+    """The next version; what was before it is longer ago."""
+    with world.sessions() as session, session.begin():
+        row = session.get_one(Submission, case)
+        earlier = report_versions.versions(session, case)
+        age(session, case)
+        first = earlier[-1]
+        objects = [
+            session.get_one(SealedObject, one)
+            for one in (first.finding_object_id, first.letter_object_id)
+        ]
+        codes = ("diagnosis", "icd10cm", "confidence", "image_quality", "plan", "agreement")
+        same = [getattr(first, name) for name in codes]
+        decision = Decision(*same, None, *objects)
+        change = Change(ReportStatus.AMENDED, "pathology")
+        signer, after = first.signer_id, first.version
+        report_versions.add_version(
+            session, row, signer_id=signer, decision=decision, change=change, after=after
+        )
+
+
+def age(session: Session, case: str) -> None:
+    """As if nine more days had passed since all signatures and steps."""
+    for one in report_versions.versions(session, case):
+        one.signed_at -= timedelta(days=9)
+    for step in session.scalars(select(Escalation)):
+        step.at -= timedelta(days=9)
+    session.flush()
+
+
+@both_databases
+def test_a_later_version_is_to_be_told_anew_from_its_own_signature(world: World) -> None:
+    case = world.signed(world.alice, world.bob)
+    with world.sessions() as session, session.begin():
+        age(session, case)
+    assert look_again(world) == 1, "the first version is overdue"
+    with world.sessions() as session, session.begin():
+        assert review.mark_told(session, case)
+    escalator(world).escalate()
+    assert row_of(world, case).escalate_at is None
+
+    sign_again(world, case)
+    assert row_of(world, case).told_at is None
+    assert escalator(world).escalate() == 0, "its time has just begun"
+    assert untold(world) == []
+    with world.sessions() as session, session.begin():
+        age(session, case)
+
+    assert look_again(world) == 1
+    assert look_again(world) == 0
+    assert [one[:2] for one in written(world, case)] == [("told", "breach")] * 2
+    assert untold(world) == [case]
+    with world.sessions() as session, session.begin():
+        assert review.mark_told(session, case)
+    assert escalator(world).escalate() == 0
+    assert untold(world) == []
+    assert row_of(world, case).escalate_at is None
+
+
+def untold(world: World) -> list[str]:
+    with world.sessions() as session:
+        found = review_queue.untold(session, clinic_id=world.clinic_id)
+        return [one.submission_id for one in found]
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_the_28_days_are_settled_by_the_first_version_that_was_told(
+    world: World, *, told: bool
+) -> None:
+    case = world.signed(world.alice, world.bob)
+    with world.sessions() as session, session.begin():
+        row = session.get_one(Submission, case)
+        row.urgency, row.received_at = 0, database_now(session) - timedelta(days=40)
+        if told:
+            assert review.mark_told(session, case)
+    sign_again(world, case)
+    escalator(world).escalate()
+    expected = [] if told else [("cancer", "breach")]
+    assert [one[:2] for one in written(world, case)] == expected
+
+
+def ask(world: World, case: str, *, holds: bool = False) -> SecondRead:
+    with world.sessions() as session, session.begin():
+        row = session.get_one(Submission, case)
+        new = NewRead(reason=ReadReason.SAMPLE, blind=True, holds=holds)
+        return second_reads.ask(session, row, new)
+
+
+def make_late(world: World, read: SecondRead) -> None:
+    with world.sessions() as session, session.begin():
+        row = session.get_one(SecondRead, read.id)
+        row.asked_at, row.due_at = row.asked_at - LONG, database_now(session) - timedelta(hours=1)
+
+
+@both_databases
+def test_a_second_read_past_its_time_is_told_of_once_though_its_case_is_settled(
+    world: World,
+) -> None:
+    case = world.signed(world.alice, world.bob)
+    with world.sessions() as session, session.begin():
+        assert review.mark_told(session, case)
+    escalator(world).escalate()
+    assert row_of(world, case).escalate_at is None
+
+    read = ask(world, case)
+    assert escalator(world).escalate() == 0
+    assert row_of(world, case).escalate_at is not None, "it is watched"
+    with world.sessions() as session, session.begin():
+        row = session.get_one(SecondRead, read.id)
+        row.asked_at = database_now(session) - LONG
+        row.due_at = database_now(session) + timedelta(minutes=1)
+    assert look_again(world) == 1
+    make_late(world, read)
+    assert look_again(world) == 1
+    assert look_again(world) == 0
+
+    assert [one[:2] for one in written(world, case)] == [
+        ("second", "breach"),
+        ("second", "warning"),
+    ]
+    assert mails(world, world.erin) == [NoticeKind.CASES_NEARLY_DUE, NoticeKind.CASES_OVERDUE]
+    details = [one.detail for one in entries(world, AuditAction.CASE_ESCALATED)]
+    assert details == ["second, warning: 1 people told", "second, breach: 1 people told"]
+
+
+def test_the_next_second_read_of_a_case_is_a_promise_of_its_own(world: World) -> None:
+    case = world.signed(world.alice, world.bob)
+    first = ask(world, case)
+    make_late(world, first)
+    assert look_again(world) == 1
+    with world.sessions() as session, session.begin():
+        second_reads.withdraw_all(session, case, reason="mistake")
+    assert look_again(world) == 0
+
+    second = ask(world, case)
+    assert look_again(world) == 0
+    with world.sessions() as session, session.begin():
+        session.get_one(SecondRead, second.id).due_at = second.asked_at + timedelta(microseconds=1)
+    assert look_again(world) == 1
+    assert [one[:2] for one in written(world, case)] == [("second", "breach")] * 2
+
+
+def test_a_second_read_that_holds_its_case_shares_the_clock_of_the_case(world: World) -> None:
+    case = received(world, ago=LONG, left=timedelta(hours=-1))
+    make_late(world, ask(world, case, holds=True))
+    assert escalator(world).escalate() == 1
+    assert [one[:2] for one in written(world, case)] == [("read", "breach")]
+
+
+def test_an_answered_second_read_is_watched_no_more(world: World) -> None:
+    case = world.signed(world.alice, world.bob)
+    read = ask(world, case)
+    make_late(world, read)
+    opinion = SecondOpinion(differential=["nv"], confidence="certain", plan="benign_advice")
+    with world.sessions() as session, session.begin():
+        assert review.mark_told(session, case)
+        assert second_reads.take(session, read.id, reader_id=world.dan.account_id)
+        row = session.get_one(SecondRead, read.id)
+        second_reads.record(session, row, opinion, reader_id=world.dan.account_id)
+    assert look_again(world) == 0
+    assert row_of(world, case).escalate_at is None
 
 
 def test_two_rounds_at_once_tell_each_case_once(world: World) -> None:

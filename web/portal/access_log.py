@@ -41,6 +41,7 @@ _WORDS: dict[AuditAction, tuple[str, str]] = {
     AuditAction.MESSAGES_READ: ("read the messages", _CARE),
     AuditAction.MESSAGE_SENT: ("wrote a message", _CARE),
     AuditAction.MESSAGES_TAKEN_OVER: ("took on answering your messages", _CARE),
+    AuditAction.MESSAGES_NEED_NO_ANSWER: ("saw no need to answer your messages", _CARE),
     AuditAction.NOTE_WRITTEN: ("wrote a note for colleagues", _CARE),
     AuditAction.SUBMISSION_RECEIVED: ("sent photos", _CARE),
     AuditAction.SUBMISSION_SCREENED: ("sorted your photos", "to see who needs a fast answer"),

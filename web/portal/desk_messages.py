@@ -14,6 +14,7 @@ from web.guard import audit, case_for, me
 from web.permission import allowed
 from web.portal.blueprint import portal
 from web.portal.colleague_forms import ReplyForm
+from web.portal.forms import PortalForm
 from web.portal.message_thread import READER, sent, thread
 from web.portal.second_read_view import name_of
 from web.portal.wording import reference, site_words
@@ -22,7 +23,7 @@ from web.portal.wording import reference, site_words
 @portal.get("/messages")
 @allowed(Permission.SEE_QUEUE)
 def message_inbox() -> str:
-    """Cases whose patient has written what nobody has read yet."""
+    """Cases whose patient has written what nobody has answered yet."""
     actor = me().actor
     found = messages.inbox(db.session(), clinic_id=actor.clinic_id, reader_id=actor.user_id)
     rows = [_row(one) for one in found]
@@ -62,6 +63,22 @@ def send_case_message(case_id: str) -> AnyResponse:
         return refused
     flash("Your message is sent. The patient gets a mail without its words.")
     return redirect(url_for("portal.case_messages", case_id=row.id))
+
+
+@portal.post("/review/<case_id>/messages/no-answer")
+@allowed(Permission.SEE_QUEUE)
+def need_no_answer(case_id: str) -> AnyResponse:
+    """What the reader has read needs no answer; what comes later waits again."""
+    row, _ = case_for(case_id, Permission.EXCHANGE_MESSAGES)
+    if not PortalForm().validate_on_submit():
+        abort(400)
+    if not messages.need_no_answer(db.session(), row.id):
+        db.session.rollback()
+        abort(409, "No message that was read waits for an answer. Open the conversation again.")
+    audit(AuditAction.MESSAGES_NEED_NO_ANSWER, row)
+    db.session.commit()
+    flash("The messages are off the list. The patient can write again.")
+    return redirect(url_for("portal.message_inbox"))
 
 
 @portal.post("/review/<case_id>/messages/take")

@@ -42,7 +42,6 @@ def save_draft(case_id: str) -> AnyResponse:
     except OutdatedDraftError:
         db.session.rollback()
         abort(409, OLDER_TAB)
-    audit(AuditAction.DRAFT_SAVED, row)
     db.session.commit()
     if wants_json():
         return jsonify(revision=kept.revision, saved_at=kept.saved_at.isoformat())
@@ -64,6 +63,9 @@ def discard_draft(case_id: str) -> AnyResponse:
 def keep(row: Submission, form: WrittenForm) -> CaseDraft:
     """Save the form as the newest draft, in the caller's transaction.
 
+    A reader's first save of a case goes on record, and its end; those between come every few
+    seconds.
+
     Raises:
         OutdatedDraftError: another tab saved since this form's page was made.
 
@@ -73,7 +75,10 @@ def keep(row: Submission, form: WrittenForm) -> CaseDraft:
         abort(413, TOO_LONG)
     known = form.known_revision
     draft = Draft(me().actor.user_id, text, _newest(row) if known is None else known)
-    return drafts.save(db.session(), services().blobs, row, draft, recipient=recipient())
+    kept = drafts.save(db.session(), services().blobs, row, draft, recipient=recipient())
+    if kept.revision == 1:
+        audit(AuditAction.DRAFT_SAVED, row)
+    return kept
 
 
 def check_newest(row: Submission, form: WrittenForm) -> None:

@@ -56,6 +56,7 @@ def thread(
         closes_at=end,
         closed=refused is Refusal.CLOSED,
         full=refused is Refusal.FULL,
+        waits=not side.is_patient and messages.waits_for_answer(db.session(), row.id),
     )
     answer.status_code = status or answer.status_code
     return answer

@@ -94,6 +94,7 @@ def _card(row: Submission, now: datetime) -> dict[str, Any]:
         "site": site_words(row),
         "sent_at": row.received_at,
         "promised_at": row.due_at,
+        "updated": row.first_told_at is not None and row.told_at is None,
         "late": row.case_state != CaseState.SIGNED and is_late(row, now),
     }
 

@@ -158,7 +158,6 @@ def _go_on(
         return _signed(row)
     keep_for_preview(row, form)
     if wanted("sign"):
-        audit(AuditAction.DRAFT_SAVED, row)
         db.session.commit()
         require_step_up(url_for("portal.change_report", case_id=row.id, preview=1))
     return _preview(row, report, texts, form)
@@ -274,7 +273,6 @@ def _sign_addendum(
     drafts.check_newest(row, form)
     if not stepped_up():
         drafts.keep(row, form)
-        audit(AuditAction.DRAFT_SAVED, row)
         db.session.commit()
         require_step_up(url_for("portal.add_addendum", case_id=row.id))
     report_versions.lock_version(db.session(), row, after=report.version)

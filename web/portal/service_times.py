@@ -21,6 +21,7 @@ from web.portal.account_forms import ROLE_NAMES
 from web.portal.blueprint import portal
 from web.portal.forms import ManyField, PortalForm
 from web.portal.login import page
+from web.step_up import needs_step_up
 
 DETAIL_LENGTH = 400
 
@@ -132,6 +133,7 @@ def _name(account: Account) -> str:
 
 @portal.post("/service-times")
 @allowed(Permission.SET_SERVICE_TIMES)
+@needs_step_up(back="portal.service_times")
 def change_limits() -> AnyResponse:
     form = LimitsForm()
     if not form.validate_on_submit():
@@ -144,6 +146,7 @@ def change_limits() -> AnyResponse:
 
 @portal.post("/service-times/contacts")
 @allowed(Permission.SET_SERVICE_TIMES)
+@needs_step_up(back="portal.service_times")
 def change_contacts() -> AnyResponse:
     form = _contacts_form(ContactsForm())
     if not form.validate_on_submit():
@@ -155,6 +158,7 @@ def change_contacts() -> AnyResponse:
 
 @portal.post("/service-times/holidays")
 @allowed(Permission.SET_SERVICE_TIMES)
+@needs_step_up(back="portal.service_times")
 def add_holiday() -> AnyResponse:
     form = HolidayForm()
     if not form.validate_on_submit():
@@ -165,6 +169,7 @@ def add_holiday() -> AnyResponse:
 
 @portal.post("/service-times/holidays/remove")
 @allowed(Permission.SET_SERVICE_TIMES)
+@needs_step_up(back="portal.service_times")
 def remove_holiday() -> AnyResponse:
     form = HolidayForm()
     if not form.validate_on_submit():

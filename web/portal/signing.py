@@ -84,7 +84,6 @@ def _go_on(row: Submission, facts: CaseFacts, form: DecisionForm) -> AnyResponse
         drafts.check_newest(row, form)
         if second_opinion.held_back(row, form):
             keep_for_preview(row, form)
-            audit(AuditAction.DRAFT_SAVED, row)
             db.session.commit()
             return desk(row, facts, decision_form=form)
         _sign(row, form)
@@ -92,7 +91,6 @@ def _go_on(row: Submission, facts: CaseFacts, form: DecisionForm) -> AnyResponse
         return redirect(url_for("portal.review_case", case_id=row.id))
     keep_for_preview(row, form)
     if wanted("sign"):
-        audit(AuditAction.DRAFT_SAVED, row)
         db.session.commit()
         require_step_up(url_for("portal.sign_case", case_id=row.id))
     return _preview(row, form)
@@ -111,7 +109,6 @@ def _lead_on(row: Submission, facts: CaseFacts, form: DecisionForm) -> AnyRespon
         db.session.rollback()
         flash(drafts.OLDER_TAB, "error")
         return desk(row, facts, decision_form=form)
-    audit(AuditAction.DRAFT_SAVED, row, detail=form.plan.data)
     db.session.commit()
     flash(_LEADING_WORDS[form.plan.data])
     if form.plan.data == RETAKE:

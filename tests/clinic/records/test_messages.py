@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from clinic.messaging import MOST_OF_A_CASE, OPEN_AFTER_SIGNING, Refusal
 from clinic.notices import NoticeKind
@@ -11,6 +11,7 @@ from clinic.records import messages, review, submissions
 from clinic.records.db import database_now
 from clinic.records.messages import CannotWriteError, Waiting
 from clinic.records.models import Account, CaseMessage, Notice, SignedReport
+from tests.portal_tools import both_databases
 from tests.world import Person, World
 
 
@@ -136,3 +137,58 @@ def test_a_case_is_full_one_day(world: World, monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(CannotWriteError) as refused:
         world.message(case, world.alice, "Hello?")
     assert refused.value.reason is Refusal.FULL
+
+
+def read(world: World, case: str) -> None:
+    with world.sessions() as session, session.begin():
+        messages.mark_read(session, case, from_patient=True)
+
+
+@both_databases
+def test_what_was_read_waits_until_a_reader_has_answered_after_it(world: World) -> None:
+    case = world.signed(world.alice, world.bob)
+    world.message(case, world.bob, "How is it?")
+    world.message(case, world.alice, "It itches.")
+    world.message(case, world.alice, "A lot.")
+    read(world, case)
+    assert [one.count for one in inbox(world, world.bob)] == [2]
+
+    world.message(case, world.bob, "Use the cream.")
+    assert inbox(world, world.bob) == []
+
+    world.message(case, world.alice, "Which one?")
+    assert [one.count for one in inbox(world, world.bob)] == [1]
+
+
+def test_an_answer_by_an_earlier_version_of_the_program_is_an_answer(world: World) -> None:
+    case = world.signed(world.alice, world.bob)
+    world.message(case, world.alice, "It itches.")
+    world.message(case, world.bob, "Use the cream.")
+    with world.sessions() as session, session.begin():
+        session.execute(update(CaseMessage).values(answered_at=None))
+    assert inbox(world, world.bob) == []
+
+
+def test_what_was_read_and_left_lying_can_be_taken_over_but_not_what_needs_no_answer(
+    world: World,
+) -> None:
+    case = world.signed(world.alice, world.bob)
+    world.message(case, world.alice, "It bleeds.")
+    read(world, case)
+    leave_lying(world)
+    assert [one.can_take for one in inbox(world, world.dan)] == [True]
+    with world.sessions() as session, session.begin():
+        assert messages.need_no_answer(session, case)
+        assert not messages.need_no_answer(session, case)
+    assert inbox(world, world.dan) == []
+    assert not take_over(world, case, world.dan)
+
+
+def test_a_message_that_nobody_has_read_is_not_called_in_no_need_of_an_answer(
+    world: World,
+) -> None:
+    case = world.signed(world.alice, world.bob)
+    world.message(case, world.alice, "It bleeds.")
+    with world.sessions() as session, session.begin():
+        assert not messages.need_no_answer(session, case)
+    assert len(inbox(world, world.bob)) == 1

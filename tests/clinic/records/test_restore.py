@@ -435,7 +435,7 @@ def _as_of_revision_0001(connection: Connection) -> Iterator[bytes]:
     newer |= {"emergency_copy", "slug", "closed_at", "screening_result.clinic_id"}
     newer |= {"valid_until", "alternatives", "first_read.urgency", "maps", "language"}
     newer |= {"told_by", "told_at", "escalate_at", "status", "gp_letter_object_id"}
-    newer |= {"letter_template", "follow_up_on", "change_reason"}
+    newer |= {"letter_template", "follow_up_on", "change_reason", "first_told_at"}
     tables = []
     *lines, _ = dump(connection)
     for line in lines:
