@@ -36,6 +36,7 @@ class Permission(StrEnum):
     SIGN = "sign"
     SEE_READING = "see how cases were read"
     CHANGE_REPORT = "change report"
+    TAKE_OVER_REPORT = "take over report"
     ADD_PATHOLOGY = "add pathology"
     SEE_SIGNED_RESULT = "see signed result"
     SEE_OPERATIONS = "see operations"
@@ -72,7 +73,8 @@ class SecondReader:
 class CaseFacts:
     """What the policy needs to know of one submission.
 
-    `compared_by`: who reads a later case of the same patient at the same body site now.
+    `compared_by`: who reads a later case of the same patient at the same body site now;
+    `keeper_left`: nobody at work has the case, so that a signed one waits for a new keeper.
     """
 
     patient_id: str
@@ -83,6 +85,7 @@ class CaseFacts:
     compared_by: frozenset[str] = frozenset()
     second_readers: tuple[SecondReader, ...] = ()
     photos_asked_by: str | None = None  # while the patient is waited for
+    keeper_left: bool = False
 
 
 def may(
@@ -195,6 +198,10 @@ def _holds_signed(actor: Actor, case: CaseFacts) -> bool:
     return _holds(actor, case) and case.signed
 
 
+def _lost_its_keeper(_actor: Actor, case: CaseFacts) -> bool:
+    return case.signed and case.keeper_left
+
+
 def _nobody_is_at_it(_actor: Actor, case: CaseFacts) -> bool:
     return not case.signed and case.claimed_by is None
 
@@ -222,6 +229,7 @@ _ON_A_CASE: dict[Role, dict[Permission, Callable[[Actor, CaseFacts], bool]]] = {
         Permission.WRITE_DRAFT: _decides,
         Permission.SIGN: _may_sign,
         Permission.CHANGE_REPORT: _holds_signed,
+        Permission.TAKE_OVER_REPORT: _lost_its_keeper,
         Permission.ADD_PATHOLOGY: _is_closed,
     },
     Role.ADMINISTRATOR: {

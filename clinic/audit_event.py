@@ -86,6 +86,7 @@ class AuditAction(StrEnum):
     LETTER_DRAFTED = "case:letter drafted"
     SIGNING_PREVIEWED = "case:signing previewed"
     REPORT_CHANGED = "case:signed report changed"
+    REPORT_TAKEN_OVER = "case:signed report taken over"
     ATTACHMENT_ADDED = "case:attachment added"
     ATTACHMENT_REMOVED = "case:attachment removed"
     ATTACHMENT_READ = "case:attachment read"

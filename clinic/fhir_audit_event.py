@@ -103,6 +103,7 @@ KINDS: Mapping[AuditAction, Kind] = MappingProxyType(
         AuditAction.MESSAGES_READ: Kind.READ,
         AuditAction.MESSAGE_SENT: Kind.CREATE,
         AuditAction.MESSAGES_TAKEN_OVER: Kind.UPDATE,
+        AuditAction.REPORT_TAKEN_OVER: Kind.UPDATE,
         AuditAction.MESSAGES_NEED_NO_ANSWER: Kind.UPDATE,
         AuditAction.NOTE_WRITTEN: Kind.CREATE,
         AuditAction.RESULT_READ: Kind.READ,

@@ -16,14 +16,13 @@ from clinic.double_read import (
     is_less_careful,
     needs_third,
 )
-from clinic.records import service_clock
+from clinic.records import dermatologists, service_clock
 from clinic.records.case_lock import lock_case
 from clinic.records.db import database_now
 from clinic.records.models import Account, Consensus, SecondRead, SignedReport, Submission
 from clinic.records.second_reads import (
     NewRead,
     ask,
-    colleagues,
     open_of_case,
     opinion_of,
     recorded,
@@ -104,7 +103,7 @@ def _send_to_third(session: Session, case: Submission, reader_id: str, decision:
 def _others(session: Session, case: Submission, reader_id: str) -> list[str]:
     """The clinic's dermatologists who have not read this case."""
     done = {one.reader_id for one in recorded(session, case.id)} | {reader_id}
-    return [one.id for one in colleagues(session, case.clinic_id, but=done)]
+    return [one.id for one in dermatologists.of_clinic(session, case.clinic_id, but=done)]
 
 
 def _ask(

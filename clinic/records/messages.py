@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session, aliased
 
 from clinic.messaging import ANSWER_WITHIN, Refusal, refusal
 from clinic.notices import NoticeKind
-from clinic.records import notices, service_clock, submissions
+from clinic.records import dermatologists, notices, service_clock, submissions
 from clinic.records.db import database_now
 from clinic.records.models import Account, CaseMessage, Patient, SealedObject, Submission
 from clinic.submission import CaseState
@@ -136,8 +136,7 @@ def _reader(session: Session, case: Submission) -> Account | None:
     """Who is to answer, if it is anybody now; in the queue, whoever holds the case."""
     claimed = case.claim_until is not None and case.claim_until > database_now(session)
     theirs = case.case_state in _OUTSIDE_THE_QUEUE or claimed
-    found = session.get(Account, case.claimed_by) if case.claimed_by and theirs else None
-    return found if found is not None and found.disabled_at is None else None
+    return dermatologists.at_work(session, case.claimed_by) if theirs else None
 
 
 def _patient(session: Session, case: Submission) -> Account | None:
@@ -216,17 +215,12 @@ def take_over(session: Session, case: Submission, *, reader_id: str) -> bool:
     statement = (
         update(Submission)
         .where(Submission.id == case.id, Submission.case_state.in_(_OUTSIDE_THE_QUEUE))
-        .where(or_(_nobody_answers(), _left_lying(session, case.id)))
+        .where(or_(dermatologists.nobody_at_work_has_it(), _left_lying(session, case.id)))
         .values(claimed_by=reader_id)
     )
     done = session.execute(statement, execution_options={"synchronize_session": "fetch"})
     assert isinstance(done, CursorResult)  # noqa: S101 - tells the type checker what UPDATE gives
     return done.rowcount == 1
-
-
-def _nobody_answers() -> ColumnElement[bool]:
-    gone = select(Account.id).where(Account.disabled_at.is_not(None))
-    return or_(Submission.claimed_by.is_(None), Submission.claimed_by.in_(gone))
 
 
 def _left_lying(session: Session, case_id: str) -> ColumnElement[bool]:

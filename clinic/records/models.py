@@ -383,6 +383,7 @@ class Submission(Base):
         ),
         _partial("submission_to_escalate", "escalate_at", where="escalate_at IS NOT NULL"),
         _partial("submission_signed_by_sending", "clinic_id", "received_at", "id", where=_SIGNED),
+        _partial("submission_kept_by", "claimed_by", "received_at", "id", where=_SIGNED),
         _partial("submission_dead_in_review", "received_at", where=_DEAD_IN_REVIEW),
     )
 

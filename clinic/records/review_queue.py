@@ -24,11 +24,11 @@ from sqlalchemy import (
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import Session
 
-from clinic.access import Role
 from clinic.escalation import Promise
 from clinic.hand_over import NOT_FOR_ME, HandOverReason
 from clinic.records import second_reads
 from clinic.records.db import database_now
+from clinic.records.hand_overs import note_hand_over
 from clinic.records.models import (
     Account,
     Escalation,
@@ -285,27 +285,8 @@ def hand_over(
         .values(claimed_by=to_id, claim_until=now + HANDED_OVER_LIFE if to_id else None),
     )
     if passed:
-        new = HandOver(from_id=reader_id, to_id=to_id, reason=reason, at=now)
-        new.submission_id, new.clinic_id = row.id, row.clinic_id
-        session.add(new)
-        session.flush()
+        note_hand_over(session, row, from_id=reader_id, to_id=to_id, reason=reason, at=now)
     return passed
-
-
-def last_hand_over(session: Session, submission_id: str) -> HandOver | None:
-    query = select(HandOver).where(HandOver.submission_id == submission_id)
-    return session.scalar(query.order_by(HandOver.at.desc()).limit(1))
-
-
-def colleagues(session: Session, *, clinic_id: str, reader_id: str) -> list[Account]:
-    """The other dermatologists of the clinic who can sign in."""
-    query = select(Account).where(
-        Account.clinic_id == clinic_id,
-        Account.role == Role.DERMATOLOGIST,
-        Account.disabled_at.is_(None),
-        Account.id != reader_id,
-    )
-    return list(session.scalars(query.order_by(Account.family_name, Account.given_name)))
 
 
 def expire_claims(session: Session) -> list[Submission]:

@@ -22,13 +22,12 @@ from sqlalchemy import (
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import Session, aliased
 
-from clinic.access import Role, SecondReader
+from clinic.access import SecondReader
 from clinic.double_read import Opinion, ReadReason, ReadState
 from clinic.records import service_clock
 from clinic.records.case_lock import lock_case
 from clinic.records.db import database_now
 from clinic.records.models import (
-    Account,
     FirstRead,
     SealedObject,
     SecondRead,
@@ -295,17 +294,6 @@ def record(session: Session, row: SecondRead, opinion: SecondOpinion, *, reader_
 def recorded(session: Session, case_id: str) -> list[SecondRead]:
     """The second reads of a case that count, the oldest first."""
     return [one for one in of_case(session, case_id) if one.state == ReadState.READ]
-
-
-def colleagues(session: Session, clinic_id: str, *, but: set[str | None]) -> list[Account]:
-    """The clinic's dermatologists who can sign in, by name."""
-    query = select(Account).where(
-        Account.clinic_id == clinic_id,
-        Account.role == Role.DERMATOLOGIST,
-        Account.disabled_at.is_(None),
-    )
-    found = session.scalars(query.order_by(Account.family_name, Account.given_name))
-    return [one for one in found if one.id not in but]
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,9 @@ from sqlalchemy import Select, delete, select, update
 from sqlalchemy.orm import Session
 
 from clinic.access import CaseFacts
-from clinic.records import second_reads, service_clock
+from clinic.records import dermatologists, second_reads, service_clock
 from clinic.records.db import database_now
 from clinic.records.models import (
-    Account,
     CaseDraft,
     FirstRead,
     Reading,
@@ -101,8 +100,7 @@ def replace_photos(session: Session, row: Submission) -> None:
 
 
 def _reserved_until(session: Session, row: Submission, now: datetime) -> datetime | None:
-    reader = session.get(Account, row.claimed_by) if row.claimed_by else None
-    if reader is None or reader.disabled_at is not None:
+    if dermatologists.at_work(session, row.claimed_by) is None:
         return None
     return service_clock.after_working_time(
         session, clinic_id=row.clinic_id, start=now, duration=RESERVED
@@ -148,6 +146,7 @@ def facts(session: Session, row: Submission) -> CaseFacts:
         second_readers=second_reads.readers(session, row.id),
         photos_asked_by=row.claimed_by if unreadable else None,
         compared_by=_readers_of_later_visits(session, row),
+        keeper_left=dermatologists.at_work(session, row.claimed_by) is None,
     )
 
 

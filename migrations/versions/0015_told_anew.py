@@ -14,6 +14,7 @@ depends_on = None
 PROMISES = "promise IN ('read', 'told', 'cancer')"
 NEW_PROMISES = "promise IN ('read', 'told', 'cancer', 'second')"
 STEP = ['submission_id', 'promise', 'level']
+SIGNED = sa.text("case_state = 'signed'")
 UNANSWERED = sa.text('from_patient AND answered_at IS NULL')
 
 
@@ -30,9 +31,14 @@ def upgrade() -> None:
         postgresql_where=UNANSWERED, sqlite_where=UNANSWERED,
     )
     op.drop_index('case_message_unread', 'case_message')
+    op.create_index(
+        'submission_kept_by', 'submission', ['claimed_by', 'received_at', 'id'],
+        postgresql_where=SIGNED, sqlite_where=SIGNED,
+    )
 
 
 def downgrade() -> None:
+    op.drop_index('submission_kept_by', 'submission')
     unread = sa.text('read_at IS NULL')
     op.create_index(
         'case_message_unread', 'case_message', ['clinic_id', 'sent_at'],

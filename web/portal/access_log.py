@@ -40,6 +40,7 @@ _WORDS: dict[AuditAction, tuple[str, str]] = {
     AuditAction.SECOND_READ_WITHDRAWN: ("asked no second doctor any more", _CARE),
     AuditAction.MESSAGES_READ: ("read the messages", _CARE),
     AuditAction.MESSAGE_SENT: ("wrote a message", _CARE),
+    AuditAction.REPORT_TAKEN_OVER: ("took on your case from a doctor who left", _CARE),
     AuditAction.MESSAGES_TAKEN_OVER: ("took on answering your messages", _CARE),
     AuditAction.MESSAGES_NEED_NO_ANSWER: ("saw no need to answer your messages", _CARE),
     AuditAction.NOTE_WRITTEN: ("wrote a note for colleagues", _CARE),

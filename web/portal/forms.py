@@ -494,6 +494,20 @@ class RetakePhotosForm(PortalForm):
     submission_id = HiddenField()
 
 
+class ReportHandOverForm(PortalForm):
+    """Who answers for a signed report from now on, and why: always a colleague."""
+
+    to = SelectField("Who answers for it", [InputRequired("Choose a colleague.")])
+    reason = SelectField(
+        "Reason",
+        [InputRequired("Choose a reason.")],
+        choices=choices_of([("", "Choose a reason"), *REASON_WORDS.items()]),
+    )
+
+    def offer(self, colleagues: list[tuple[str, str]]) -> None:
+        self.to.choices = choices_of([("", "Choose a colleague"), *colleagues])
+
+
 class ReleaseForm(PortalForm):
     """Who goes on with a case, and why: a colleague, or whoever takes it."""
 

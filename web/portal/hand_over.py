@@ -9,7 +9,7 @@ from clinic.access import Permission
 from clinic.audit_event import AuditAction
 from clinic.hand_over import REASON_WORDS, HandOverReason
 from clinic.notices import NoticeKind
-from clinic.records import notices, review, review_queue
+from clinic.records import dermatologists, hand_overs, notices, review, review_queue
 from clinic.records.db import database_now
 from clinic.records.models import Account, HandOver, Submission
 from clinic.submission import CaseState
@@ -28,12 +28,20 @@ NOT_YOURS = (
 def release_form(*, fresh: bool = True) -> ReleaseForm:
     """The form with this reader's colleagues; `fresh` takes nothing from the request."""
     form = ReleaseForm(formdata=None) if fresh else ReleaseForm()
-    actor = me().actor
-    found = review_queue.colleagues(
-        db.session(), clinic_id=actor.clinic_id, reader_id=actor.user_id
-    )
-    form.offer([(one.id, f"{one.given_name} {one.family_name}") for one in found])
+    form.offer(colleague_choices())
     return form
+
+
+def colleague_choices() -> list[tuple[str, str]]:
+    """To whom this reader can pass a case on, by account id."""
+    actor = me().actor
+    found = dermatologists.of_clinic(db.session(), actor.clinic_id, but=[actor.user_id])
+    return [(one.id, f"{one.given_name} {one.family_name}") for one in found]
+
+
+def tell_colleague(to_id: str) -> None:
+    colleague = db.session.get_one(Account, to_id)
+    notices.tell(db.session(), colleague, NoticeKind.CASE_HANDED_OVER)
 
 
 @portal.post("/review/<case_id>/release")
@@ -57,8 +65,7 @@ def release_case(case_id: str) -> AnyResponse:
         audit(AuditAction.CASE_RELEASED, row, detail=reason)
     else:
         audit(AuditAction.CASE_HANDED_OVER, row, detail=f"{reason}, to {to_id}")
-        colleague = db.session.get_one(Account, to_id)
-        notices.tell(db.session(), colleague, NoticeKind.CASE_HANDED_OVER)
+        tell_colleague(to_id)
     db.session.commit()
     flash("The case is handed over." if to_id else "The case is everybody's again.")
     return redirect(url_for("portal.review_queue"))
@@ -98,7 +105,7 @@ def letter_posted(case_id: str) -> AnyResponse:
 
 def passed_on(row: Submission) -> dict[str, Any] | None:
     """The last hand-over of a case in words, or None."""
-    last = review_queue.last_hand_over(db.session(), row.id)
+    last = hand_overs.last_hand_over(db.session(), row.id)
     if last is None:
         return None
     return {

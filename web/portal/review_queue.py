@@ -1,9 +1,6 @@
 """The dermatologists' queue: urgency first, then time left; its lists, filters and claims."""
 
-import base64
-import json
-import re
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from flask import abort, flash, make_response, redirect, render_template, request, url_for
@@ -21,10 +18,10 @@ from clinic.urgency import ORDER
 from web.database import db
 from web.guard import audit, case_for, me
 from web.permission import allowed
+from web.portal import page_cursor
 from web.portal.blueprint import portal
 from web.portal.wording import reference, site_words, urgency_word
 
-_ID = re.compile(r"[0-9a-f]{32}\Z")
 # The three lists that every case is in one of while it is open, and filters over the first two.
 SHOWN = {
     "unclaimed": {"unclaimed": True},
@@ -48,7 +45,7 @@ def review_queue() -> str:
         clinic_id=actor.clinic_id,
         reader_id=actor.user_id,
         filters=_filters(active, site),
-        after=_cursor(request.args.get("after")),
+        after=_cursor(),
     )
     now = database_now(db.session())
     rows = [_row(one, now) for one in found[:PAGE_SIZE]]
@@ -175,21 +172,9 @@ def _untold(one: Untold) -> dict[str, Any]:
 
 def _to_text(last: QueueRow) -> str:
     row = last.submission
-    place = [row.urgency or 0, row.due_at.isoformat(), row.id]
-    return base64.urlsafe_b64encode(json.dumps(place).encode()).decode()
+    return page_cursor.to_text([row.urgency or 0, row.due_at, row.id])
 
 
-def _cursor(text: str | None) -> Cursor | None:
-    if not text:
-        return None
-    try:
-        return _from_text(text)
-    except (ValueError, TypeError, OverflowError, RecursionError):
-        abort(400, "This page of the list does not exist. Start again from the queue.")
-
-
-def _from_text(text: str) -> Cursor:
-    urgency, due_at, submission_id = json.loads(base64.urlsafe_b64decode(text))
-    if urgency not in range(len(ORDER)) or not _ID.match(submission_id):
-        raise ValueError(text)
-    return Cursor(int(urgency), datetime.fromisoformat(due_at).astimezone(UTC), submission_id)
+def _cursor() -> Cursor | None:
+    place = page_cursor.asked(ranges=(range(len(ORDER)),))
+    return Cursor(*place) if place else None

@@ -9,6 +9,7 @@ from clinic.double_read import DecidedCase, Opinion, ReadReason, Wanted, wanted
 from clinic.keeper_protocol import ObjectKind
 from clinic.records import (
     adjudication,
+    dermatologists,
     double_read_rules,
     first_reads,
     review,
@@ -96,7 +97,7 @@ def _first_read_first(row: Submission) -> AnyResponse:
 
 def _form(row: Submission, *, fresh: bool) -> AskForm:
     form = AskForm(formdata=None) if fresh else AskForm()
-    found = second_reads.colleagues(db.session(), row.clinic_id, but={me().actor.user_id})
+    found = dermatologists.of_clinic(db.session(), row.clinic_id, but={me().actor.user_id})
     form.offer([(one.id, name_of(one)) for one in found])
     return form
 

@@ -9,7 +9,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from clinic.access import CaseFacts, Permission, may
 from clinic.audit_event import AuditAction
-from clinic.records import pathology, report_versions, review
+from clinic.records import pathology, report_versions, review, signed_cases
 from clinic.records.models import (
     Account,
     PathologyResult,
@@ -28,15 +28,18 @@ from web.portal.decision_view import (
     version_lines,
 )
 from web.portal.desk_forms import AttachmentForm
+from web.portal.hand_over import passed_on
 from web.portal.login import page
+from web.portal.second_read_view import name_of
 from web.portal.shown_case import shown_case
+from web.portal.signed_cases import hand_over_form
 from web.portal.texts import open_each
 
 
 def signed_record(row: Submission, facts: CaseFacts) -> AnyResponse:
     """The newest version, or the one that the address names, with what it changed."""
     if not may(me().actor, Permission.READ_CASE, facts):
-        deny(row, detail=Permission.READ_CASE)
+        deny(row, detail=Permission.READ_CASE, words=_who_answers(row))
     reports = report_versions.versions(db.session(), row.id)
     if not reports or row.case_state != CaseState.SIGNED:
         abort(404)
@@ -60,11 +63,23 @@ def signed_record(row: Submission, facts: CaseFacts) -> AnyResponse:
         computer_line=computer_view.line(result),
         attachments=attachments.shown(row),
         colleagues=desk_colleagues.panel(row, facts),
+        hand_over_form=hand_over_form(),
+        passed_on=passed_on(row),
         pathology=[
             pathology_rows(one, texts.get(one.note_object_id or "", ""))
             for one in reversed(results)
         ],
     )
+
+
+def _who_answers(row: Submission) -> str:
+    keeper = signed_cases.keeper_of(db.session(), row)
+    if keeper is None:
+        return (
+            "Nobody answers for this signed case now. Take it over from the list of signed cases, "
+            "and open it again."
+        )
+    return f"{name_of(keeper)} answers for this signed case. Ask them to hand it over to you."
 
 
 def _shown_version(reports: Sequence[SignedReport]) -> SignedReport:

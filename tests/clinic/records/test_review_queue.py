@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from clinic.access import Role
 from clinic.hand_over import NOT_FOR_ME, HandOverReason
-from clinic.records import review_queue
+from clinic.records import dermatologists, hand_overs, review_queue
 from clinic.records.db import database_now
 from clinic.records.models import Account, Submission
 from clinic.records.review_queue import CLAIM_LIFE, PAGE_SIZE, Cursor, Filters, QueueRow
@@ -297,7 +297,7 @@ def test_a_case_given_to_a_colleague_is_theirs_and_its_clock_runs_on(world: Worl
     assert not claim(world, case, world.bob)
     assert shown(world, world.dan, Filters(mine=True)) == [case]
     with world.sessions() as session:
-        last = review_queue.last_hand_over(session, case)
+        last = hand_overs.last_hand_over(session, case)
     assert last is not None
     assert (last.from_id, last.to_id) == (world.bob.account_id, world.dan.account_id)
     assert last.reason == HandOverReason.OTHER_EXPERTISE
@@ -369,9 +369,7 @@ def test_colleagues_are_the_clinic_s_other_dermatologists_who_can_sign_in(world:
     gone = world.add_person("gone", Role.DERMATOLOGIST)
     with world.sessions() as session, session.begin():
         session.get_one(Account, gone.account_id).disabled_at = database_now(session)
-        found = review_queue.colleagues(
-            session, clinic_id=world.clinic_id, reader_id=world.bob.account_id
-        )
+        found = dermatologists.of_clinic(session, world.clinic_id, but=[world.bob.account_id])
         assert [one.id for one in found] == [world.dan.account_id]
 
 
