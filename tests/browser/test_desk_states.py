@@ -15,7 +15,7 @@ from sqlalchemy import update
 from clinic.body_site import BodySite
 from clinic.pathology import PathologySource, Specimen
 from clinic.records import pathology, screening_queue
-from clinic.records.models import FirstRead, LoginSession, Submission
+from clinic.records.models import Account, FirstRead, LoginSession, Submission
 from clinic.records.pathology import NewResult
 from clinic.submission import ScreeningState
 from ml.quality_flag import QualityFlag
@@ -26,6 +26,7 @@ from tests.portal_tools import DECISION
 from tests.waiting_cases import claim, claim_ran_out, waiting
 from tests.world import Person, World, jpeg
 from tools.installation import ROOT
+from web.portal.wording import reference
 from worker.screen_submission import screen
 
 __all__ = ["site"]
@@ -307,6 +308,30 @@ def test_signing_with_a_code_and_the_signed_report(desk: Desk, bob: Reader) -> N
     bob.press("Sign and send to the patient")
     bob.sees("Signed. The patient can read it now.")
     bob.looks("signed")
+
+
+def test_signed_cases_and_who_answers_for_them(desk: Desk, bob: Reader) -> None:
+    bob.visit("/signed")
+    bob.looks("signed-none")
+    mine, left = desk.signed(desk.world.bob), desk.signed(desk.world.dan)
+    bob.visit(f"/review/{left}")
+    bob.looks("signed-of-a-colleague")
+    with desk.world.sessions() as session, session.begin():
+        dan = session.get_one(Account, desk.world.dan.account_id)
+        dan.disabled_at = datetime.now(UTC)
+    bob.visit("/signed?show=anybody")
+    bob.looks("signed-list")
+    bob.visit("/signed?show=anybody&case=0000-0000")
+    bob.looks("signed-not-found")
+    bob.visit("/signed?show=nobody")
+    bob.press(f"Take over case {reference(left)}")
+    bob.sees("You answer for this report now")
+    bob.looks("signed-taken-over")
+    bob.visit(f"/review/{mine}")
+    bob.page.get_by_text("Let a colleague answer for it").click()
+    bob.press("Hand over")
+    bob.sees("Choose who answers for the report from now on")
+    bob.looks("signed-hand-over-refused")
 
 
 def test_a_change_of_a_signed_report_and_its_new_version(desk: Desk, bob: Reader) -> None:

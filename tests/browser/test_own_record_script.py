@@ -18,6 +18,7 @@ pytestmark = pytest.mark.browser
 
 CASE = "4f2a9c01" + "0" * 24
 README = "Zoë: your record\n".encode()
+LEAFLET = b"%PDF-1.7 \x00\xff"
 PHOTOS = {
     "close_up": b"\xff\xd8\xff" + b"jpeg" * 70_000,
     "overview": b"\x89PNG\r\n\x1a\n" + b"p" * 9,
@@ -33,12 +34,14 @@ class Server:
         self.key = b""
         self.damaged = False
         files = [{"name": "README.txt", "content": base64.b64encode(README).decode()}]
-        cases = [{"id": CASE, "grant_url": "/cases/7/grants"}]
+        leaflet = {"name": "files/4F2A-9C01/1-leaflet.pdf", "url": "/attachments/a1"}
+        cases = [{"id": CASE, "grant_url": "/cases/7/grants", "attachments": [leaflet]}]
         record = {"made_at": "2026-11-23T09:30:00+00:00", "files": files, "cases": cases}
         body = json.dumps(record).encode()
         site.answer("GET", "/my-record/archive.json", lambda _: Reply(body=body))
         site.answer("POST", "/cases/7/grants", self.grant)
         site.answer("GET", "/grants/g1", self.objects)
+        site.answer("GET", "/attachments/a1", lambda _: Reply(body=LEAFLET))
 
     def grant(self, request: Request) -> Reply:
         asked = json.loads(request.body)
@@ -88,6 +91,7 @@ def test_the_archive_holds_the_files_and_the_photos_as_they_were(
         assert archive.testzip() is None
         found = {name: archive.read(name) for name in archive.namelist()}
     assert found["README.txt"] == README
+    assert found["files/4F2A-9C01/1-leaflet.pdf"] == LEAFLET
     assert found["photos/4F2A-9C01/0-close_up.jpg"] == PHOTOS["close_up"]
     assert found["photos/4F2A-9C01/replaced/1-overview.png"] == PHOTOS["overview"]
     named = json.loads(found.pop("manifest.json"))["files"]

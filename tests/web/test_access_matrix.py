@@ -297,6 +297,14 @@ TABLE = """
     POST   /review/{signed}/messages/take         302 403 403 409 409 403 403 404 302
     POST   /review/{unknown}/messages/take        302 403 403 404 404 403 403 404 302
     POST   /review/{erased}/messages/take         302 403 403 410 410 403 403 404 302
+    POST   /review/{signed}/report/take-over      302 403 403 409 409 403 403 404 302
+    POST   /review/{unknown}/report/take-over     302 403 403 404 404 403 403 404 302
+    POST   /review/{erased}/report/take-over      302 403 403 410 410 403 403 404 302
+    POST   /review/{signed}/report/hand-over      302 403 403 302 403 403 403 404 302
+    POST   /review/{read}/report/hand-over        302 403 403 403 403 403 403 404 302
+    POST   /review/{unknown}/report/hand-over     302 403 403 404 404 403 403 404 302
+    POST   /review/{erased}/report/hand-over      302 403 403 410 410 403 403 404 302
+    GET    /signed                                302 403 403 200 200 403 403 200 302
     GET    /messages                              302 403 403 200 200 403 403 200 302
     GET    /second-reads                          302 403 403 200 200 403 403 200 302
     GET    /second-reads/{unknown}                302 403 403 404 404 403 403 404 302

@@ -101,8 +101,12 @@ PAGES = {
     ("bob", "/review/{signed}"): f"""
         {within("case", DESK)} {within("result", LETTER)} result.status computer_line decision
         {within("versions", "reason signed_at status version")}
-        attachments changes gp_letter newest pathology
+        attachments changes gp_letter hand_over_form newest passed_on pathology
         {COLLEAGUES}
+    """,
+    ("bob", "/signed"): f"""
+        keeper next_cursor wanted
+        {within("rows", "id keeper mine reference sent_at signed_at site told version")}
     """,
     ("bob", "/reading"): READING,
     ("erin", "/reading"): READING,

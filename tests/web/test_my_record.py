@@ -104,6 +104,41 @@ def test_the_letter_for_the_gp_is_in_it_and_the_newest_version_alone(
     assert b"Report with an addendum" in files[f"letters/{reference}.html"]
 
 
+def test_what_a_later_version_replaced_is_in_it_under_its_number(
+    world: World, alice: BrowserSession, signed_in: SignedIn
+) -> None:
+    case, bob = world.first_read(world.alice, world.bob), signed_in("bob")
+    bob.post(f"/review/{case}/sign", {**DECISION, "gp_text": "Dear colleague.", "action": "sign"})
+    bob.post(f"/review/{case}/addendum", {"patient_text": "One thing more.", "version": "1"})
+
+    files = archive(alice)
+
+    reference = f"{case[:4]}-{case[4:8]}".upper()
+    first = files[f"letters/{reference}-version-1.html"]
+    assert DECISION["patient_text"].encode() in first
+    assert b"One thing more." not in first
+    assert files[f"letters/{reference}-version-1-gp.txt"] == b"Dear colleague."
+    assert f"letters/{reference}-version-2.html" not in files
+
+
+def test_the_page_s_script_is_told_where_the_doctor_s_files_for_the_patient_are(
+    world: World, alice: BrowserSession, signed_in: SignedIn
+) -> None:
+    case, bob = world.first_read(world.alice, world.bob), signed_in("bob")
+    for for_patient in ("y", ""):
+        file = (io.BytesIO(b"%PDF-1.7 leaflet"), "leaflet.pdf")
+        form = {"kind": "leaflet", "for_patient": for_patient} if for_patient else {"kind": "other"}
+        bob.post(f"/review/{case}/attachments", {**form, "file": file})
+    assert alice.get("/my-record/archive.json").json["cases"][0]["attachments"] == []
+    bob.post(f"/review/{case}/sign", {**DECISION, "action": "sign"})
+
+    (one,) = alice.get("/my-record/archive.json").json["cases"][0]["attachments"]
+
+    reference = f"{case[:4]}-{case[4:8]}".upper()
+    assert one["name"] == f"files/{reference}/1-leaflet.pdf"
+    assert alice.get(one["url"]).data == b"%PDF-1.7 leaflet"
+
+
 def test_a_diagnosis_in_the_doctors_own_words_comes_with_its_code(
     world: World, alice: BrowserSession
 ) -> None:
@@ -157,7 +192,8 @@ def test_the_page_s_script_gets_the_same_files_and_where_to_ask_for_photos(
 
     record = alice.get("/my-record/archive.json").json
 
-    assert record["cases"] == [{"id": case, "grant_url": f"/cases/{case}/grants"}]
+    (one,) = record["cases"]
+    assert one == {"id": case, "grant_url": f"/cases/{case}/grants", "attachments": []}
     assert {"README.txt", "record.fhir.json"} <= {one["name"] for one in record["files"]}
 
 

@@ -189,6 +189,9 @@ ENDPOINTS = {
     "need_no_answer": "/review/<case_id>/messages/no-answer",
     "take_messages": "/review/<case_id>/messages/take",
     "message_inbox": "/messages",
+    "signed_list": "/signed",
+    "take_over_report": "/review/<case_id>/report/take-over",
+    "hand_over_report": "/review/<case_id>/report/hand-over",
     "my_messages": "/cases/<case_id>/messages",
     "send_my_message": "/cases/<case_id>/messages/send",
     "second_read_list": "/second-reads",
@@ -883,7 +886,33 @@ def signed(**change: Any) -> dict[str, Any]:
         "pathology": [],
         "attachments": [FILE],
         "form": desk_forms.AttachmentForm(formdata=None),
+        "hand_over_form": hand_over_form(),
+        "passed_on": None,
     } | change
+
+
+def hand_over_form() -> forms.ReportHandOverForm:
+    form = forms.ReportHandOverForm(formdata=None)
+    form.offer([("d1", "Dr. Amin Sato")])
+    return form
+
+
+def signed_row(**change: Any) -> dict[str, Any]:
+    return {
+        "id": "c1",
+        "reference": "K4M-001",
+        "site": "leg, left",
+        "sent_at": EARLIER,
+        "signed_at": NOW,
+        "version": 1,
+        "told": True,
+        "keeper": READER.name,
+        "mine": True,
+    } | change
+
+
+def signed_list(*rows: dict[str, Any], **change: Any) -> dict[str, Any]:
+    return {"rows": list(rows), "keeper": "mine", "wanted": "", "next_cursor": None} | change
 
 
 def changed_twice() -> dict[str, Any]:
@@ -1330,6 +1359,30 @@ SAMPLES: dict[str, tuple[Any, Callable[[], dict[str, Any]]]] = {
         },
     ),
     "message_inbox+empty": (READER, lambda: {"rows": []}),
+    "signed_list": (
+        READER,
+        lambda: signed_list(
+            signed_row(),
+            signed_row(id="c2", keeper="", mine=False, version=3, told=False),
+            signed_row(id="c3", keeper="Dr. Amin Sato", mine=False),
+            keeper="anybody",
+            next_cursor="bmV4dA==",
+        ),
+    ),
+    "signed_list+empty": (READER, signed_list),
+    "signed_list+kept": (READER, lambda: signed_list(keeper="nobody")),
+    "signed_list+not_found": (READER, lambda: signed_list(wanted="3F2A-91C0")),
+    "signed_case+handed_over": (
+        READER,
+        lambda: signed(
+            passed_on={
+                "from": "Dr. Amin Sato",
+                "to": READER.name,
+                "reason": "End of my shift",
+                "at": NOW,
+            }
+        ),
+    ),
     "my_messages": (
         PATIENT,
         lambda: messages_of(colleague_forms.MessageForm(formdata=None)),

@@ -4,6 +4,8 @@ The browser builds the archive and adds the photos, which it alone can open. Wit
 server builds the same archive without them.
 """
 
+from typing import Any
+
 from flask import Response, jsonify, render_template, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
@@ -15,7 +17,15 @@ from web.database import db
 from web.guard import audit, me
 from web.permission import allowed
 from web.portal.blueprint import portal
-from web.portal.own_record import WITH_PHOTOS, WITHOUT_PHOTOS, as_json, gather
+from web.portal.own_record import (
+    WITH_ATTACHMENTS,
+    WITH_PHOTOS,
+    WITHOUT_ATTACHMENTS,
+    WITHOUT_PHOTOS,
+    OwnFilesOfCase,
+    as_json,
+    gather,
+)
 from web.rate_limits import EXPORTS_PER_ACCOUNT, by_person, limited
 from web.step_up import needs_step_up
 
@@ -40,8 +50,8 @@ def download_record() -> str:
 def record_archive() -> AnyResponse:
     """The archive without photos, for a browser without JavaScript."""
     own = gather(_patient())
-    files = own.with_readme(WITHOUT_PHOTOS)
-    _audit(f"{len(own.case_ids)} cases without photos")
+    files = own.with_readme(photos=WITHOUT_PHOTOS, attachments=WITHOUT_ATTACHMENTS)
+    _audit(f"{len(own.cases)} cases without photos")
     archive = Response(to_zip(files, made_at=own.made_at), content_type="application/zip")
     archive.headers["Content-Disposition"] = 'attachment; filename="my-record.zip"'
     return archive
@@ -52,15 +62,24 @@ def record_archive() -> AnyResponse:
 @limited(EXPORTS_PER_ACCOUNT, methods=["GET"], key_func=by_person)
 @needs_step_up(back="portal.download_record")
 def record_files() -> AnyResponse:
-    """The same files for the page's script, and where it asks for the photos of each case."""
+    """The same files for the page's script, and where it gets each case's photos and files."""
     own = gather(_patient())
-    files = [as_json(one) for one in own.with_readme(WITH_PHOTOS)]
-    cases = [
-        {"id": one, "grant_url": url_for("portal.ask_for_pictures", case_id=one)}
-        for one in own.case_ids
-    ]
+    readme = {"photos": WITH_PHOTOS, "attachments": WITH_ATTACHMENTS}
+    files = [as_json(one) for one in own.with_readme(**readme)]
+    cases = [_case(one) for one in own.cases]
     _audit(f"{len(cases)} cases with photos")
     return jsonify(made_at=own.made_at.isoformat(), files=files, cases=cases)
+
+
+def _case(one: OwnFilesOfCase) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "grant_url": url_for("portal.ask_for_pictures", case_id=one.id),
+        "attachments": [
+            {"name": name, "url": url_for("portal.attachment", object_id=object_id)}
+            for object_id, name in one.attachments.items()
+        ],
+    }
 
 
 def _patient() -> Patient:

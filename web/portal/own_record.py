@@ -2,22 +2,33 @@
 
 import base64
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from clinic.attachment import MediaType
 from clinic.consent import Purpose
 from clinic.fhir_checks import ensure_sound
 from clinic.fhir_mapping import Export
 from clinic.fhir_own_record import OwnCase, OwnConsent, OwnRecord, to_record_bundle
 from clinic.keeper_protocol import KeyPurpose, ObjectKind
 from clinic.record_archive import ArchiveFile, csv_file, json_file
-from clinic.records import audit_log, consents, messages, review, sealed_objects, submissions
+from clinic.records import (
+    attachments,
+    audit_log,
+    consents,
+    messages,
+    report_versions,
+    review,
+    sealed_objects,
+    submissions,
+)
 from clinic.records.db import database_now
 from clinic.records.key_requests import NewKeyRequest
 from clinic.records.models import CaseMessage, Consent, Patient, SignedReport, Submission
 from clinic.report_html import to_html
 from clinic.report_values import PatientValues, ReportValues
+from clinic.submission import CaseState
 from web.database import db
 from web.guard import me
 from web.portal import report_rows
@@ -39,7 +50,8 @@ This archive was made for you on {made_at}. It holds what {clinic} keeps about y
 record.fhir.json   Your record in the form that other clinics can read (FHIR R4).
 account.json       Your account: email address, date of birth, record number.
 letters/           The result of each case that a doctor signed, as a page to read, and the
-                   letter for your GP. Files from the doctor are on the page of the case.
+                   letter for your GP. What a later version replaced has its number in its name.
+files/             Files that the doctor added for you. {attachments}
 history/           What you told us about each spot.
 requests/          What a doctor wrote to you when asking for new photos.
 messages/          What you and the doctors wrote to each other about each spot.
@@ -56,6 +68,8 @@ WITH_PHOTOS = (
     "They are the pictures that the doctor saw, or yours if none has been made yet. "
     "What you replaced with better ones is in the folder replaced."
 )
+WITH_ATTACHMENTS = "They are as the doctor added them."
+WITHOUT_ATTACHMENTS = "They are not in this archive. You find them on the page of the case."
 WITHOUT_PHOTOS = (
     "They are not in this archive: only your own browser can open them, and this archive was made "
     "by our server. Turn on JavaScript and download it again to have them."
@@ -63,17 +77,27 @@ WITHOUT_PHOTOS = (
 
 
 @dataclass(frozen=True)
+class OwnFilesOfCase:
+    """A case, and the doctor's files beside it: each file's name in the archive by object id."""
+
+    id: str
+    attachments: dict[str, str]
+
+
+@dataclass(frozen=True)
 class OwnFiles:
-    """The files without their readme, and the cases whose photos a browser may add."""
+    """The files without their readme, and the cases whose photos and files a browser may add."""
 
     files: tuple[ArchiveFile, ...]
-    case_ids: tuple[str, ...]
+    cases: tuple[OwnFilesOfCase, ...]
     clinic: str
     made_at: datetime
 
-    def with_readme(self, photos: str) -> list[ArchiveFile]:
+    def with_readme(self, *, photos: str, attachments: str) -> list[ArchiveFile]:
         made_at = f"{self.made_at:%Y-%m-%d %H:%M} UTC"
-        text = README.format(clinic=self.clinic, made_at=made_at, photos=photos)
+        text = README.format(
+            clinic=self.clinic, made_at=made_at, photos=photos, attachments=attachments
+        )
         return [ArchiveFile("README.txt", text.encode()), *self.files]
 
 
@@ -97,8 +121,14 @@ def gather(patient: Patient) -> OwnFiles:
         consents=[_own_consent(one) for one in decisions],
         made_at=database_now(db.session()),
     )
-    files = (*_files(record, patient, identity), *_requests(texts), *_messages(rows))
-    return OwnFiles(files, tuple(row.id for row in rows), record.organization.name, record.made_at)
+    files = (
+        *_files(record, patient, identity),
+        *(file for row in rows for file in _earlier_letters(row, texts[row.id], values)),
+        *_requests(texts),
+        *_messages(rows),
+    )
+    own = tuple(OwnFilesOfCase(row.id, _attachments(row)) for row in rows)
+    return OwnFiles(files, own, record.organization.name, record.made_at)
 
 
 def _identity(patient: Patient) -> Identity:
@@ -168,6 +198,39 @@ def _files(record: OwnRecord, patient: Patient, identity: Identity) -> Iterator[
     log = _access_log(patient.id)
     yield json_file("access-log.json", log)
     yield csv_file("access-log.csv", log, ACCESS_COLUMNS)
+
+
+def _earlier_letters(
+    row: Submission, texts: CaseTexts, patient: PatientValues
+) -> Iterator[ArchiveFile]:
+    """What the patient was told before a later version took its place."""
+    earlier = report_versions.versions(db.session(), row.id)[:-1]
+    ids = [one for report in earlier for one in _letters_of(report)]
+    letters = open_each(row, ids)
+    for report in earlier:
+        name = f"letters/{reference(row.id)}-version-{report.version}"
+        shown = replace(texts, letter=letters.get(report.letter_object_id, LOST))
+        yield ArchiveFile(f"{name}.html", to_html(_report(report, shown, patient)))
+        if report.gp_letter_object_id:
+            gp_letter = letters.get(report.gp_letter_object_id, LOST)
+            yield ArchiveFile(f"{name}-gp.txt", gp_letter.encode())
+
+
+def _letters_of(report: SignedReport) -> list[str]:
+    both = (report.letter_object_id, report.gp_letter_object_id)
+    return [one for one in both if one is not None]
+
+
+def _attachments(row: Submission) -> dict[str, str]:
+    """Those that are meant for the patient, once the case is signed."""
+    if row.case_state != CaseState.SIGNED:
+        return {}
+    found = [one for one in attachments.of_case(db.session(), row.id) if one.for_patient]
+    return {
+        one.object_id: f"files/{reference(row.id)}/{place}-{one.kind.replace(' ', '-')}"
+        f".{MediaType(one.media_type).extension}"
+        for place, one in enumerate(found, start=1)
+    }
 
 
 def _requests(texts: dict[str, CaseTexts]) -> Iterator[ArchiveFile]:

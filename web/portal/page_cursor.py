@@ -9,7 +9,6 @@ from typing import Any, Final
 from flask import abort, request
 
 _ID: Final = re.compile(r"[0-9a-f]{32}\Z")
-_UNKNOWN: Final = "This page of the list does not exist. Start again from the first page."
 
 
 def to_text(place: list[Any]) -> str:
@@ -20,10 +19,10 @@ def to_text(place: list[Any]) -> str:
     ).decode()
 
 
-def asked(*, ranges: tuple[range, ...] = ()) -> list[Any] | None:
+def asked(*, back: str, ranges: tuple[range, ...] = ()) -> list[Any] | None:
     """The place that the address names after `to_text`; None for the first page.
 
-    Each number must lie in its range; 400 otherwise.
+    Each number must lie in its range. 400 otherwise, with the way `back` to the list's beginning.
     """
     text = request.args.get("after")
     if not text:
@@ -31,7 +30,7 @@ def asked(*, ranges: tuple[range, ...] = ()) -> list[Any] | None:
     try:
         return _from_text(text, ranges)
     except (ValueError, TypeError, OverflowError, RecursionError):
-        abort(400, _UNKNOWN)
+        abort(400, f"This page of the list does not exist. Start again from {back}.")
 
 
 def _from_text(text: str, ranges: tuple[range, ...]) -> list[Any]:

@@ -176,5 +176,5 @@ def _to_text(last: QueueRow) -> str:
 
 
 def _cursor() -> Cursor | None:
-    place = page_cursor.asked(ranges=(range(len(ORDER)),))
+    place = page_cursor.asked(back="the queue", ranges=(range(len(ORDER)),))
     return Cursor(*place) if place else None

@@ -31,7 +31,7 @@ STILL_KEPT = "Somebody answers for this report. Nothing was changed."
 def signed_list() -> str:
     """What this reader answers for, or what nobody does, or all of the clinic; the newest first."""
     keeper, wanted = _chosen()
-    place = page_cursor.asked()
+    place = page_cursor.asked(back="the signed cases")
     found = records.signed_page(
         db.session(),
         clinic_id=me().actor.clinic_id,

@@ -1,4 +1,5 @@
-// The patient's archive: the server's plain files, and the photos, which only this page can open.
+// The patient's archive: the server's plain files, the photos, which only this page can open, and
+// the files that the doctor added.
 
 import { fromBase64, utf8 } from "./bytes.js";
 import { generateViewerKey, SealError } from "./dseal.js";
@@ -26,6 +27,7 @@ async function make(section, status) {
     for (const [place, one] of record.cases.entries()) {
         say(status, WORDS.photos(place + 1, record.cases.length));
         files.push(...(await photosOf(one, section.dataset.csrf)));
+        files.push(...(await attachmentsOf(one)));
     }
     files.push(await manifest(files, record.made_at));
     save(zip(files, new Date(record.made_at)));
@@ -49,6 +51,15 @@ async function photosOf({ id, grant_url: grantUrl }, csrf) {
         const name = `${object.slot}-${object.view ?? "photo"}.${suffix(bytes)}`;
         const folder = `photos/${reference(id)}${object.replaced ? "/replaced" : ""}`;
         files.push({ name: `${folder}/${name}`, bytes });
+    }
+    return files;
+}
+
+async function attachmentsOf({ attachments }) {
+    const files = [];
+    for (const { name, url } of attachments) {
+        const answer = await ask(url, {});
+        files.push({ name, bytes: new Uint8Array(await answer.arrayBuffer()) });
     }
     return files;
 }
