@@ -85,13 +85,15 @@ class Filters:
 class QueueRow:
     """`holder` is who claimed the case last, whether or not the claim still counts.
 
-    `warned`: people were told that a promise of this case comes near its limit, or broke.
+    `warned`: people were told that a promise of this case comes near its limit, or broke;
+    `waits_for_second`: nothing is signed before a second read is there.
     """
 
     submission: Submission
     result: ScreeningResult | None
     holder: Account | None
     warned: bool
+    waits_for_second: bool
 
 
 def queue_page(
@@ -112,7 +114,7 @@ def queue_page(
         Escalation.promise.in_([Promise.READ, Promise.CANCER]),
     )
     query = (
-        select(Submission, ScreeningResult, Account, warned)
+        select(Submission, ScreeningResult, Account, warned, second_reads.holds_case())
         .outerjoin(ScreeningResult, ScreeningResult.submission_id == Submission.id)
         .outerjoin(Account, Account.id == Submission.claimed_by)
         .where(Submission.id.in_(found.order_by(*order).limit(PAGE_SIZE + 1)))
@@ -125,9 +127,9 @@ def _filtered(clinic_id: str, filters: Filters, reader_id: str, now: datetime) -
     state = _WAITING if filters.waiting else _IN_REVIEW
     query = select(Submission.id).where(Submission.clinic_id == clinic_id, state)
     wanted = (
-        (filters.mine, _held(now) & (Submission.claimed_by == reader_id)),
+        (filters.mine, _in_progress(now) & (Submission.claimed_by == reader_id)),
         (filters.unclaimed, _free(now)),
-        (filters.held, _held(now)),
+        (filters.held, _in_progress(now)),
         (filters.urgent, Submission.urgency == 0),
         (filters.overdue, Submission.due_at < now),
         (filters.site is not None, Submission.body_site == filters.site),
@@ -141,8 +143,10 @@ def _free(now: datetime) -> ColumnElement[bool]:
     return unclaimed & ~second_reads.holds_case()
 
 
-def _held(now: datetime) -> ColumnElement[bool]:
-    return Submission.claimed_by.is_not(None) & (Submission.claim_until > now)
+def _in_progress(now: datetime) -> ColumnElement[bool]:
+    """All that is not free: somebody holds it, or it waits for a second reader."""
+    claimed = Submission.claimed_by.is_not(None) & (Submission.claim_until > now)
+    return or_(claimed, second_reads.holds_case())
 
 
 def _by_urgency(found: Select[str], *, limit: int) -> Select[str]:
@@ -290,13 +294,17 @@ def hand_over(
 
 
 def expire_claims(session: Session) -> list[Submission]:
-    """Take away the claims that ran out, so that their cases are everybody's again."""
+    """Take away the claims that ran out, so that their cases are everybody's again.
+
+    A case that waits for a second reader stays with its own one: nobody else could take it.
+    """
     now = database_now(session)
     lapsed = list(
         session.scalars(
             select(Submission)
             .where(_IN_REVIEW, Submission.claimed_by.is_not(None))
             .where(or_(Submission.claim_until.is_(None), Submission.claim_until <= now))
+            .where(~second_reads.holds_case())
             .with_for_update(skip_locked=True, key_share=True)
             .execution_options(populate_existing=True)
         )

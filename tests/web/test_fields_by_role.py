@@ -77,7 +77,7 @@ PAGES = {
     ("bob", "/review"): f"""
         active {within("counts", "all held mine overdue unclaimed urgent waiting")} next_cursor site
         {within("rows", "ai_available id left mine owner reasons reference site told_by urgency")}
-        {within("rows", "told_late waiting warned")} untold {within("sites", SITES)}
+        {within("rows", "second_read told_late waiting warned")} untold {within("sites", SITES)}
         {within("colleagues", "messages second_reads")}
     """,
     ("bob", "/review/live"): f"""

@@ -367,6 +367,7 @@ def row(number: int, **change: Any) -> dict[str, Any]:
         "warned": number < 3,
         "owner": None,
         "mine": False,
+        "second_read": number == 2,
         "ai_available": number != 3,
     } | change
 

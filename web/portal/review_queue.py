@@ -156,6 +156,7 @@ def _row(one: QueueRow, now: datetime) -> dict[str, Any]:
         "warned": one.warned,
         "owner": f"{owner.given_name} {owner.family_name}" if owner else None,
         "mine": owner is not None and owner.id == me().actor.user_id,
+        "second_read": one.waits_for_second,
         "ai_available": row.screening_state == ScreeningState.DONE,
     }
 

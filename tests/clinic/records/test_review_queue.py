@@ -365,6 +365,22 @@ def test_claims_that_ran_out_are_taken_away_and_others_stay(world: World) -> Non
     assert "index" in plan.lower()
 
 
+def test_a_case_that_waits_for_a_second_read_stays_with_its_own_reader(world: World) -> None:
+    case = world.first_read(world.alice, world.bob)
+    world.ask_second(case, world.bob)
+    claim_ran_out(world, case)
+
+    with world.sessions() as session, session.begin():
+        assert review_queue.expire_claims(session) == []
+
+    assert not claim(world, case, world.dan)
+    for filters in (Filters(mine=True), Filters(held=True)):
+        (shown,) = page(world, world.bob, filters)
+        assert (shown.submission.id, shown.waits_for_second) == (case, True)
+    assert page(world, world.bob, Filters(unclaimed=True)) == []
+    assert claim(world, case, world.bob)
+
+
 def test_colleagues_are_the_clinic_s_other_dermatologists_who_can_sign_in(world: World) -> None:
     gone = world.add_person("gone", Role.DERMATOLOGIST)
     with world.sessions() as session, session.begin():
