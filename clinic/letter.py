@@ -3,6 +3,7 @@
     ---
     version: 1
     author: ...
+    translator: ... (where it is a translation)
     reviewer: ...
     date: 2026-11-23
     ---
@@ -24,6 +25,11 @@ FIELDS: Final = frozenset(
     {"patient", "doctor", "registration", "clinic", "phone", "site", "place", "case", "today"}
     | {"diagnosis", "plain_diagnosis", "code", "confidence", "follow_up", "note"}
 )
+
+
+def language_of(label: str | None) -> str | None:
+    """The language of a letter that began as the template of this label (BCP 47)."""
+    return label.split("/", 1)[0] if label else None
 
 
 def text_mark(text: str) -> str:

@@ -15,7 +15,7 @@ from sqlalchemy import update
 from clinic.body_site import BodySite
 from clinic.pathology import PathologySource, Specimen
 from clinic.records import pathology, screening_queue
-from clinic.records.models import Account, FirstRead, LoginSession, Submission
+from clinic.records.models import Account, FirstRead, LoginSession, Patient, Submission
 from clinic.records.pathology import NewResult
 from clinic.submission import ScreeningState
 from ml.quality_flag import QualityFlag
@@ -308,6 +308,20 @@ def test_signing_with_a_code_and_the_signed_report(desk: Desk, bob: Reader) -> N
     bob.press("Sign and send to the patient")
     bob.sees("Signed. The patient can read it now.")
     bob.looks("signed")
+
+
+def test_a_letter_that_is_read_from_right_to_left(desk: Desk, bob: Reader) -> None:
+    with desk.world.sessions() as session, session.begin():
+        session.get_one(Patient, desk.world.alice.patient_id).language = "ar"
+    case = desk.read(desk.world.bob)
+    bob.post(f"/review/{case}/draft", written_as="decision", **{**AGREED, "patient_text": ""})
+    bob.visit(f"/review/{case}")
+    bob.press("Fill in both letters")
+    bob.sees("There is no reading grade for this language.")
+    bob.looks("letter-arabic-form")
+    bob.press("Check and sign")
+    bob.sees("نريد أن نحلل البقعة في ظهرك")
+    bob.looks("letter-arabic-preview")
 
 
 def test_signed_cases_and_who_answers_for_them(desk: Desk, bob: Reader) -> None:

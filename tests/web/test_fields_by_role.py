@@ -30,9 +30,10 @@ FRAME = frozenset(
 
 CARD = "id late messages promised_at reference sent_at site state updated"
 DESK = "ai_state due_at id left reference sent_at site site_detail state told_at told_by urgency"
-LETTER = (
-    "ai_used follow_up_on image_quality plan registration_number signed_at signer_name text version"
-)
+LETTER = """
+    ai_used follow_up_on image_quality language plan registration_number signed_at signer_name text
+    version
+"""
 COLLEAGUES = """
     colleagues.can_ask colleagues.consensus colleagues.messages.all colleagues.messages.unread
     colleagues.note_form colleagues.notes colleagues.reads colleagues.withdraw_form

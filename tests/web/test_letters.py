@@ -74,10 +74,37 @@ def test_a_patient_s_language_without_texts_is_named(
     world: World, bob: BrowserSession, case: str
 ) -> None:
     with world.sessions() as session, session.begin():
-        session.get_one(Patient, world.alice.patient_id).language = "es"
+        session.get_one(Patient, world.alice.patient_id).language = "pl"
     said = fill(bob, case)
     assert "Dear Alice" in said["texts"]["patient_text"]
-    assert "Español" in said["notes"][0]
+    assert "Polski" in said["notes"][0]
+
+
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [("es", "Queremos analizar la mancha"), ("hi", "निशान की जाँच"), ("ar", "نريد أن نحلل البقعة")],
+)
+def test_the_patient_reads_in_their_language_and_the_gp_in_the_clinic_s(
+    world: World,
+    bob: BrowserSession,
+    case: str,
+    signed_in: SignedIn,
+    language: str,
+    words: str,
+) -> None:
+    with world.sessions() as session, session.begin():
+        session.get_one(Patient, world.alice.patient_id).language = language
+    said = fill(bob, case)
+    assert words in said["texts"]["patient_text"]
+    assert said["texts"]["gp_text"].startswith("Dear colleague")
+    assert said["notes"] == []
+
+    preview = bob.post(f"/review/{case}/sign", {**CHOSEN, **said["texts"]}).text
+    assert "Reading grade of your text" not in preview, "the formula is for English"
+    bob.post(f"/review/{case}/sign", {**CHOSEN, **said["texts"], "action": "sign"})
+    page = signed_in("alice").get(f"/cases/{case}").text
+    assert words in page
+    assert f'<div class="dq-letter" dir="auto" lang="{language}">' in page
 
 
 def test_without_a_script_the_form_comes_back_filled_in(bob: BrowserSession, case: str) -> None:

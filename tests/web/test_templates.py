@@ -251,6 +251,7 @@ PHOTOS = [
 RESULT = {
     "plan": "benign_advice",
     "text": "The doctor thinks this is a harmless mole.\nYou do not need treatment.",
+    "language": "en",
     "ai_used": True,
     "image_quality": "good",
     "signed_at": NOW,

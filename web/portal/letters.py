@@ -3,16 +3,17 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Final
 
+from babel.dates import format_date
 from flask import flash, jsonify
 from werkzeug.wrappers import Response as AnyResponse
 
 from clinic.access import Permission
 from clinic.audit_event import AuditAction
-from clinic.body_site import BodySite
 from clinic.diagnosis_codes import diagnosis_codes
 from clinic.keeper_protocol import ObjectKind
 from clinic.letter import FIELDS, LetterTemplate, parse_template, text_mark
@@ -27,12 +28,10 @@ from web.portal.forms import CONFIDENCES, DIAGNOSIS_GROUPS
 from web.portal.report_changes import change_page
 from web.portal.review_case import desk
 from web.portal.texts import case_texts
-from web.portal.wording import LANGUAGES, day_words, reference, site_words
+from web.portal.wording import ENGLISH, LANGUAGES, day_words, reference, site_words
 
 FOLDER: Final = Path(__file__).resolve().parents[1] / "texts" / "letters"
-ENGLISH: Final = "en"
-# Sites whose names do not follow "the spot on your".
-_PLACES: Final[Mapping[str, str]] = {BodySite.NAIL: "nail", BodySite.OTHER: "skin"}
+_LOCALES: Final = {ENGLISH: "en_GB"}  # dates; other languages write theirs one way
 KEPT: Final = "What you wrote was kept. Empty a text to have it filled in again."
 CHOOSE_FIRST: Final = "Choose the diagnosis and the management first: the letters follow from them."
 
@@ -57,24 +56,43 @@ def template(language: str, name: str) -> LetterTemplate:
 
 
 @cache
-def _plain_names(language: str) -> dict[str, str]:
-    path = FOLDER / language / "diagnoses.json"
-    names: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
-    return names
+def words(language: str, name: str) -> dict[str, str]:
+    """How letters in this language name diagnoses ("diagnoses") or body sites ("places")."""
+    path = FOLDER / language / f"{name}.json"
+    found: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
+    return found
 
 
-def letters_for(plan: str, fields: Mapping[str, str], *, language: str) -> Letters:
+@dataclass(frozen=True)
+class Spoken:
+    """What each language says in its own way."""
+
+    diagnosis_group: str
+    body_site: str
+    follow_up_on: date | None
+
+
+def letters_for(plan: str, fields: Mapping[str, str], spoken: Spoken, *, language: str) -> Letters:
     """Both letters of a plan. The GP's is in the clinic's language, which is English."""
     to_patient, to_gp = template(language, f"patient-{plan}"), template(ENGLISH, f"gp-{plan}")
-    names = _plain_names(to_patient.language)
-    plain = names.get(fields["diagnosis_group"], fields["diagnosis"])
-    said = {name: fields.get(name, "") for name in FIELDS} | {"plain_diagnosis": plain}
+    known = {name: fields.get(name, "") for name in FIELDS}
     return Letters(
-        to_patient.filled(said),
-        to_gp.filled(said),
+        to_patient.filled(known | _in_words(spoken, to_patient.language, fields["diagnosis"])),
+        to_gp.filled(known | _in_words(spoken, ENGLISH, fields["diagnosis"])),
         to_patient.label,
         translated=to_patient.language == language,
     )
+
+
+def _in_words(spoken: Spoken, language: str, diagnosis: str) -> dict[str, str]:
+    day = spoken.follow_up_on
+    return {
+        "plain_diagnosis": words(language, "diagnoses").get(spoken.diagnosis_group, diagnosis),
+        "place": words(language, "places")[spoken.body_site],
+        "follow_up": format_date(day, "long", locale=_LOCALES.get(language, language))
+        if day
+        else "",
+    }
 
 
 @portal.post("/review/<case_id>/letters")
@@ -104,7 +122,8 @@ def _filled(row: Submission, form: ReadingForm) -> tuple[dict[str, str], list[st
     What a reader wrote stays: a text is replaced where it is empty, or as the page had it.
     """
     language = db.session.get_one(Patient, row.patient_id).language
-    written = letters_for(form.plan.data, _fields(row, form), language=language)
+    spoken = Spoken(form.diagnosis.data, row.body_site, form.follow_up_on.data)
+    written = letters_for(form.plan.data, _fields(row, form), spoken, language=language)
     marks = (form.letter_marks.data or "").split()
     texts, kept = dict[str, str](), False
     for name, text in (("patient_text", written.patient_text), ("gp_text", written.gp_text)):
@@ -140,13 +159,10 @@ def _fields(row: Submission, form: ReadingForm) -> dict[str, str]:
         "clinic": clinic.name,
         "phone": clinic.phone,
         "site": site_words(row).lower(),
-        "place": _PLACES.get(row.body_site, BodySite(row.body_site).label),
         "case": reference(row.id),
         "today": day_words(database_now(db.session()).date()),
-        "diagnosis_group": group,
         "diagnosis": own_words or dict(DIAGNOSIS_GROUPS)[group],
         "code": code if code in diagnosis_codes() else "not coded yet",
         "confidence": dict(CONFIDENCES).get(form.confidence.data or "", "not stated").lower(),
-        "follow_up": day_words(form.follow_up_on.data) if form.follow_up_on.data else "",
         "note": (form.clinical_note.data or "").strip(),
     }

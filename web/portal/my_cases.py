@@ -9,6 +9,7 @@ from flask import render_template
 from clinic.access import Permission
 from clinic.audit_event import AuditAction
 from clinic.keeper_protocol import ObjectKind
+from clinic.letter import language_of
 from clinic.records import (
     audit_log,
     messages,
@@ -121,6 +122,7 @@ def _result(row: Submission, report: SignedReport) -> dict[str, Any]:
     return {
         "plan": report.plan,
         "text": letters.get(report.letter_object_id, ""),
+        "language": language_of(report.letter_template),
         "follow_up_on": report.follow_up_on,
         "gp_letter": letters.get(report.gp_letter_object_id or "", ""),
         "ai_used": screening is not None and screening.ai_used,

@@ -185,7 +185,7 @@ def _preview(
         decision=after,
         result={"ai_used": result is not None and result.ai_used, **letter_of_form(form)},
         gp_letter=form.gp_text.data or "",
-        reading_grade=grade_of(form.patient_text.data),
+        reading_grade=grade_of(form),
     )
 
 

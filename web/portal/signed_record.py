@@ -9,6 +9,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from clinic.access import CaseFacts, Permission, may
 from clinic.audit_event import AuditAction
+from clinic.letter import language_of
 from clinic.records import pathology, report_versions, review, signed_cases
 from clinic.records.models import (
     Account,
@@ -116,6 +117,7 @@ def _letter(
     return {
         "plan": report.plan,
         "text": texts.get(report.letter_object_id, ""),
+        "language": language_of(report.letter_template),
         "follow_up_on": report.follow_up_on,
         "ai_used": result is not None and result.ai_used,
         "image_quality": report.image_quality,

@@ -10,6 +10,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from clinic.access import CaseFacts, Permission
 from clinic.audit_event import AuditAction
 from clinic.keeper_protocol import ObjectKind
+from clinic.letter import language_of
 from clinic.notices import NoticeKind
 from clinic.reading_grade import reading_grade
 from clinic.records import drafts as draft_records
@@ -29,6 +30,7 @@ from web.portal.review_case import desk
 from web.portal.sealing import seal_text
 from web.portal.shown_case import shown_case
 from web.portal.texts import case_texts
+from web.portal.wording import ENGLISH
 from web.step_up import require_step_up, stepped_up
 
 LOST_CLAIM: Final = "You do not hold this case any more. Nothing was signed."
@@ -145,7 +147,7 @@ def _preview(row: Submission, form: DecisionForm) -> AnyResponse:
             **letter_of_form(form),
         },
         gp_letter=form.gp_text.data or "",
-        reading_grade=grade_of(form.patient_text.data),
+        reading_grade=grade_of(form),
     )
 
 
@@ -154,13 +156,17 @@ def letter_of_form(form: ReadingForm) -> dict[str, Any]:
     return {
         "plan": form.plan.data,
         "text": form.patient_text.data,
+        "language": language_of(form.letter_template.data),
         "follow_up_on": form.follow_up_on.data,
         "image_quality": form.image_quality.data,
     }
 
 
-def grade_of(text: str | None) -> float:
-    return max(0.0, reading_grade(text or ""))
+def grade_of(form: ReadingForm) -> float | None:
+    """The grade of the patient's text; None for a letter in a language that has no formula here."""
+    if language_of(form.letter_template.data) not in {None, ENGLISH}:
+        return None
+    return max(0.0, reading_grade(form.patient_text.data or ""))
 
 
 def _sign(row: Submission, form: DecisionForm) -> None:

@@ -13,6 +13,7 @@ VIEW_LABELS = {
     "dermoscopic": "Through the skin lens",
 }
 
+ENGLISH = "en"  # in which the portal itself speaks
 # Languages by BCP 47, in their own names. Without texts of one a letter is English, and says so.
 LANGUAGES = {
     "en": "English",

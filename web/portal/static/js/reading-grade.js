@@ -22,14 +22,27 @@ export function readingGrade(text) {
     return 0.39 * perSentence + 11.8 * perWord - 15.59;
 }
 
+const NO_FORMULA = "There is no reading grade for this language. Use short words and sentences.";
+
+// A letter that began as the text of another language has no grade: the formula is for English.
+function isEnglish(form) {
+    const template = form?.elements.letter_template?.value ?? "";
+    return template === "" || template.startsWith("en/");
+}
+
 // The meter below a text field; the words say what the bar shows.
 export function showGrade(box) {
     const text = document.getElementById(box.dataset.gradeOf);
     const meter = box.querySelector("meter");
     const words = box.querySelector("[role=status]");
     const show = () => {
-        const grade = Math.max(0, readingGrade(text.value));
         box.hidden = text.value.trim() === "";
+        meter.hidden = !isEnglish(text.form);
+        if (meter.hidden) {
+            words.textContent = NO_FORMULA;
+            return;
+        }
+        const grade = Math.max(0, readingGrade(text.value));
         meter.value = grade;
         const advice = grade > LIMIT ? "Try shorter words and sentences." : "Easy to read.";
         words.textContent = `Reading grade ${grade.toFixed(1)}, the aim is ${LIMIT} or less. ${advice}`;
