@@ -494,24 +494,11 @@ class RetakePhotosForm(PortalForm):
     submission_id = HiddenField()
 
 
-class ReportHandOverForm(PortalForm):
-    """Who answers for a signed report from now on, and why: always a colleague."""
-
-    to = SelectField("Who answers for it", [InputRequired("Choose a colleague.")])
-    reason = SelectField(
-        "Reason",
-        [InputRequired("Choose a reason.")],
-        choices=choices_of([("", "Choose a reason"), *REASON_WORDS.items()]),
-    )
-
-    def offer(self, colleagues: list[tuple[str, str]]) -> None:
-        self.to.choices = choices_of([("", "Choose a colleague"), *colleagues])
-
-
 class ReleaseForm(PortalForm):
     """Who goes on with a case, and why: a colleague, or whoever takes it."""
 
-    to = SelectField("Who goes on", choices=choices_of([("", "Any reader")]), default="")
+    nobody = "Any reader"
+    to = SelectField("Who goes on", choices=choices_of([("", nobody)]), default="")
     reason = SelectField(
         "Reason",
         [InputRequired("Choose a reason.")],
@@ -519,4 +506,11 @@ class ReleaseForm(PortalForm):
     )
 
     def offer(self, colleagues: list[tuple[str, str]]) -> None:
-        self.to.choices = choices_of([("", "Any reader"), *colleagues])
+        self.to.choices = choices_of([("", self.nobody), *colleagues])
+
+
+class ReportHandOverForm(ReleaseForm):
+    """Who answers for a signed report from now on, and why: always a colleague."""
+
+    nobody = "Choose a colleague"
+    to = SelectField("Who answers for it", [InputRequired("Choose a colleague.")])

@@ -51,10 +51,7 @@ def release_case(case_id: str) -> AnyResponse:
     row, _ = case_for(case_id, Permission.READ_CASE)
     form = release_form(fresh=False)
     if not form.validate_on_submit():
-        audit(AuditAction.REQUEST_REFUSED, row, detail="hand-over without a reason", allowed=False)
-        db.session.commit()
-        flash("Choose who goes on with the case, and a reason.", "error")
-        return redirect(url_for("portal.review_case", case_id=row.id))
+        return not_handed_over(row, "Choose who goes on with the case, and a reason.")
     to_id, reason = form.to.data or None, HandOverReason(form.reason.data)
     if not review_queue.hand_over(
         db.session(), row, reader_id=me().actor.user_id, to_id=to_id, reason=reason
@@ -69,6 +66,14 @@ def release_case(case_id: str) -> AnyResponse:
     db.session.commit()
     flash("The case is handed over." if to_id else "The case is everybody's again.")
     return redirect(url_for("portal.review_queue"))
+
+
+def not_handed_over(row: Submission, what_lacks: str) -> AnyResponse:
+    """Back to the case, whose form lacked something."""
+    audit(AuditAction.REQUEST_REFUSED, row, detail="hand-over without a reason", allowed=False)
+    db.session.commit()
+    flash(what_lacks, "error")
+    return redirect(url_for("portal.review_case", case_id=row.id))
 
 
 @portal.post("/review/<case_id>/claim/renew")

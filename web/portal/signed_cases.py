@@ -17,7 +17,7 @@ from web.permission import allowed
 from web.portal import page_cursor
 from web.portal.blueprint import portal
 from web.portal.forms import PortalForm, ReportHandOverForm
-from web.portal.hand_over import colleague_choices, tell_colleague
+from web.portal.hand_over import colleague_choices, not_handed_over, tell_colleague
 from web.portal.second_read_view import name_of
 from web.portal.wording import reference, site_words
 
@@ -109,10 +109,7 @@ def hand_over_report(case_id: str) -> AnyResponse:
     row, _ = case_for(case_id, Permission.CHANGE_REPORT)
     form = hand_over_form(fresh=False)
     if not form.validate_on_submit():
-        audit(AuditAction.REQUEST_REFUSED, row, detail="hand-over without a reason", allowed=False)
-        db.session.commit()
-        flash("Choose who answers for the report from now on, and a reason.", "error")
-        return redirect(url_for("portal.review_case", case_id=row.id))
+        return not_handed_over(row, "Choose who answers for the report from now on, and a reason.")
     to_id, reason = form.to.data, HandOverReason(form.reason.data)
     if not records.hand_over(
         db.session(), row, reader_id=me().actor.user_id, to_id=to_id, reason=reason
