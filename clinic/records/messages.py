@@ -18,6 +18,7 @@ from clinic.notices import NoticeKind
 from clinic.records import dermatologists, notices, service_clock, submissions
 from clinic.records.db import database_now
 from clinic.records.models import Account, CaseMessage, Patient, SealedObject, Submission
+from clinic.records.review_queue import changed_one
 from clinic.submission import CaseState
 
 LONGEST_LIST = 100
@@ -212,15 +213,13 @@ def inbox(session: Session, *, clinic_id: str, reader_id: str) -> list[Waiting]:
 
 def take_over(session: Session, case: Submission, *, reader_id: str) -> bool:
     """Answer in place of who does not. False: somebody is to answer and still has time."""
-    statement = (
+    return changed_one(
+        session,
         update(Submission)
         .where(Submission.id == case.id, Submission.case_state.in_(_OUTSIDE_THE_QUEUE))
         .where(or_(dermatologists.nobody_at_work_has_it(), _left_lying(session, case.id)))
-        .values(claimed_by=reader_id)
+        .values(claimed_by=reader_id),
     )
-    done = session.execute(statement, execution_options={"synchronize_session": "fetch"})
-    assert isinstance(done, CursorResult)  # noqa: S101 - tells the type checker what UPDATE gives
-    return done.rowcount == 1
 
 
 def _left_lying(session: Session, case_id: str) -> ColumnElement[bool]:

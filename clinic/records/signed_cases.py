@@ -65,8 +65,9 @@ def signed_page(
     `id_prefix`: only cases whose id begins so, which is what a case's reference says.
     """
     query = (
-        select(Submission, SignedReport)
+        select(Submission, SignedReport, Account)
         .join(SignedReport, SignedReport.submission_id == Submission.id)
+        .outerjoin(Account, (Account.id == Submission.claimed_by) & dermatologists.is_at_work())
         .where(Submission.clinic_id == clinic_id, _SIGNED, is_newest())
     )
     if keeper is Keeper.MINE:
@@ -79,7 +80,7 @@ def signed_page(
         query = query.where(tuple_(*_ORDER) < (after.received_at, after.submission_id))
     newest_first = (column.desc() for column in _ORDER)
     found = session.execute(query.order_by(*newest_first).limit(PAGE_SIZE + 1)).all()
-    return [SignedCase(case, report, keeper_of(session, case)) for case, report in found]
+    return [SignedCase(*one) for one in found]
 
 
 def keeper_of(session: Session, case: Submission) -> Account | None:

@@ -146,7 +146,7 @@ def facts(session: Session, row: Submission) -> CaseFacts:
         second_readers=second_reads.readers(session, row.id),
         photos_asked_by=row.claimed_by if unreadable else None,
         compared_by=_readers_of_later_visits(session, row),
-        keeper_left=dermatologists.at_work(session, row.claimed_by) is None,
+        keeper_left=signed and dermatologists.at_work(session, row.claimed_by) is None,
     )
 
 

@@ -1,6 +1,6 @@
 """Holding a case: the page's heartbeat renews the claim, a hand-over passes it on with a reason."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 from flask import Response, abort, flash, jsonify, redirect, url_for
 from werkzeug.wrappers import Response as AnyResponse
@@ -20,23 +20,18 @@ from web.permission import allowed
 from web.portal.blueprint import portal
 from web.portal.forms import PortalForm, ReleaseForm
 
+_Form = TypeVar("_Form", bound=ReleaseForm)
 NOT_YOURS = (
     "You do not hold this case any more, so it was not handed over. Somebody else may have it."
 )
 
 
-def release_form(*, fresh: bool = True) -> ReleaseForm:
-    """The form with this reader's colleagues; `fresh` takes nothing from the request."""
-    form = ReleaseForm(formdata=None) if fresh else ReleaseForm()
-    form.offer(colleague_choices())
-    return form
-
-
-def colleague_choices() -> list[tuple[str, str]]:
-    """To whom this reader can pass a case on, by account id."""
+def with_colleagues(form: _Form) -> _Form:
+    """The form, with everybody in it to whom this reader can pass a case on."""
     actor = me().actor
     found = dermatologists.of_clinic(db.session(), actor.clinic_id, but=[actor.user_id])
-    return [(one.id, f"{one.given_name} {one.family_name}") for one in found]
+    form.offer([(one.id, f"{one.given_name} {one.family_name}") for one in found])
+    return form
 
 
 def tell_colleague(to_id: str) -> None:
@@ -49,7 +44,7 @@ def tell_colleague(to_id: str) -> None:
 def release_case(case_id: str) -> AnyResponse:
     """Pass the case to a named colleague, or to the pool."""
     row, _ = case_for(case_id, Permission.READ_CASE)
-    form = release_form(fresh=False)
+    form = with_colleagues(ReleaseForm())
     if not form.validate_on_submit():
         return not_handed_over(row, "Choose who goes on with the case, and a reason.")
     to_id, reason = form.to.data or None, HandOverReason(form.reason.data)

@@ -28,7 +28,7 @@ from web.portal.blueprint import portal
 from web.portal.desk_forms import AttachmentForm, DecisionForm, RetakeForm
 from web.portal.first_read_form import FirstReadForm
 from web.portal.forms import ReleaseForm
-from web.portal.hand_over import passed_on, release_form
+from web.portal.hand_over import passed_on, with_colleagues
 from web.portal.login import page
 from web.portal.sealing import seal_text
 from web.portal.shown_case import shown_case
@@ -150,7 +150,7 @@ def _forms(row: Submission, given: dict[str, Any]) -> dict[str, Any]:
             formdata=None, agreement=None if available else "not_available"
         ),
         "retake_form": RetakeForm(formdata=None),
-        "release_form": release_form(),
+        "release_form": with_colleagues(ReleaseForm(formdata=None)),
         "attachment_form": AttachmentForm(formdata=None),
     }
     return {**fresh, **given}

@@ -17,7 +17,7 @@ from web.permission import allowed
 from web.portal import page_cursor
 from web.portal.blueprint import portal
 from web.portal.forms import PortalForm, ReportHandOverForm
-from web.portal.hand_over import colleague_choices, not_handed_over, tell_colleague
+from web.portal.hand_over import not_handed_over, tell_colleague, with_colleagues
 from web.portal.second_read_view import name_of
 from web.portal.wording import reference, site_words
 
@@ -107,7 +107,7 @@ def take_over_report(case_id: str) -> AnyResponse:
 def hand_over_report(case_id: str) -> AnyResponse:
     """Let a colleague answer for a signed report."""
     row, _ = case_for(case_id, Permission.CHANGE_REPORT)
-    form = hand_over_form(fresh=False)
+    form = with_colleagues(ReportHandOverForm())
     if not form.validate_on_submit():
         return not_handed_over(row, "Choose who answers for the report from now on, and a reason.")
     to_id, reason = form.to.data, HandOverReason(form.reason.data)
@@ -121,10 +121,3 @@ def hand_over_report(case_id: str) -> AnyResponse:
     db.session.commit()
     flash("The report is handed over.")
     return redirect(url_for("portal.signed_list"))
-
-
-def hand_over_form(*, fresh: bool = True) -> ReportHandOverForm:
-    """The form with this reader's colleagues; `fresh` takes nothing from the request."""
-    form = ReportHandOverForm(formdata=None) if fresh else ReportHandOverForm()
-    form.offer(colleague_choices())
-    return form

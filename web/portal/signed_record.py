@@ -29,11 +29,11 @@ from web.portal.decision_view import (
     version_lines,
 )
 from web.portal.desk_forms import AttachmentForm
-from web.portal.hand_over import passed_on
+from web.portal.forms import ReportHandOverForm
+from web.portal.hand_over import passed_on, with_colleagues
 from web.portal.login import page
 from web.portal.second_read_view import name_of
 from web.portal.shown_case import shown_case
-from web.portal.signed_cases import hand_over_form
 from web.portal.texts import open_each
 
 
@@ -64,7 +64,7 @@ def signed_record(row: Submission, facts: CaseFacts) -> AnyResponse:
         computer_line=computer_view.line(result),
         attachments=attachments.shown(row),
         colleagues=desk_colleagues.panel(row, facts),
-        hand_over_form=hand_over_form(),
+        hand_over_form=with_colleagues(ReportHandOverForm(formdata=None)),
         passed_on=passed_on(row),
         pathology=[
             pathology_rows(one, texts.get(one.note_object_id or "", ""))
