@@ -1,9 +1,9 @@
 """Personal melanoma risk from a patient's own answers: the SAMScore, kept apart from triage.
 
 It says who gains from regular skin checks. It says nothing about a spot, and no spot is read sooner
-or later for it. Development: Quéreux et al., Eur J Cancer Prev 2011;20:217-24. Validation with 7,977
-patients: Eur J Cancer Prev 2012;21:588-95. The questions are LOINC panel 62908-9. Both studies come
-from French practices with mostly fair-skinned patients. Decided in ADR 0026.
+or later for it. Development: Quéreux et al., Eur J Cancer Prev 2011;20:217-24; validation in 7,977
+patients: 2012;21:588-95, both in French practices with mostly fair-skinned patients. The questions
+are LOINC panel 62908-9. Decided in ADR 0026.
 """
 
 from collections.abc import Mapping
