@@ -14,9 +14,6 @@ from clinic.intake import ADULT_AGE, Answer, SkinType
 
 MANY_FACTORS: Final = 3  # or more raise the risk at any age
 OLDER_AGE: Final = 60  # years; from here on freckles alone raise it, below it many moles do
-# As published for the rule, so no figure of ours.
-SENSITIVITY: Final = 0.632
-SPECIFICITY: Final = 0.688
 
 
 class RiskFactor(StrEnum):

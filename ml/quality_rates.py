@@ -51,8 +51,6 @@ def quality_rates(
         ValueError: there are no photos.
 
     """
-    if not photos:
-        raise ValueError("Without photos there are no rates.")
     return list(_rates(photos, lesions, thresholds))
 
 

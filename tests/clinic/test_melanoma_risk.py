@@ -27,18 +27,15 @@ def test_the_score_asks_for_seven_factors() -> None:
     assert len(EVERY_SET) == 2**7
 
 
-@pytest.mark.parametrize("age", [18, 35, 59])
-def test_below_60_three_factors_or_many_moles_raise_the_risk(age: int) -> None:
+@pytest.mark.parametrize(
+    ("age", "decisive"),
+    [(18, MOLES), (35, MOLES), (59, MOLES), (60, FRECKLES), (75, FRECKLES), (120, FRECKLES)],
+)
+def test_three_factors_or_many_moles_below_60_and_freckles_from_then_on_raise_the_risk(
+    age: int, decisive: RiskFactor
+) -> None:
     for present in EVERY_SET:
-        raised = len(present) >= 3 or MOLES in present
-        expected = RiskGroup.HIGHER if raised else RiskGroup.NOT_HIGHER
-        assert risk_group(age, _only(present)) is expected, present
-
-
-@pytest.mark.parametrize("age", [60, 75, 120])
-def test_from_60_on_three_factors_or_freckles_raise_the_risk(age: int) -> None:
-    for present in EVERY_SET:
-        raised = len(present) >= 3 or FRECKLES in present
+        raised = len(present) >= 3 or decisive in present
         expected = RiskGroup.HIGHER if raised else RiskGroup.NOT_HIGHER
         assert risk_group(age, _only(present)) is expected, present
 
