@@ -107,7 +107,7 @@ def main() -> None:
         manifest, _ = read_manifest(options.bundle or live_bundle())
     except (BundleError, ImageDataError, LabelDataError, LeakError, OSError) as error:
         sys.exit(f"ml.quality_rates: {error}")
-    photos = [images.soft[row] for row in rows]
+    photos = [images.best(row) for row in rows]
     lesions = [records[row].lesion_id for row in rows]
     rates = quality_rates(photos, lesions, manifest.quality)
     sys.stdout.write(f"Bundle {manifest.version}, {len(photos)} photos of the half for reports\n\n")
